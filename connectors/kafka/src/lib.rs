@@ -1,0 +1,1 @@
+//! A foreign Kafka cluster's topics as a source of events.

@@ -1,0 +1,1 @@
+//! A folder or bucket of files as a source of events.

@@ -1,0 +1,1 @@
+//! A database's tables as a source of events.

@@ -1,0 +1,1 @@
+//! The AWS Lambda API: routes, shapes, errors and request signatures.

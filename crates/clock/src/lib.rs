@@ -1,0 +1,1 @@
+//! Wall and monotonic time handed in as a parameter.

@@ -1,0 +1,1 @@
+//! The contract for sources of events and the one runner that drives them.

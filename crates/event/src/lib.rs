@@ -1,0 +1,1 @@
+//! Events: identity, CloudEvents attributes, and their binding to log records. No I/O.

@@ -1,0 +1,1 @@
+//! Functions, triggers, filters, limits and their registry.

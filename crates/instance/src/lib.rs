@@ -1,0 +1,1 @@
+//! Function instances: launcher, Runtime API, runtimes and the warm pool.

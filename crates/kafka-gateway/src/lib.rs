@@ -1,0 +1,1 @@
+//! Kafka protocol door over the event log.

@@ -1,0 +1,1 @@
+//! Usage records, their fold into billing windows, price sheets and reports.

@@ -1,0 +1,1 @@
+//! Linux process isolation: the only crate with unsafe code.
