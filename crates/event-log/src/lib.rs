@@ -1,1 +1,23 @@
-//! The log contract, its conformance suite, and the embedded and in-memory logs.
+//! The event log: every event, bill and checkpoint lives in it.
+//!
+//! [`EventLog`] is the contract and says what is durable when. Two logs keep it: the embedded one on disk and
+//! one in memory for tests and simulation. Both run the same conformance suite.
+//!
+//! What this crate knows: topics, partitions, offsets, record batches, checkpoints, epochs. What it
+//! does not know: functions, triggers, buckets, the Kafka protocol, configuration.
+
+mod batch;
+mod checkpoint;
+mod contract;
+mod error;
+mod names;
+mod settlement;
+mod topic;
+
+pub use batch::{BatchHeader, Compression, Producer, RecordBatch, StoredRecord};
+pub use checkpoint::{Checkpoint, CheckpointUpdate, Rule};
+pub use contract::{EventLog, Permit, SharedLog};
+pub use error::Error;
+pub use names::{ConsumerId, Epoch, Offset, OwnerId, Partition, TopicName, TopicPartition};
+pub use settlement::{Append, Appended, PositionUpdate, Settled, Settlement, Writer};
+pub use topic::{Lifetime, Topic, TopicConfig};

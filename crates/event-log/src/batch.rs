@@ -1,0 +1,136 @@
+//! Kafka v2 record batches: the log's currency, the same bytes on disk, on the wire and here.
+//!
+//! Layout: `org.apache.kafka.common.record.DefaultRecordBatch` (magic 2). The checksum (CRC32C)
+//! covers everything from the attributes on, so that the log can assign base offset and leader
+//! epoch without touching it.
+
+mod codec;
+mod header;
+
+use bytes::{Bytes, BytesMut};
+use clock::Timestamp;
+use event::Record;
+
+use crate::{Error, Offset};
+
+pub use header::{BatchHeader, Compression, Producer};
+
+/// A record and its place in its partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredRecord {
+    /// Its offset.
+    pub offset: Offset,
+    /// The record.
+    pub record: Record,
+}
+
+/// One well-formed batch: length, checksum and counts have been verified. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordBatch {
+    bytes: Bytes,
+    header: BatchHeader,
+}
+
+impl RecordBatch {
+    /// A batch of `records` at base offset 0, uncompressed, from no particular producer. `None` for
+    /// no records.
+    #[must_use]
+    pub fn of(records: &[Record]) -> Option<Self> {
+        let header = BatchHeader::for_records(records)?;
+        let bytes = codec::encode(&header, records);
+        Some(Self::from_own(bytes))
+    }
+
+    /// A batch of one record.
+    #[must_use]
+    pub fn of_one(record: Record) -> Self {
+        Self::of(&[record]).expect("one record is not none")
+    }
+
+    fn from_own(bytes: Bytes) -> Self {
+        let header = BatchHeader::parse(&bytes).expect("the codec writes what it reads");
+        Self { bytes, header }
+    }
+
+    /// Takes one batch from the front of `bytes`, which then holds the rest.
+    ///
+    /// # Errors
+    /// [`Error::InvalidBatch`] when length, magic, checksum or counts are wrong. Records inside a
+    /// compressed batch are only checked when they are decoded.
+    pub fn take(bytes: &mut Bytes) -> Result<Self, Error> {
+        let header = BatchHeader::parse(bytes)?;
+        header.verify_checksum(bytes)?;
+        let bytes = bytes.split_to(header.len());
+        Ok(Self { bytes, header })
+    }
+
+    /// Wraps one batch that the log itself verified before it stored it.
+    ///
+    /// # Errors
+    /// [`Error::InvalidBatch`] when the header is garbled; the checksum is not computed again.
+    pub fn trusted(bytes: Bytes) -> Result<Self, Error> {
+        let header = BatchHeader::parse(&bytes)?;
+        Ok(Self {
+            bytes: bytes.slice(..header.len()),
+            header,
+        })
+    }
+
+    /// The batch as it stands on the wire.
+    #[must_use]
+    pub fn as_bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// The batch's header.
+    #[must_use]
+    pub fn header(&self) -> &BatchHeader {
+        &self.header
+    }
+
+    /// The offset of the first record.
+    #[must_use]
+    pub fn base_offset(&self) -> Offset {
+        self.header.base_offset
+    }
+
+    /// The offset after the last record.
+    #[must_use]
+    pub fn end_offset(&self) -> Offset {
+        self.header.base_offset.plus(self.header.offsets())
+    }
+
+    /// The largest record time in the batch.
+    #[must_use]
+    pub fn max_timestamp(&self) -> Timestamp {
+        self.header.max_timestamp
+    }
+
+    /// The same batch at another place. Copies the bytes once.
+    #[must_use]
+    pub fn at(&self, base: Offset) -> Self {
+        let mut bytes = BytesMut::from(&self.bytes[..]);
+        header::write_base_offset(&mut bytes, base);
+        let mut header = self.header.clone();
+        header.base_offset = base;
+        Self {
+            bytes: bytes.freeze(),
+            header,
+        }
+    }
+
+    /// Decodes the records. Keys, values and headers share the batch's memory where it is not
+    /// compressed. A compressed batch is inflated to at most 64 MiB, whatever it claims.
+    ///
+    /// # Errors
+    /// [`Error::InvalidBatch`] when the records do not match the header or inflate too far.
+    pub fn records(&self) -> Result<Vec<StoredRecord>, Error> {
+        if self.header.is_control() {
+            return Ok(Vec::new());
+        }
+        codec::decode(&self.header, &self.bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests;

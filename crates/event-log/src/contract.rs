@@ -1,0 +1,182 @@
+//! The contract of every event log.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use clock::Timestamp;
+use event::{SourceId, SourcePosition};
+use tokio::sync::{OwnedSemaphorePermit, watch};
+
+use crate::{
+    Checkpoint, ConsumerId, Epoch, Error, Offset, OwnerId, RecordBatch, Settled, Settlement, Topic,
+    TopicConfig, TopicName, TopicPartition,
+};
+
+/// A log that many parts share.
+pub type SharedLog = Arc<dyn EventLog>;
+
+/// Topics of partitions of records, written durably and read by offset.
+///
+/// - **Durability** (L1): [`settle`](Self::settle) and the topic operations return after the change
+///   would survive power loss; it is visible to readers only from then on.
+/// - **Order**: records of one partition keep the order in which their settlements were accepted;
+///   offsets are dense (L2) and never reused. Nothing is promised across partitions.
+/// - **Atomicity** (L4): after a crash a settlement is there whole or not at all.
+/// - **Cancellation**: dropping the future of `settle` after it was first polled leaves open whether
+///   the settlement happens; it still happens whole or not at all.
+#[async_trait]
+pub trait EventLog: Send + Sync + std::fmt::Debug + 'static {
+    /// Creates a topic.
+    ///
+    /// # Errors
+    /// [`Error::TopicExists`] when there is one of that name.
+    async fn create_topic(&self, name: &TopicName, config: TopicConfig) -> Result<Topic, Error>;
+
+    /// Deletes a topic with its records and the checkpoints on it.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTopic`].
+    async fn delete_topic(&self, name: &TopicName) -> Result<(), Error>;
+
+    /// The topic of that name, if it exists.
+    fn topic(&self, name: &TopicName) -> Option<Topic>;
+
+    /// Every topic, by name.
+    fn topics(&self) -> Vec<Topic>;
+
+    /// Changes whenever a topic is created or deleted.
+    fn topics_changed(&self) -> watch::Receiver<u64>;
+
+    /// Waits until `bytes` of the log's write budget are free: back-pressure for writers. More than
+    /// the whole budget is granted as the whole budget.
+    async fn reserve(&self, bytes: usize) -> Permit;
+
+    /// Writes a settlement. See the trait for what holds on return.
+    ///
+    /// # Errors
+    /// Nothing was written, for the reason given: [`Error::Fenced`] (L3),
+    /// [`Error::CheckpointConflict`], [`Error::InvalidSettlement`], an unknown place, a bad
+    /// sequence, a full disk. An error of the disk itself ends the process instead.
+    async fn settle(&self, permit: Permit, settlement: Settlement) -> Result<Settled, Error>;
+
+    /// Whole batches from the one that holds `from` on, as many as fit `max_bytes` and at least one
+    /// when there is any. The first batch may begin below `from`. Empty at the end of the partition.
+    ///
+    /// # Errors
+    /// [`Error::OffsetOutOfRange`] outside [`bounds`](Self::bounds); [`Error::Corrupt`] names the
+    /// file when stored bytes fail their checksum.
+    async fn read(
+        &self,
+        partition: &TopicPartition,
+        from: Offset,
+        max_bytes: usize,
+    ) -> Result<Vec<RecordBatch>, Error>;
+
+    /// The offsets that can be read: from the first kept to the end, exclusive.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTopic`], [`Error::UnknownPartition`].
+    fn bounds(&self, partition: &TopicPartition) -> Result<Range<Offset>, Error>;
+
+    /// The end of the partition (exclusive) as it grows. Closed when the topic is deleted.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTopic`], [`Error::UnknownPartition`].
+    fn tail(&self, partition: &TopicPartition) -> Result<watch::Receiver<Offset>, Error>;
+
+    /// The first offset whose record is not older than `time`, with that record's time; `None` when
+    /// all are older. Exact to the batch, not the record.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTopic`], [`Error::UnknownPartition`].
+    async fn offset_at(
+        &self,
+        partition: &TopicPartition,
+        time: Timestamp,
+    ) -> Result<Option<(Offset, Timestamp)>, Error>;
+
+    /// A consumer's checkpoint on one partition.
+    fn checkpoint(&self, consumer: &ConsumerId, partition: &TopicPartition) -> Option<Checkpoint>;
+
+    /// Every checkpoint of a consumer, by partition.
+    fn checkpoints(&self, consumer: &ConsumerId) -> Vec<(TopicPartition, Checkpoint)>;
+
+    /// Every consumer that has a checkpoint, by name.
+    fn consumers(&self) -> Vec<ConsumerId>;
+
+    /// Forgets every checkpoint of a consumer, durably.
+    ///
+    /// # Errors
+    /// [`Error::Full`], [`Error::Closed`].
+    async fn forget_consumer(&self, consumer: &ConsumerId) -> Result<(), Error>;
+
+    /// The place a foreign source has reached.
+    fn position(&self, source: &SourceId) -> Option<SourcePosition>;
+
+    /// Opens a new epoch for `owner`, durably: every older epoch is fenced on return.
+    ///
+    /// # Errors
+    /// [`Error::Full`], [`Error::Closed`].
+    async fn open_epoch(&self, owner: &OwnerId) -> Result<Epoch, Error>;
+
+    /// Hands out an id for an idempotent producer, never given before.
+    ///
+    /// # Errors
+    /// [`Error::Full`], [`Error::Closed`].
+    async fn producer_id(&self) -> Result<i64, Error>;
+}
+
+/// The right to write some bytes: capacity that has been set aside and returns when this is dropped.
+#[derive(Debug)]
+pub struct Permit {
+    _bytes: Option<OwnedSemaphorePermit>,
+}
+
+impl Permit {
+    /// A permit that holds capacity of a semaphore.
+    #[must_use]
+    pub fn holding(bytes: OwnedSemaphorePermit) -> Self {
+        Self {
+            _bytes: Some(bytes),
+        }
+    }
+
+    /// A permit of a log that sets nothing aside.
+    #[must_use]
+    pub fn unbounded() -> Self {
+        Self { _bytes: None }
+    }
+}
+
+/// Sugar over [`EventLog`].
+impl dyn EventLog {
+    /// Reserves and settles in one call.
+    ///
+    /// # Errors
+    /// Those of [`settle`](Self::settle).
+    pub async fn commit(&self, settlement: Settlement) -> Result<Settled, Error> {
+        let permit = self.reserve(settlement.bytes()).await;
+        self.settle(permit, settlement).await
+    }
+
+    /// The topic of that name, created with `config` when absent. Safe to race.
+    ///
+    /// # Errors
+    /// Those of [`create_topic`](Self::create_topic) but [`Error::TopicExists`].
+    pub async fn ensure_topic(
+        &self,
+        name: &TopicName,
+        config: TopicConfig,
+    ) -> Result<Topic, Error> {
+        if let Some(topic) = self.topic(name) {
+            return Ok(topic);
+        }
+        match self.create_topic(name, config).await {
+            Err(Error::TopicExists { .. }) => self.topic(name).ok_or_else(|| Error::UnknownTopic {
+                topic: name.clone(),
+            }),
+            other => other,
+        }
+    }
+}

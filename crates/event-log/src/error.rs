@@ -1,0 +1,138 @@
+//! What can go wrong at the log's seam, grouped by what the caller must do.
+
+use crate::{ConsumerId, Epoch, Offset, OwnerId, TopicName, TopicPartition};
+
+/// An operation of the log that did not happen. Nothing of a failed [`Settlement`] is visible.
+///
+/// [`Settlement`]: crate::Settlement
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Reject: the name breaks Kafka's rule for topics.
+    #[error("topic name {name:?} is invalid: use 1 to 249 of a-z A-Z 0-9 . _ -, not . or ..")]
+    InvalidTopicName {
+        /// The offending name, cut to 300 characters.
+        name: String,
+    },
+    /// Reject: there is no such topic.
+    #[error("topic {topic} does not exist")]
+    UnknownTopic {
+        /// The topic asked for.
+        topic: TopicName,
+    },
+    /// Reject: the topic has no such partition.
+    #[error("partition {partition} does not exist")]
+    UnknownPartition {
+        /// The partition asked for.
+        partition: TopicPartition,
+    },
+    /// Reject: a topic of that name exists already.
+    #[error("topic {topic} exists already")]
+    TopicExists {
+        /// The topic asked for.
+        topic: TopicName,
+    },
+    /// Reject: the offset is below the first kept record or above the end.
+    #[error("offset {offset} of {partition} is out of range {first}..{end}")]
+    OffsetOutOfRange {
+        /// The partition read.
+        partition: TopicPartition,
+        /// The offset asked for.
+        offset: Offset,
+        /// The first offset kept.
+        first: Offset,
+        /// One past the last offset.
+        end: Offset,
+    },
+    /// Reject: the batch is not a well-formed Kafka v2 record batch, or lies about itself.
+    #[error("record batch is invalid: {reason}")]
+    InvalidBatch {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Reject: the settlement or batch is larger than the log takes.
+    #[error("{bytes} bytes exceed the limit of {limit}")]
+    TooLarge {
+        /// Bytes offered.
+        bytes: usize,
+        /// Bytes taken at most.
+        limit: usize,
+    },
+    /// Reject: a settlement spans both journals, or mixes what must not be mixed.
+    #[error("settlement is invalid: {reason}")]
+    InvalidSettlement {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Fenced: a newer epoch of the same owner exists. The caller must stop writing.
+    #[error("{owner} at epoch {} is fenced by epoch {}", .epoch.get(), .current.get())]
+    Fenced {
+        /// The owner that wrote.
+        owner: OwnerId,
+        /// The epoch it wrote under.
+        epoch: Epoch,
+        /// The newest epoch.
+        current: Epoch,
+    },
+    /// Conflict: the checkpoint is not where the caller believed, or would go backwards. Reload it.
+    #[error("checkpoint of {consumer} on {partition} conflicts: {reason}")]
+    CheckpointConflict {
+        /// The checkpoint's consumer.
+        consumer: ConsumerId,
+        /// The checkpoint's partition.
+        partition: TopicPartition,
+        /// What was expected and found.
+        reason: String,
+    },
+    /// Reject: an idempotent producer's sequence does not follow its last one.
+    #[error("producer {producer_id} sent sequence {sequence} to {partition}, expected {expected}")]
+    OutOfOrderSequence {
+        /// The batch's partition.
+        partition: TopicPartition,
+        /// The producer.
+        producer_id: i64,
+        /// The first sequence sent.
+        sequence: i32,
+        /// The sequence that would follow.
+        expected: i32,
+    },
+    /// Reject: a newer epoch of the same idempotent producer has written.
+    #[error("producer {producer_id} at epoch {epoch} is fenced on {partition}")]
+    ProducerFenced {
+        /// The batch's partition.
+        partition: TopicPartition,
+        /// The producer.
+        producer_id: i64,
+        /// The epoch it wrote under.
+        epoch: i16,
+    },
+    /// Retry later: there is no room on the disk. Nothing was written; reads go on.
+    #[error("the disk is full")]
+    Full {
+        /// The operating system's error.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Fatal for this range only: stored bytes do not match their checksum.
+    #[error("stored data is damaged in {file} at byte {position}: {reason}")]
+    Corrupt {
+        /// The file, relative to the log's folder.
+        file: String,
+        /// The first byte of the damaged frame.
+        position: u64,
+        /// What did not match.
+        reason: String,
+    },
+    /// Fatal: the log cannot read or write its files.
+    #[error("{act}")]
+    Io {
+        /// The failed act and the file.
+        act: String,
+        /// The operating system's error.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The log has been closed.
+    #[error("the log is closed")]
+    Closed,
+}
