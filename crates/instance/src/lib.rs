@@ -1,1 +1,30 @@
-//! Function instances: launcher, Runtime API, runtimes and the warm pool.
+//! Function instances: what runs one invocation of a function, and the pool that keeps them warm.
+//!
+//! The dispatcher hands a [`Spec`] and an [`Invocation`] to the [`Pool`]; the pool takes a warm
+//! instance of exactly that revision or has a [`Launcher`] start one; the instance runs the
+//! invocation and the pool takes it back. [`ProcessLauncher`] starts one operating-system process
+//! per instance, which speaks AWS's Runtime API over a listener of its own.
+//!
+//! Invariants:
+//! - I1: an instance runs one invocation at a time. [`Instance::invoke`] takes it by value.
+//! - I2: an instance never serves two versions or two accounts. Its [`Spec`] is fixed for its life
+//!   and is the pool's key.
+//! - I3: nothing outlives its deadline. When an invocation times out, or its caller gives up, the
+//!   whole process tree is killed.
+//!
+//! This crate knows nothing of the log, of triggers, of retries or of bills: it measures, and
+//! others account. A payload is never logged.
+
+mod launcher;
+mod logs;
+mod outcome;
+mod pool;
+mod runtime;
+mod spec;
+
+pub use launcher::{Instance, LaunchError, Launcher};
+pub use logs::{LogChunk, LogKind, LogQueue, LogReceiver, LogSink, Taken, log_queue};
+pub use outcome::{Finished, MAX_RESPONSE_BYTES, Metrics, Outcome};
+pub use pool::{InstanceCount, Pool, PoolConfig};
+pub use runtime::{Runtime, UnsupportedRuntime};
+pub use spec::{Invocation, Spec};

@@ -1,0 +1,104 @@
+//! The contract between the pool and what starts instances.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::outcome::error_body;
+use crate::{Finished, Invocation, Runtime, Spec};
+
+/// Starts instances. Isolation is a property of the launcher.
+#[async_trait]
+pub trait Launcher: Send + Sync {
+    /// Starts an instance of `spec`. Returns as soon as the function's own initialisation has
+    /// begun; the first [`Instance::invoke`] waits for it and reports its failure.
+    ///
+    /// Cancel safe: nothing is left running when the future is dropped.
+    ///
+    /// # Errors
+    /// When no instance can be started; see [`LaunchError`].
+    async fn launch(&self, spec: &Arc<Spec>) -> Result<Box<dyn Instance>, LaunchError>;
+}
+
+/// A started instance of one [`Spec`]. Dropping it kills whatever it started.
+#[async_trait]
+pub trait Instance: Send {
+    /// Runs one invocation to its end and hands the instance back if it can serve another.
+    ///
+    /// Takes the instance by value, so that a second invocation cannot be started beside the first
+    /// (I1). Ends when the function has answered, ended, or run for `Spec::timeout`; in the last
+    /// two cases everything that the instance started has been killed. Dropping the future kills
+    /// the instance.
+    async fn invoke(self: Box<Self>, invocation: Invocation) -> Finished;
+
+    /// Whether an idle instance can still serve: false once its process has ended by itself.
+    fn is_alive(&self) -> bool;
+
+    /// Kills everything that the instance started, and returns when it is gone.
+    async fn shutdown(self: Box<Self>);
+}
+
+/// Why no instance was started.
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    /// Reject: this machine lacks the interpreter.
+    #[error("runtime {runtime} cannot be run: {executable} is not installed")]
+    RuntimeMissing {
+        /// The runtime asked for.
+        runtime: Runtime,
+        /// The program that was looked for last.
+        executable: String,
+    },
+    /// Reject: the package has no entry point that can be executed.
+    #[error("function {function} has no entry point: {} is missing or not executable", path.display())]
+    EntryPoint {
+        /// The function's name.
+        function: String,
+        /// The file that was to be executed.
+        path: PathBuf,
+    },
+    /// Retry: the machine refused (processes, descriptors, memory, disk).
+    #[error("could not start an instance of function {function}")]
+    Start {
+        /// The function's name.
+        function: String,
+        /// What the machine said.
+        #[source]
+        source: io::Error,
+    },
+    /// Retry elsewhere: the pool no longer starts instances.
+    #[error("could not start an instance of function {function}: the pool is shutting down")]
+    ShuttingDown {
+        /// The function's name.
+        function: String,
+    },
+}
+
+impl LaunchError {
+    /// Whether the same invocation may succeed when tried again without a change to the function
+    /// or to the machine's software.
+    #[must_use]
+    pub const fn is_transient(&self) -> bool {
+        match self {
+            Self::Start { .. } | Self::ShuttingDown { .. } => true,
+            Self::RuntimeMissing { .. } | Self::EntryPoint { .. } => false,
+        }
+    }
+
+    /// The body that an invoker sees, in AWS's error shape. The error types are those of AWS's
+    /// runtime interface emulator (`Runtime.InvalidEntrypoint`, `Sandbox.Failure`).
+    #[must_use]
+    pub fn body(&self, request_id: &str) -> Bytes {
+        let error_type = match self {
+            Self::EntryPoint { .. } | Self::RuntimeMissing { .. } => "Runtime.InvalidEntrypoint",
+            Self::Start { .. } | Self::ShuttingDown { .. } => "Sandbox.Failure",
+        };
+        error_body(
+            error_type,
+            &format!("RequestId: {request_id} Error: {self}"),
+        )
+    }
+}

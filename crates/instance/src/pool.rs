@@ -1,0 +1,352 @@
+//! Warm instances: taken, given back, reaped.
+//!
+//! An invocation takes the most recently used idle instance of exactly its revision, or starts one;
+//! afterwards the instance is idle again. Idle instances end at a deadline, when their revision is
+//! retired, or when room is needed. Taking the youngest lets the surplus of a burst age out.
+//!
+//! The pool does not limit concurrency: its caller does. It decides nothing about retries.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::{Finished, Instance, Invocation, LaunchError, Launcher, Spec};
+
+#[cfg(test)]
+mod tests;
+
+/// How long and how many.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolConfig {
+    /// How long an instance stays warm after its last invocation.
+    pub idle: Duration,
+    /// Live instances above which starting one ends the longest idle one first. Instances that
+    /// serve are never ended for it, so that the number may be passed while all are busy.
+    pub max_instances: usize,
+}
+
+impl Default for PoolConfig {
+    /// Five minutes, 256 instances.
+    fn default() -> Self {
+        Self {
+            idle: Duration::from_secs(5 * 60),
+            max_instances: 256,
+        }
+    }
+}
+
+/// How many instances are alive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InstanceCount {
+    /// Warm and waiting.
+    pub idle: usize,
+    /// Starting or serving.
+    pub busy: usize,
+}
+
+/// The instances of one server.
+pub struct Pool {
+    launcher: Arc<dyn Launcher>,
+    config: PoolConfig,
+    state: Mutex<State>,
+    /// Wakes [`Pool::run`]: a deadline or an instance to end has appeared.
+    reaping: Notify,
+    /// Wakes [`Pool::shutdown`]: an invocation has ended.
+    drained: Notify,
+    /// Cancelled when invocations that are still running must end.
+    kill: CancellationToken,
+}
+
+#[derive(Default)]
+struct State {
+    /// Longest idle first. Looked through from the back, which is short for the caller that has
+    /// just given an instance back.
+    idle: VecDeque<Idle>,
+    busy: HashMap<u64, Busy>,
+    /// No longer to be used; waits to be shut down.
+    ending: Vec<Box<dyn Instance>>,
+    next_ticket: u64,
+    closed: bool,
+}
+
+struct Idle {
+    spec: Arc<Spec>,
+    instance: Box<dyn Instance>,
+    until: Instant,
+}
+
+struct Busy {
+    spec: Arc<Spec>,
+    retired: bool,
+}
+
+/// A place among the busy; left on drop, so that an abandoned invocation is no longer counted.
+struct Place<'a> {
+    pool: &'a Pool,
+    ticket: u64,
+}
+
+impl Pool {
+    /// A pool without instances. [`Pool::run`] must run beside it, or idle instances stay.
+    #[must_use]
+    pub fn new(launcher: Arc<dyn Launcher>, config: PoolConfig) -> Self {
+        Self {
+            launcher,
+            config,
+            state: Mutex::default(),
+            reaping: Notify::new(),
+            drained: Notify::new(),
+            kill: CancellationToken::new(),
+        }
+    }
+
+    /// Runs one invocation of `spec` on a warm instance, or on a new one. The result's `instance`
+    /// is `None`: the pool keeps it.
+    ///
+    /// Dropping the future kills the instance that serves it.
+    ///
+    /// # Errors
+    /// When no instance could be started, or the pool is shutting down. Whatever the function
+    /// itself does, initialisation included, is an [`crate::Outcome`].
+    pub async fn invoke(
+        &self,
+        spec: &Arc<Spec>,
+        invocation: Invocation,
+    ) -> Result<Finished, LaunchError> {
+        let (place, warm) = self.take(spec)?;
+        let serve = async {
+            let instance = match warm {
+                Some(instance) => instance,
+                None => self.start(spec).await?,
+            };
+            Ok(instance.invoke(invocation).await)
+        };
+        let mut finished = tokio::select! {
+            finished = serve => finished?,
+            () = self.kill.cancelled() => return Err(shutting_down(spec)),
+        };
+        if let Some(init) = finished.metrics.init {
+            metrics::histogram!("tidemill_init_seconds", "function" => spec.function.clone())
+                .record(init.as_secs_f64());
+        }
+        if let Some(instance) = finished.instance.take() {
+            place.give_back(instance);
+        }
+        Ok(finished)
+    }
+
+    /// Ends the instances of a function whose revision is not among `keep`: idle ones now, busy
+    /// ones after their invocation. Call it when code or configuration has changed, and with an
+    /// empty `keep` when the function is gone.
+    pub fn retire(&self, account: &str, function: &str, keep: &[&str]) {
+        let retired = |spec: &Spec| {
+            spec.account == account
+                && spec.function == function
+                && !keep.contains(&spec.revision.as_str())
+        };
+        let mut state = self.state.lock();
+        for busy in state.busy.values_mut() {
+            busy.retired |= retired(&busy.spec);
+        }
+        let (gone, stay) = std::mem::take(&mut state.idle)
+            .into_iter()
+            .partition::<VecDeque<_>, _>(|idle| retired(&idle.spec));
+        state.idle = stay;
+        state
+            .ending
+            .extend(gone.into_iter().map(|idle| idle.instance));
+        state.report();
+        drop(state);
+        self.reaping.notify_one();
+    }
+
+    /// How many instances are alive now.
+    #[must_use]
+    pub fn count(&self) -> InstanceCount {
+        self.state.lock().count()
+    }
+
+    /// Ends idle instances at their deadline and those that were retired, until `stop`. A timer is
+    /// armed only while something is idle.
+    pub async fn run(&self, stop: CancellationToken) {
+        loop {
+            let (ending, next) = self.state.lock().due(Instant::now());
+            join_all(ending.into_iter().map(Instance::shutdown)).await;
+            let deadline = async {
+                match next {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.reaping.notified() => {}
+                () = deadline => {}
+            }
+        }
+    }
+
+    /// Takes no more invocations, waits up to `grace` for those that run, kills what is left, and
+    /// returns the number of invocations that had to be killed. Nothing is alive afterwards.
+    pub async fn shutdown(&self, grace: Duration) -> usize {
+        self.state.lock().closed = true;
+        let in_time = tokio::time::timeout(grace, self.until_none_is_busy()).await;
+        let killed = match in_time {
+            Ok(()) => 0,
+            Err(_) => self.count().busy,
+        };
+        self.kill.cancel();
+        self.until_none_is_busy().await;
+        let ending = {
+            let mut state = self.state.lock();
+            let mut ending = std::mem::take(&mut state.ending);
+            ending.extend(state.idle.drain(..).map(|idle| idle.instance));
+            state.report();
+            ending
+        };
+        join_all(ending.into_iter().map(Instance::shutdown)).await;
+        killed
+    }
+
+    async fn until_none_is_busy(&self) {
+        loop {
+            let ended = self.drained.notified();
+            if self.state.lock().busy.is_empty() {
+                return;
+            }
+            ended.await;
+        }
+    }
+
+    async fn start(&self, spec: &Arc<Spec>) -> Result<Box<dyn Instance>, LaunchError> {
+        metrics::counter!("tidemill_cold_starts_total", "function" => spec.function.clone())
+            .increment(1);
+        self.launcher.launch(spec).await
+    }
+
+    /// A place for an invocation of `spec`, with a warm instance if there is one; otherwise with
+    /// room made for a new one.
+    fn take(
+        &self,
+        spec: &Arc<Spec>,
+    ) -> Result<(Place<'_>, Option<Box<dyn Instance>>), LaunchError> {
+        let mut state = self.state.lock();
+        if state.closed {
+            return Err(shutting_down(spec));
+        }
+        let ticket = state.next_ticket;
+        state.next_ticket += 1;
+        let busy = Busy {
+            spec: Arc::clone(spec),
+            retired: false,
+        };
+        let warm = state.take_warm(spec);
+        if warm.is_none()
+            && state.idle.len() + state.busy.len() >= self.config.max_instances
+            && let Some(longest_idle) = state.idle.pop_front()
+        {
+            state.ending.push(longest_idle.instance);
+        }
+        state.busy.insert(ticket, busy);
+        state.report();
+        let reap = !state.ending.is_empty();
+        drop(state);
+        if reap {
+            self.reaping.notify_one();
+        }
+        Ok((Place { pool: self, ticket }, warm))
+    }
+}
+
+impl State {
+    fn take_warm(&mut self, spec: &Spec) -> Option<Box<dyn Instance>> {
+        while let Some(at) = self.idle.iter().rposition(|idle| same(&idle.spec, spec)) {
+            let idle = self.idle.remove(at)?;
+            if idle.instance.is_alive() {
+                return Some(idle.instance);
+            }
+            self.ending.push(idle.instance);
+        }
+        None
+    }
+
+    /// What must end now, and when to look again. Instances become idle in the order of their
+    /// deadlines, because all are kept equally long.
+    fn due(&mut self, now: Instant) -> (Vec<Box<dyn Instance>>, Option<Instant>) {
+        let mut ending = std::mem::take(&mut self.ending);
+        while self.idle.front().is_some_and(|idle| idle.until <= now)
+            && let Some(idle) = self.idle.pop_front()
+        {
+            ending.push(idle.instance);
+        }
+        self.report();
+        (ending, self.idle.front().map(|idle| idle.until))
+    }
+
+    fn count(&self) -> InstanceCount {
+        InstanceCount {
+            idle: self.idle.len(),
+            busy: self.busy.len(),
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "gauges are floating point")]
+    fn report(&self) {
+        let count = self.count();
+        metrics::gauge!("tidemill_instances", "state" => "idle").set(count.idle as f64);
+        metrics::gauge!("tidemill_instances", "state" => "busy").set(count.busy as f64);
+    }
+}
+
+impl Place<'_> {
+    /// Makes the instance idle, or ends it when its revision has been retired meanwhile.
+    fn give_back(self, instance: Box<dyn Instance>) {
+        let mut state = self.pool.state.lock();
+        if let Some(busy) = state.busy.remove(&self.ticket) {
+            if busy.retired || state.closed {
+                state.ending.push(instance);
+            } else {
+                state.idle.push_back(Idle {
+                    spec: busy.spec,
+                    instance,
+                    until: Instant::now() + self.pool.config.idle,
+                });
+            }
+        }
+        let wake = !state.ending.is_empty() || state.idle.len() == 1;
+        drop(state);
+        if wake {
+            self.pool.reaping.notify_one();
+        }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut state = self.pool.state.lock();
+        state.busy.remove(&self.ticket);
+        state.report();
+        drop(state);
+        self.pool.drained.notify_waiters();
+    }
+}
+
+/// Whether an instance of `one` may serve `other`: same account, same version, same revision.
+fn same(one: &Spec, other: &Spec) -> bool {
+    one.revision == other.revision
+        && one.version == other.version
+        && one.function == other.function
+        && one.account == other.account
+}
+
+fn shutting_down(spec: &Spec) -> LaunchError {
+    LaunchError::ShuttingDown {
+        function: spec.function.clone(),
+    }
+}

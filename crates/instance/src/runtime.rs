@@ -1,0 +1,161 @@
+//! AWS's runtime identifiers.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A runtime that instances can be started for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Runtime {
+    /// `python3.MINOR`.
+    Python {
+        /// The minor version, 8 to 15.
+        minor: u8,
+    },
+    /// `nodejsMAJOR.x`.
+    Node {
+        /// The major version, even, 16 to 26.
+        major: u8,
+    },
+    /// `provided`: the package's own `bootstrap`.
+    Provided,
+    /// `provided.al2`: the same on this platform.
+    ProvidedAl2,
+    /// `provided.al2023`: the same on this platform.
+    ProvidedAl2023,
+}
+
+/// Why an identifier names no runtime of ours.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UnsupportedRuntime {
+    /// AWS knows it; instances cannot be started for it.
+    #[error("runtime {identifier} is known to AWS but cannot be run here")]
+    NotRunHere {
+        /// As it was given.
+        identifier: String,
+    },
+    /// Not an identifier of AWS's.
+    #[error("runtime {identifier:?} does not exist")]
+    Unknown {
+        /// As it was given.
+        identifier: String,
+    },
+}
+
+/// The families of AWS's enumeration (botocore 1.44.5) that are not run here.
+const NOT_RUN_HERE: [&str; 5] = ["java", "ruby", "dotnet", "go1.", "custom"];
+
+impl FromStr for Runtime {
+    type Err = UnsupportedRuntime;
+
+    fn from_str(identifier: &str) -> Result<Self, Self::Err> {
+        match identifier {
+            "provided" => return Ok(Self::Provided),
+            "provided.al2" => return Ok(Self::ProvidedAl2),
+            "provided.al2023" => return Ok(Self::ProvidedAl2023),
+            _ => {}
+        }
+        let python = identifier.strip_prefix("python");
+        let node = identifier.strip_prefix("nodejs");
+        if let Some(minor) = python.and_then(|version| number(version.strip_prefix("3.")?))
+            && (8..=15).contains(&minor)
+        {
+            return Ok(Self::Python { minor });
+        }
+        if let Some(major) = node.and_then(|version| number(version.strip_suffix(".x")?))
+            && (16..=26).contains(&major)
+            && major.is_multiple_of(2)
+        {
+            return Ok(Self::Node { major });
+        }
+        let identifier = identifier.to_owned();
+        let retired = matches!(
+            identifier.as_str(),
+            "python2.7"
+                | "python3.6"
+                | "python3.7"
+                | "nodejs"
+                | "nodejs4.3"
+                | "nodejs4.3-edge"
+                | "nodejs6.10"
+                | "nodejs8.10"
+                | "nodejs10.x"
+                | "nodejs12.x"
+                | "nodejs14.x"
+        );
+        let elsewhere = NOT_RUN_HERE
+            .iter()
+            .any(|family| identifier.starts_with(family));
+        Err(if retired || elsewhere {
+            UnsupportedRuntime::NotRunHere { identifier }
+        } else {
+            UnsupportedRuntime::Unknown { identifier }
+        })
+    }
+}
+
+/// A decimal number as AWS writes it: digits only, no leading zero.
+fn number(digits: &str) -> Option<u8> {
+    let plain = digits.bytes().all(|byte| byte.is_ascii_digit()) && !digits.starts_with('0');
+    if plain { digits.parse().ok() } else { None }
+}
+
+impl fmt::Display for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Python { minor } => write!(f, "python3.{minor}"),
+            Self::Node { major } => write!(f, "nodejs{major}.x"),
+            Self::Provided => f.write_str("provided"),
+            Self::ProvidedAl2 => f.write_str("provided.al2"),
+            Self::ProvidedAl2023 => f.write_str("provided.al2023"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_identifier_that_is_run_reads_back_as_itself() {
+        let python = (8..=15).map(|minor| format!("python3.{minor}"));
+        let node = (16..=26).step_by(2).map(|major| format!("nodejs{major}.x"));
+        let provided = ["provided", "provided.al2", "provided.al2023"].map(str::to_owned);
+        for identifier in python.chain(node).chain(provided) {
+            let runtime: Runtime = identifier.parse().unwrap();
+            assert_eq!(runtime.to_string(), identifier);
+        }
+    }
+
+    #[test]
+    fn a_runtime_that_is_not_run_is_refused_by_name() {
+        for identifier in [
+            "java21",
+            "ruby3.4",
+            "dotnet8",
+            "go1.x",
+            "python2.7",
+            "nodejs14.x",
+        ] {
+            let refused = identifier.parse::<Runtime>().unwrap_err();
+            assert!(matches!(&refused, UnsupportedRuntime::NotRunHere { .. }));
+            assert!(refused.to_string().contains(identifier));
+        }
+    }
+
+    #[test]
+    fn what_aws_never_had_does_not_exist() {
+        for identifier in [
+            "",
+            "python3",
+            "python3.08",
+            "python3.99",
+            "nodejs17.x",
+            "cobol",
+        ] {
+            assert!(matches!(
+                identifier.parse::<Runtime>(),
+                Err(UnsupportedRuntime::Unknown { .. })
+            ));
+        }
+    }
+}

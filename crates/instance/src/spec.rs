@@ -1,0 +1,57 @@
+//! What to run, and one run of it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::Runtime;
+
+/// What an instance needs to know, fixed for its life: one version of one function of one account.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    /// The account that owns the function, twelve digits.
+    pub account: String,
+    /// The function's name, without a qualifier.
+    pub function: String,
+    /// The version that runs, `$LATEST` or a number.
+    pub version: String,
+    /// Identity of code and configuration together: equal revisions may share an instance.
+    pub revision: String,
+    /// The function's ARN without a qualifier.
+    pub arn: String,
+    /// The region that the function is told it runs in.
+    pub region: String,
+    /// What interprets the package.
+    pub runtime: Runtime,
+    /// The entry point inside the package, in the runtime's own notation (`module.function`).
+    /// The `provided` runtimes hand it to `bootstrap` unread.
+    pub handler: String,
+    /// The folder that holds the unpacked package. It must outlive every instance of the revision.
+    pub code: PathBuf,
+    /// The memory that the function may use, in MiB.
+    pub memory_mib: u32,
+    /// How long one invocation may take.
+    pub timeout: Duration,
+    /// The function's variables, and what the server adds (credentials, endpoints). Names that the
+    /// Lambda model reserves for the instance itself are overwritten.
+    pub environment: BTreeMap<String, String>,
+    /// The log group's name, `/aws/lambda/NAME` unless configured.
+    pub log_group: String,
+}
+
+/// One run of a function.
+#[derive(Clone, Debug)]
+pub struct Invocation {
+    /// The request's id, a UUID in lower case. It names the run in the logs and in errors.
+    pub request_id: String,
+    /// The event, JSON.
+    pub payload: Bytes,
+    /// The ARN that was invoked, with the qualifier that the caller used.
+    pub arn: String,
+    /// The value of `X-Amzn-Trace-Id`, if the caller sent one.
+    pub trace_id: Option<String>,
+    /// The client context, JSON, if the caller sent one.
+    pub client_context: Option<String>,
+}
