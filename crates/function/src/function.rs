@@ -1,0 +1,172 @@
+//! A deployed function.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clock::Timestamp;
+use event_log::TopicName;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// One function at `$LATEST`: configuration and code, as one document of the registry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Function {
+    /// The owning account: twelve digits.
+    pub account: String,
+    /// Its name, unique within the account.
+    pub name: FunctionName,
+    /// AWS's identifier of the runtime, for example `python3.13`.
+    pub runtime: String,
+    /// What the runtime calls; empty for `provided.*`.
+    pub handler: String,
+    /// The role's ARN as the user gave it; kept and shown, grants nothing.
+    pub role: String,
+    /// Free text.
+    pub description: String,
+    /// Memory in MiB, 128 to 10,240.
+    pub memory_mib: u32,
+    /// The longest invocation in seconds, 1 to 900.
+    pub timeout_seconds: u32,
+    /// Environment variables of the function's process.
+    pub environment: BTreeMap<String, String>,
+    /// The unpacked code's identity.
+    pub code: CodePackage,
+    /// Tags, shown to whoever asks.
+    pub tags: BTreeMap<String, String>,
+    /// At most this many invocations at once, and that many kept for it; `Some(0)` switches it off.
+    pub reserved_concurrency: Option<u32>,
+    /// What happens to asynchronous invocations that fail.
+    pub asynchronous: AsyncPolicy,
+    /// Changes with every change of configuration or code: the optimistic lock of updates, and the
+    /// identity that a warm instance must match.
+    pub revision: Uuid,
+    /// When it last changed.
+    pub last_modified: Timestamp,
+}
+
+/// A function's code as it was uploaded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CodePackage {
+    /// SHA-256 of the archive, base64 as AWS shows it.
+    pub sha256: String,
+    /// Bytes of the archive.
+    pub size: u64,
+}
+
+/// Retry rules of asynchronous invocations (AWS's EventInvokeConfig).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AsyncPolicy {
+    /// Attempts after the first, 0 to 2; AWS's default is 2.
+    pub maximum_retry_attempts: u32,
+    /// Seconds that an event may wait and retry, 60 to 21,600; AWS's default is 21,600.
+    pub maximum_event_age_seconds: u32,
+    /// Where an event goes that was given up.
+    pub on_failure: Destination,
+}
+
+impl Default for AsyncPolicy {
+    fn default() -> Self {
+        Self {
+            maximum_retry_attempts: 2,
+            maximum_event_age_seconds: 21_600,
+            on_failure: Destination::DeadLetters,
+        }
+    }
+}
+
+/// Where an event goes that was given up.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Destination {
+    /// The topic `tidemill.dead-letters`.
+    #[default]
+    DeadLetters,
+    /// A topic of the user's own (`kafka://<topic>` in AWS's words).
+    Topic(TopicName),
+}
+
+/// A function's name: 1 to 64 of `[a-zA-Z0-9-_]`. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct FunctionName(Arc<str>);
+
+/// Which version of a function is meant. Published versions and aliases are not kept yet, so there
+/// is one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Qualifier {
+    /// The unpublished head, `$LATEST`.
+    #[default]
+    Latest,
+}
+
+/// Text that is no function name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("function name {name:?} is invalid: use 1 to 64 of a-z A-Z 0-9 - _")]
+pub struct NameError {
+    name: String,
+}
+
+impl Function {
+    /// The version that runs, as users and bills see it.
+    pub const VERSION: &str = "$LATEST";
+
+    /// The longest invocation.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        Duration::from_secs(self.timeout_seconds.into())
+    }
+
+    /// The function's unqualified ARN in `region`.
+    #[must_use]
+    pub fn arn(&self, region: &str) -> String {
+        format!(
+            "arn:aws:lambda:{region}:{}:function:{}",
+            self.account, self.name
+        )
+    }
+}
+
+impl FunctionName {
+    /// Checks and wraps a name.
+    ///
+    /// # Errors
+    /// [`NameError`] when the name breaks AWS's rule.
+    pub fn new(name: impl AsRef<str>) -> Result<Self, NameError> {
+        let name = name.as_ref();
+        let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        if name.is_empty() || name.len() > 64 || !name.bytes().all(legal) {
+            return Err(NameError {
+                name: name.chars().take(140).collect(),
+            });
+        }
+        Ok(Self(name.into()))
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for FunctionName {
+    type Error = NameError;
+
+    fn try_from(name: String) -> Result<Self, NameError> {
+        Self::new(name)
+    }
+}
+
+impl From<FunctionName> for String {
+    fn from(name: FunctionName) -> Self {
+        name.0.as_ref().to_owned()
+    }
+}
+
+impl fmt::Display for FunctionName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

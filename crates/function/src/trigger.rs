@@ -1,0 +1,182 @@
+//! What makes a function run: an event source mapping or a bucket notification.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use clock::Timestamp;
+use event_log::{ConsumerId, Offset, TopicName};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{Destination, FunctionName};
+
+/// Topic → function, with the rules in between. One document of the registry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trigger {
+    /// Its identity; AWS's UUID of an event source mapping.
+    pub id: TriggerId,
+    /// The function it runs.
+    pub function: FunctionName,
+    /// What it reads.
+    pub source: TriggerSource,
+    /// Event patterns (EventBridge language, JSON texts): an event must match one of them; none at
+    /// all matches everything.
+    pub filters: Vec<String>,
+    /// How events are grouped.
+    pub batch: BatchPolicy,
+    /// What happens when the function fails.
+    pub retry: RetryPolicy,
+    /// Which events must wait for each other.
+    pub ordering: Ordering,
+    /// Whether the function may answer with the items of a batch that failed
+    /// (`ReportBatchItemFailures`).
+    pub report_batch_item_failures: bool,
+    /// Whether it runs.
+    pub enabled: bool,
+    /// Where it begins when it has no checkpoint yet.
+    pub starting_position: StartingPosition,
+    /// When it last changed.
+    pub last_modified: Timestamp,
+    /// Changes with every change.
+    pub revision: Uuid,
+}
+
+/// A trigger's identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TriggerId(Uuid);
+
+/// What a trigger reads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum TriggerSource {
+    /// A topic of our log through an event source mapping (AWS: self-managed Kafka whose bootstrap
+    /// servers are our own port).
+    Topic {
+        /// The topic.
+        topic: TopicName,
+        /// The bootstrap servers as the user gave them: events show them.
+        bootstrap_servers: String,
+        /// The consumer group id shown by the API.
+        consumer_group_id: String,
+    },
+    /// A bucket's notification configuration.
+    Bucket {
+        /// The bucket; its events are in the topic `bucket.<name>`.
+        bucket: String,
+        /// The configuration's id within the bucket.
+        configuration_id: String,
+        /// Event names, for example `s3:ObjectCreated:*`.
+        events: Vec<String>,
+        /// Keys must begin with this.
+        prefix: Option<String>,
+        /// Keys must end with this.
+        suffix: Option<String>,
+    },
+}
+
+/// How events are grouped into one invocation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchPolicy {
+    /// Events in one invocation at most, 1 to 10,000.
+    pub batch_size: u32,
+    /// Milliseconds to wait for a batch to fill, 0 to 300,000.
+    pub maximum_batching_window_ms: u32,
+}
+
+/// What happens when the function fails.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetryPolicy {
+    /// Attempts after the first; `None` retries until the record expires (AWS's -1).
+    pub maximum_retry_attempts: Option<u32>,
+    /// Seconds after which a record is given up; `None` never (AWS's -1).
+    pub maximum_record_age_seconds: Option<u32>,
+    /// Whether a failing batch of several is split in two.
+    pub bisect_batch_on_function_error: bool,
+    /// Pauses between attempts.
+    pub backoff: Backoff,
+    /// Where records go that were given up.
+    pub on_failure: Destination,
+}
+
+/// Pauses between attempts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Backoff {
+    /// Doubling from 100 ms to 30 s: for event source mappings, whose partition waits.
+    Exponential,
+    /// One minute, then two (AWS's asynchronous invocation, which bucket notifications are).
+    Asynchronous,
+}
+
+/// Which events must wait for each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ordering {
+    /// One batch of a partition at a time, in log order.
+    Partition,
+    /// Events of one key in log order, different keys in parallel.
+    Key,
+    /// Everything in parallel.
+    None,
+}
+
+/// Where a trigger begins when it has no checkpoint yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StartingPosition {
+    /// The oldest kept record (`TRIM_HORIZON`).
+    TrimHorizon,
+    /// What comes after the trigger was made (`LATEST`): the partitions' ends at that moment, so
+    /// that nothing published from then on is missed. Partitions not listed begin at zero.
+    Latest {
+        /// End offset by partition index.
+        ends: BTreeMap<u32, Offset>,
+    },
+    /// The first record not older than this (`AT_TIMESTAMP`).
+    AtTimestamp {
+        /// That moment.
+        time: Timestamp,
+    },
+}
+
+impl Trigger {
+    /// The topic whose records it reads.
+    ///
+    /// # Panics
+    /// Never: bucket names are legal in topic names, which the bucket door enforces.
+    #[must_use]
+    pub fn topic(&self) -> TopicName {
+        match &self.source {
+            TriggerSource::Topic { topic, .. } => topic.clone(),
+            TriggerSource::Bucket { bucket, .. } => TopicName::new(format!("bucket.{bucket}"))
+                .expect("a bucket's name is legal in a topic's"),
+        }
+    }
+
+    /// The consumer that checkpoints for it.
+    #[must_use]
+    pub fn consumer(&self) -> ConsumerId {
+        ConsumerId::new(format!("trigger/{}", self.id))
+    }
+}
+
+impl TriggerId {
+    /// A new identity.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(Uuid::new_v4())
+    }
+
+    /// Wraps an identity read from outside.
+    #[must_use]
+    pub const fn from_uuid(uuid: Uuid) -> Self {
+        Self(uuid)
+    }
+}
+
+impl fmt::Display for TriggerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
