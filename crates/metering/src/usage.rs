@@ -22,6 +22,8 @@ pub struct UsageRecord {
     pub version: String,
     /// The request's id, as the function saw it.
     pub request_id: String,
+    /// What it was an attempt at, as in [`AttemptId::event`].
+    pub event: String,
     /// The trigger that ran it; none for a direct or asynchronous invocation.
     pub trigger: Option<String>,
     /// Which attempt at this event or batch, from 1.
@@ -72,7 +74,8 @@ pub struct AttemptId<'a> {
     pub function: &'a str,
     /// Its version.
     pub version: &'a str,
-    /// The event's place or request id: `topic-partition@first..end` for a batch.
+    /// The event's place or its request id. The place of a batch lists half-open offset ranges in
+    /// ascending order: `orders-0@4..5` or `orders-0@4..7,9..10`.
     pub event: &'a str,
     /// The trigger, empty for none.
     pub trigger: &'a str,
