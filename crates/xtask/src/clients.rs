@@ -1,0 +1,145 @@
+//! Unmodified clients that tests drive Tidemill with, the way its users do.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context as _, Result};
+use clap::ValueEnum;
+
+use crate::cache::Cache;
+use crate::checkout::Checkout;
+use crate::command::{self, output};
+use crate::contract::{self, Export};
+use crate::debian::{self, Tool};
+
+const REQUIREMENTS: &str = include_str!("clients/requirements.txt");
+const PYTHON: Tool = Tool {
+    program: "python3",
+    package: "python3",
+};
+
+/// What `cargo xtask clients` is asked for.
+#[derive(clap::Args)]
+#[command(
+    after_help = "The lines printed are for your shell, to run a single test by cargo itself."
+)]
+pub(crate) struct Args {
+    /// Which ones
+    #[arg(required = true)]
+    clients: Vec<Client>,
+}
+
+/// Brings the clients to this machine and prints how tests find them.
+///
+/// # Errors
+/// When one cannot be had.
+pub(crate) fn run(checkout: &Checkout, args: &Args) -> Result<ExitCode> {
+    for client in &args.clients {
+        let exports = client
+            .installed(checkout.cache())
+            .with_context(|| format!("bring {}", client.name()))?;
+        contract::print(&exports);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A program that a test runs.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Client {
+    /// kcat, the small Kafka client.
+    Kcat,
+    /// Python with the AWS and Kafka libraries, and the AWS command line.
+    Python,
+    /// Node.js, which runs functions.
+    Node,
+    /// strace, which shows that an idle server is idle.
+    Strace,
+    /// A browser without a window.
+    Chromium,
+}
+
+impl Client {
+    /// What people call it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Kcat => "kcat",
+            Self::Python => "Python clients",
+            Self::Node => "Node.js",
+            Self::Strace => "strace",
+            Self::Chromium => "Chromium",
+        }
+    }
+
+    /// Brings it to this machine, and returns the names under which tests find it.
+    ///
+    /// # Errors
+    /// When it cannot be had here: tests that need it then skip.
+    pub(crate) fn installed(self, cache: &Cache) -> Result<Vec<Export>> {
+        match self {
+            Self::Kcat => program(
+                contract::KCAT,
+                Tool {
+                    program: "kcat",
+                    package: "kcat",
+                },
+            ),
+            Self::Python => python(cache),
+            Self::Node => program(
+                contract::NODE,
+                Tool {
+                    program: "node",
+                    package: "nodejs",
+                },
+            ),
+            Self::Strace => program(
+                contract::STRACE,
+                Tool {
+                    program: "strace",
+                    package: "strace",
+                },
+            ),
+            Self::Chromium => program(
+                contract::CHROMIUM,
+                Tool {
+                    program: "chromium",
+                    package: "chromium",
+                },
+            ),
+        }
+    }
+}
+
+fn program(name: &'static str, tool: Tool) -> Result<Vec<Export>> {
+    Ok(vec![(name, text(tool.installed()?)?)])
+}
+
+fn python(cache: &Cache) -> Result<Vec<Export>> {
+    let python = PYTHON.installed()?;
+    let version = output(Command::new(&python).arg("--version"))?;
+    let folder = cache.fetched("python", &format!("{version}{REQUIREMENTS}"), |folder| {
+        // Debian splits what `venv` needs off into a package of its own.
+        if output(Command::new(&python).args(["-c", "import venv, ensurepip"])).is_err() {
+            debian::install("python3-venv")?;
+        }
+        command::run(Command::new(&python).args(["-m", "venv"]).arg(folder))?;
+        let requirements = folder.join("requirements.txt");
+        fs::write(&requirements, REQUIREMENTS).context("write requirements.txt")?;
+        command::run(
+            Command::new(folder.join("bin/pip"))
+                .args(["install", "--quiet", "--requirement"])
+                .arg(&requirements),
+        )
+    })?;
+    Ok(vec![
+        (contract::PYTHON, text(folder.join("bin/python"))?),
+        (contract::AWS, text(folder.join("bin/aws"))?),
+    ])
+}
+
+fn text(path: PathBuf) -> Result<String> {
+    path.into_os_string()
+        .into_string()
+        .ok()
+        .context("a path that is not UTF-8 cannot be handed to tests")
+}

@@ -1,0 +1,53 @@
+//! The names under which tests find what was started for them.
+//!
+//! A test reads these from its environment. Where a name is missing, the thing could not be had on
+//! this machine, and the test skips: it returns early after appending one line
+//! `skipped: <test>: <reason>` to the file that [`SKIPS`] names (`O_APPEND`, one `write` for the
+//! whole line, since tests run in parallel). cargo hides the output of tests that pass, which is
+//! why a file carries the message. A skipped test is counted as skipped instead of passed, and
+//! under `CI=true` a skip fails the run.
+
+/// Path of the `tidemill` binary, built from this checkout with debug assertions
+/// (with optimisations for `bench` and `crash --release`).
+pub(crate) const BIN: &str = "TIDEMILL_TEST_BIN";
+/// Path of the compiled `bootstrap` of the example function `order-total`, built likewise.
+pub(crate) const BOOTSTRAP: &str = "TIDEMILL_TEST_BOOTSTRAP";
+/// Path of the file that a skipping test appends its line to.
+pub(crate) const SKIPS: &str = "TIDEMILL_SKIPS";
+
+/// `127.0.0.1:PORT` of an Apache Kafka broker (KRaft, one node, plaintext, creates topics on use).
+pub(crate) const KAFKA: &str = "TIDEMILL_TEST_KAFKA";
+/// `postgres://postgres@127.0.0.1:PORT/postgres`: a superuser without password, `wal_level=logical`.
+pub(crate) const POSTGRES: &str = "TIDEMILL_TEST_POSTGRES";
+/// `http://127.0.0.1:PORT` of an S3-compatible store that is not ours; region `us-east-1`.
+pub(crate) const S3: &str = "TIDEMILL_TEST_S3";
+/// Access key of that store's owner.
+pub(crate) const S3_ACCESS_KEY: &str = "TIDEMILL_TEST_S3_ACCESS_KEY";
+/// Secret key of that store's owner.
+pub(crate) const S3_SECRET_KEY: &str = "TIDEMILL_TEST_S3_SECRET_KEY";
+
+/// Path of kcat.
+pub(crate) const KCAT: &str = "TIDEMILL_TEST_KCAT";
+/// Path of a Python that imports `boto3`, `confluent_kafka` and `kafka` (kafka-python).
+pub(crate) const PYTHON: &str = "TIDEMILL_TEST_PYTHON";
+/// Path of the AWS command line, from the same environment.
+pub(crate) const AWS: &str = "TIDEMILL_TEST_AWS";
+/// Path of Node.js.
+pub(crate) const NODE: &str = "TIDEMILL_TEST_NODE";
+/// Path of strace.
+pub(crate) const STRACE: &str = "TIDEMILL_TEST_STRACE";
+/// Path of Chromium.
+pub(crate) const CHROMIUM: &str = "TIDEMILL_TEST_CHROMIUM";
+
+/// How many rounds the crash test plays; a few when absent.
+pub(crate) const CRASH_ROUNDS: &str = "TIDEMILL_CRASH_ROUNDS";
+
+/// One of these names with its value.
+pub(crate) type Export = (&'static str, String);
+
+/// Prints `exports` as lines for a shell.
+pub(crate) fn print(exports: &[Export]) {
+    for (name, value) in exports {
+        println!("export {name}={value}");
+    }
+}

@@ -1,0 +1,81 @@
+//! Which package's tests need what on the machine. Adding a need here is all it takes.
+
+use anyhow::Result;
+
+use crate::checkout::{Checkout, Profile};
+use crate::clients::Client;
+use crate::contract::Export;
+use crate::peers::{self, Kafka, Peer, Running, S3};
+use crate::steps::Steps;
+
+/// Something that tests find in their environment.
+#[derive(Clone, Copy)]
+enum Need {
+    Client(Client),
+    Peer(&'static dyn Peer),
+}
+
+/// PostgreSQL is absent until a test reads from it; `cargo xtask servers postgres` starts it all the same.
+const NEEDS: &[(&str, &[Need])] = &[(
+    "tests",
+    &[
+        Need::Client(Client::Kcat),
+        Need::Client(Client::Python),
+        Need::Client(Client::Node),
+        Need::Peer(&Kafka),
+        Need::Peer(&S3),
+    ],
+)];
+
+/// What has been brought and started for a run of tests; servers end when this is dropped.
+pub(crate) struct Provided {
+    pub(crate) exports: Vec<Export>,
+    _servers: Vec<Running>,
+}
+
+/// Whether the tests of `package`, or those of all packages, need anything at all.
+pub(crate) fn any(package: Option<&str>) -> bool {
+    of(package).next().is_some()
+}
+
+/// Brings and starts what the tests of `package` need, or those of all packages.
+///
+/// What cannot be had is noted as skipped, what does not start as failed.
+///
+/// # Errors
+/// When the checkout's path cannot be handed to tests.
+pub(crate) fn provide(
+    package: Option<&str>,
+    checkout: &Checkout,
+    steps: &mut Steps,
+) -> Result<Provided> {
+    let mut exports = checkout.exports(Profile::Debug)?;
+    let mut servers = Vec::new();
+    for need in of(package) {
+        match need {
+            Need::Client(client) => {
+                let brought = steps.offer(&format!("bring {}", client.name()), || {
+                    client.installed(checkout.cache())
+                });
+                exports.extend(brought.into_iter().flatten());
+            }
+            Need::Peer(peer) => servers.extend(peers::provide(peer, checkout.cache(), steps)),
+        }
+    }
+    exports.extend(
+        servers
+            .iter()
+            .flat_map(|server| server.exports.iter().cloned()),
+    );
+    Ok(Provided {
+        exports,
+        _servers: servers,
+    })
+}
+
+fn of(package: Option<&str>) -> impl Iterator<Item = Need> {
+    let wanted = NEEDS
+        .iter()
+        .filter(move |(name, _)| package.is_none_or(|package| package == *name));
+    wanted.flat_map(|(_, needs)| needs.iter().copied())
+}

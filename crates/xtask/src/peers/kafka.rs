@@ -1,0 +1,106 @@
+//! Apache Kafka, from its artefacts on Maven Central.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+
+use super::{Peer, Running, Start, ask, free_ports, temporary_folder};
+use crate::cache::Cache;
+use crate::command::{self, output};
+use crate::contract;
+use crate::debian::Tool;
+use crate::group::{Group, Stop};
+
+const POM: &str = include_str!("kafka/pom.xml");
+const PROPERTIES: &str = include_str!("kafka/server.properties");
+const JAVA: Tool = Tool {
+    program: "java",
+    package: "openjdk-17-jre-headless",
+};
+const MAVEN: Tool = Tool {
+    program: "mvn",
+    package: "maven",
+};
+
+/// A single-node KRaft broker.
+pub(crate) struct Kafka;
+
+impl Peer for Kafka {
+    fn name(&self) -> &'static str {
+        "Apache Kafka 4.3.1"
+    }
+
+    fn install(&self, cache: &Cache) -> Result<PathBuf> {
+        JAVA.installed()?;
+        cache.fetched("kafka", POM, |folder| {
+            fs::write(folder.join("pom.xml"), POM).context("write pom.xml")?;
+            command::run(
+                Command::new(MAVEN.installed()?)
+                    .current_dir(folder)
+                    .args([
+                        "--batch-mode",
+                        "--quiet",
+                        "-Dstyle.color=never",
+                        "dependency:copy-dependencies",
+                    ])
+                    .args(["-DincludeScope=runtime", "-DoutputDirectory=jars"]),
+            )
+        })
+    }
+
+    fn start(&self, installed: &Path) -> Result<Running> {
+        let folder = temporary_folder()?;
+        let [port, controller] = free_ports()?;
+        let properties = folder.path().join("server.properties");
+        let data = folder.path().join("data");
+        let settings = format!(
+            "{PROPERTIES}listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
+             controller.quorum.voters=1@127.0.0.1:{controller}\nlog.dirs={}\n",
+            data.display()
+        );
+        fs::write(&properties, settings).context("write server.properties")?;
+
+        let jars = installed.join("jars/*");
+        let java = JAVA.installed()?;
+        // Any valid id serves, since each broker is alone.
+        let format = [
+            "kafka.tools.StorageTool",
+            "format",
+            "--cluster-id",
+            "AAAAAAAAQACAAAAAAAAAAA",
+            "--config",
+        ];
+        output(
+            Command::new(&java)
+                .arg("-cp")
+                .arg(&jars)
+                .args(format)
+                .arg(&properties),
+        )?;
+
+        let mut broker = Group::command(java, Stop::Terminate);
+        broker
+            .args(["-Xms256m", "-Xmx512m", "-XX:+UseSerialGC", "-cp"])
+            .arg(&jars)
+            .arg("kafka.Kafka")
+            .arg(&properties);
+        let exports = vec![(contract::KAFKA, format!("127.0.0.1:{port}"))];
+        Start {
+            name: self.name(),
+            folder,
+            stop: Stop::Terminate,
+        }
+        .until(&mut broker, exports, || answers(port))
+    }
+}
+
+/// Whether the broker answers ApiVersions (key 18, version 0) without an error.
+///
+/// A broker in KRaft mode takes connections early, but answers only once it is part of its cluster.
+fn answers(port: u16) -> bool {
+    const REQUEST: [u8; 14] = [0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 7, 0xff, 0xff];
+    // Length, correlation id, error code.
+    ask::<10>(port, &REQUEST).is_some_and(|answer| answer[4..] == [0, 0, 0, 7, 0, 0])
+}

@@ -1,0 +1,118 @@
+//! Rules of the source tree that no compiler knows.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::command::output;
+
+/// Folders whose subfolders, or which themselves, are packages.
+const PACKAGES: &[&str] = &["crates/*", "connectors/*", "benches", "tests"];
+
+/// Beginnings of paths that are true on one machine only; joined here so that this file has none.
+const HOMES: &[&str] = &[
+    concat!("/ro", "ot/"),
+    concat!("/ho", "me/"),
+    concat!("/Us", "ers/"),
+];
+
+/// Checks every rule.
+///
+/// # Errors
+/// Names each place that breaks one.
+pub(crate) fn check(root: &Path) -> Result<()> {
+    let mut broken = Vec::new();
+    for file in tracked_files(root)? {
+        // Neither binary files nor files deleted but not yet committed can name a path.
+        if let Ok(text) = fs::read_to_string(root.join(&file)) {
+            broken.extend(
+                home_paths(&text).map(|line| format!("{file}:{line}: names a home folder")),
+            );
+        }
+    }
+    for package in packages(root)? {
+        if !has_module_doc(&package) {
+            broken.push(format!(
+                "{}: begins without a `//!` that says what it is for",
+                package.display()
+            ));
+        }
+    }
+    if broken.is_empty() {
+        Ok(())
+    } else {
+        bail!("\n  {}", broken.join("\n  "))
+    }
+}
+
+fn tracked_files(root: &Path) -> Result<Vec<String>> {
+    let listed = output(
+        Command::new("git")
+            .current_dir(root)
+            .args(["ls-files", "-z"]),
+    )?;
+    Ok(listed.split_terminator('\0').map(str::to_owned).collect())
+}
+
+/// The numbers of lines that name a file in somebody's home folder.
+fn home_paths(text: &str) -> impl Iterator<Item = usize> {
+    let names = |line: &&str| {
+        HOMES.iter().any(|home| {
+            line.match_indices(home).any(|(at, _)| {
+                line[at + home.len()..].starts_with(|c: char| c.is_alphanumeric() || c == '.')
+            })
+        })
+    };
+    text.lines()
+        .enumerate()
+        .filter(move |(_, line)| names(line))
+        .map(|(index, _)| index + 1)
+}
+
+fn packages(root: &Path) -> Result<Vec<PathBuf>> {
+    let mut folders = Vec::new();
+    for pattern in PACKAGES {
+        match pattern.strip_suffix("/*") {
+            None => folders.push(root.join(pattern)),
+            Some(parent) => {
+                let parent = root.join(parent);
+                for entry in
+                    fs::read_dir(&parent).with_context(|| format!("list {}", parent.display()))?
+                {
+                    folders.push(
+                        entry
+                            .with_context(|| format!("list {}", parent.display()))?
+                            .path(),
+                    );
+                }
+            }
+        }
+    }
+    folders.retain(|folder| folder.join("Cargo.toml").is_file());
+    folders.sort();
+    Ok(folders)
+}
+
+/// Whether the package's library, or else its binary, opens with a module doc.
+fn has_module_doc(package: &Path) -> bool {
+    let read = |name| fs::read_to_string(package.join("src").join(name)).ok();
+    read("lib.rs")
+        .or_else(|| read("main.rs"))
+        .is_some_and(|text| text.starts_with("//!"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_of_one_machine_is_found_and_a_mere_folder_name_is_not() {
+        let text = format!(
+            "fine\nsee {}me/notes\nthe folder {} itself\n",
+            HOMES[1], HOMES[1]
+        );
+        assert_eq!(home_paths(&text).collect::<Vec<_>>(), [2]);
+    }
+}
