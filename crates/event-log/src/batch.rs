@@ -110,13 +110,30 @@ impl RecordBatch {
     #[must_use]
     pub fn at(&self, base: Offset) -> Self {
         let mut bytes = BytesMut::from(&self.bytes[..]);
-        header::write_base_offset(&mut bytes, base);
+        header::write_place(&mut bytes, base);
         let mut header = self.header.clone();
         header.base_offset = base;
         Self {
             bytes: bytes.freeze(),
             header,
         }
+    }
+
+    /// Puts the batch in `bytes` at a place of this log: what lies outside its checksum.
+    pub(crate) fn write_place(bytes: &mut [u8], base: Offset) {
+        header::write_place(bytes, base);
+    }
+
+    /// The first record that is not older than `time`, and its time. The batch's own first offset and
+    /// largest time when its records cannot be decoded.
+    pub(crate) fn first_since(&self, time: Timestamp) -> (Offset, Timestamp) {
+        let records = self.records().unwrap_or_default();
+        records
+            .iter()
+            .find(|stored| stored.record.timestamp >= time)
+            .map_or((self.base_offset(), self.max_timestamp()), |stored| {
+                (stored.offset, stored.record.timestamp)
+            })
     }
 
     /// Decodes the records. Keys, values and headers share the batch's memory where it is not

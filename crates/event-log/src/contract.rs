@@ -30,7 +30,8 @@ pub trait EventLog: Send + Sync + std::fmt::Debug + 'static {
     /// Creates a topic.
     ///
     /// # Errors
-    /// [`Error::TopicExists`] when there is one of that name.
+    /// [`Error::TopicExists`] when there is one of that name; [`Error::InvalidTopicConfig`] without
+    /// partitions or with more than 100,000.
     async fn create_topic(&self, name: &TopicName, config: TopicConfig) -> Result<Topic, Error>;
 
     /// Deletes a topic with its records and the checkpoints on it.
@@ -86,10 +87,11 @@ pub trait EventLog: Send + Sync + std::fmt::Debug + 'static {
     fn tail(&self, partition: &TopicPartition) -> Result<watch::Receiver<Offset>, Error>;
 
     /// The first offset whose record is not older than `time`, with that record's time; `None` when
-    /// all are older. Exact to the batch, not the record.
+    /// all are older. A batch whose records cannot be decoded answers with its first offset.
     ///
     /// # Errors
-    /// [`Error::UnknownTopic`], [`Error::UnknownPartition`].
+    /// [`Error::UnknownTopic`], [`Error::UnknownPartition`]; [`Error::Corrupt`] as for
+    /// [`read`](Self::read).
     async fn offset_at(
         &self,
         partition: &TopicPartition,

@@ -32,6 +32,14 @@ pub enum Error {
         /// The topic asked for.
         topic: TopicName,
     },
+    /// Reject: a topic cannot be created like that.
+    #[error("topic {topic} cannot be created: {reason}")]
+    InvalidTopicConfig {
+        /// The topic asked for.
+        topic: TopicName,
+        /// What is wrong with its configuration.
+        reason: String,
+    },
     /// Reject: the offset is below the first kept record or above the end.
     #[error("offset {offset} of {partition} is out of range {first}..{end}")]
     OffsetOutOfRange {

@@ -10,6 +10,12 @@ mod batch;
 mod checkpoint;
 mod contract;
 mod error;
+#[expect(
+    dead_code,
+    reason = "the log on disk writes and replays what the one in memory only applies"
+)]
+mod ledger;
+mod memory;
 mod names;
 mod settlement;
 mod topic;
@@ -18,6 +24,7 @@ pub use batch::{BatchHeader, Compression, Producer, RecordBatch, StoredRecord};
 pub use checkpoint::{Checkpoint, CheckpointUpdate, Rule};
 pub use contract::{EventLog, Permit, SharedLog};
 pub use error::Error;
+pub use memory::MemoryLog;
 pub use names::{ConsumerId, Epoch, Offset, OwnerId, Partition, TopicName, TopicPartition};
 pub use settlement::{Append, Appended, PositionUpdate, Settled, Settlement, Writer};
 pub use topic::{Lifetime, Topic, TopicConfig};

@@ -7,7 +7,9 @@ use crate::{CheckpointUpdate, Epoch, Offset, OwnerId, RecordBatch, TopicPartitio
 /// Appends to several partitions, checkpoints and source positions: all or nothing (invariant L4).
 ///
 /// Every append must lie in the same journal ([`Lifetime`]); checkpoints and positions are kept in
-/// that journal too (in the events journal when nothing is appended).
+/// that journal too. All checkpoints of a consumer live in one journal, and so does the position of
+/// a source: a settlement that would move them to the other one is refused. Without appends they
+/// stay where they are, and new ones go to the events journal.
 ///
 /// [`Lifetime`]: crate::Lifetime
 #[derive(Clone, Debug, Default)]

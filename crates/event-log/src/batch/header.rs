@@ -217,9 +217,11 @@ impl BatchHeader {
     }
 }
 
-/// Puts a batch at its place; the checksum does not cover these bytes.
-pub(super) fn write_base_offset(bytes: &mut [u8], base: Offset) {
+/// Puts a batch at its place: base offset and leader epoch, which the checksum does not cover. The
+/// epoch is zero, whatever the client wrote: this log has one leader for its life.
+pub(super) fn write_place(bytes: &mut [u8], base: Offset) {
     bytes[..8].copy_from_slice(&base.get().to_be_bytes());
+    bytes[12..16].fill(0);
 }
 
 pub(super) fn invalid(reason: &str) -> Error {

@@ -1,0 +1,152 @@
+//! What a log knows besides the bytes of its records: topics, ends, checkpoints, epochs, producers.
+//!
+//! Pure state, no I/O. A request is judged against it ([`judge`]) and, when accepted, becomes
+//! [`Change`]s; applying changes in the order of acceptance is the only way the ledger moves. A log
+//! on disk writes the changes and rebuilds its ledger from them; a log in memory just applies them.
+
+mod change;
+mod judge;
+mod producer;
+
+use std::collections::{BTreeMap, HashMap};
+
+use event::{SourceId, SourcePosition};
+use uuid::Uuid;
+
+use crate::{
+    Checkpoint, ConsumerId, Epoch, Error, Lifetime, Offset, OwnerId, Partition, Topic, TopicName,
+    TopicPartition,
+};
+
+pub(crate) use change::{Change, Extent};
+pub(crate) use judge::Judged;
+pub(crate) use producer::{Sent, Sequences};
+
+/// One partition by its topic's identity: a topic created again under the same name is another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct PartitionKey {
+    pub(crate) topic: Uuid,
+    pub(crate) partition: Partition,
+}
+
+/// The state of a log.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ledger {
+    topics: HashMap<Uuid, Topic>,
+    names: BTreeMap<TopicName, Uuid>,
+    partitions: HashMap<PartitionKey, PartitionState>,
+    consumers: BTreeMap<ConsumerId, Consumer>,
+    sources: BTreeMap<SourceId, Source>,
+    epochs: BTreeMap<OwnerId, Epoch>,
+    next_producer_id: i64,
+}
+
+#[derive(Clone, Debug, Default)]
+struct PartitionState {
+    end: Offset,
+    sequences: Sequences,
+}
+
+/// A consumer's checkpoints all live in one journal, its home.
+#[derive(Clone, Debug)]
+struct Consumer {
+    home: Lifetime,
+    checkpoints: BTreeMap<PartitionKey, Checkpoint>,
+}
+
+#[derive(Clone, Debug)]
+struct Source {
+    home: Lifetime,
+    position: SourcePosition,
+}
+
+impl Ledger {
+    pub(crate) fn topic(&self, name: &TopicName) -> Option<&Topic> {
+        self.topics.get(self.names.get(name)?)
+    }
+
+    /// Every topic, by name.
+    pub(crate) fn topics(&self) -> impl Iterator<Item = &Topic> {
+        self.names.values().filter_map(|id| self.topics.get(id))
+    }
+
+    /// The identity of a partition.
+    pub(crate) fn key(&self, place: &TopicPartition) -> Result<PartitionKey, Error> {
+        let topic = self
+            .topic(&place.topic)
+            .ok_or_else(|| Error::UnknownTopic {
+                topic: place.topic.clone(),
+            })?;
+        if place.partition.index() >= topic.config.partitions {
+            return Err(Error::UnknownPartition {
+                partition: place.clone(),
+            });
+        }
+        Ok(PartitionKey {
+            topic: topic.id,
+            partition: place.partition,
+        })
+    }
+
+    /// The name of a partition whose topic exists.
+    pub(crate) fn place(&self, key: PartitionKey) -> Option<TopicPartition> {
+        Some(self.topics.get(&key.topic)?.name.partition(key.partition))
+    }
+
+    /// One past the last offset.
+    pub(crate) fn end(&self, key: PartitionKey) -> Offset {
+        self.partitions
+            .get(&key)
+            .map_or(Offset::ZERO, |partition| partition.end)
+    }
+
+    pub(crate) fn checkpoint(
+        &self,
+        consumer: &ConsumerId,
+        place: &TopicPartition,
+    ) -> Option<Checkpoint> {
+        let key = self.key(place).ok()?;
+        let consumer = self.consumers.get(consumer)?;
+        consumer.checkpoints.get(&key).cloned()
+    }
+
+    pub(crate) fn checkpoints(&self, consumer: &ConsumerId) -> Vec<(TopicPartition, Checkpoint)> {
+        let Some(consumer) = self.consumers.get(consumer) else {
+            return Vec::new();
+        };
+        let named = consumer
+            .checkpoints
+            .iter()
+            .filter_map(|(key, checkpoint)| Some((self.place(*key)?, checkpoint.clone())));
+        let mut checkpoints: Vec<_> = named.collect();
+        checkpoints.sort_by(|(a, _), (b, _)| a.cmp(b));
+        checkpoints
+    }
+
+    pub(crate) fn consumers(&self) -> impl Iterator<Item = &ConsumerId> {
+        self.consumers.keys()
+    }
+
+    /// The journal that holds a consumer's checkpoints, if it has any.
+    pub(crate) fn home(&self, consumer: &ConsumerId) -> Option<Lifetime> {
+        Some(self.consumers.get(consumer)?.home)
+    }
+
+    /// For every partition with checkpoints on it, the lowest offset that some consumer still needs.
+    pub(crate) fn lowest_checkpoints(&self) -> HashMap<PartitionKey, Offset> {
+        let mut lowest = HashMap::new();
+        for consumer in self.consumers.values() {
+            for (key, checkpoint) in &consumer.checkpoints {
+                lowest
+                    .entry(*key)
+                    .and_modify(|next: &mut Offset| *next = (*next).min(checkpoint.next))
+                    .or_insert(checkpoint.next);
+            }
+        }
+        lowest
+    }
+
+    pub(crate) fn position(&self, source: &SourceId) -> Option<SourcePosition> {
+        Some(self.sources.get(source)?.position.clone())
+    }
+}

@@ -1,0 +1,222 @@
+//! The steps in which a ledger moves.
+
+use clock::Timestamp;
+use event::{SourceId, SourcePosition};
+use uuid::Uuid;
+
+use super::{Consumer, Ledger, PartitionKey, Sequences, Source};
+use crate::{Checkpoint, ConsumerId, Epoch, Lifetime, Offset, OwnerId, Partition, Producer, Topic};
+
+/// One step. What a log writes beside record bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    TopicCreated(Topic),
+    /// Takes records and checkpoints with it, whichever journal those live in.
+    TopicDeleted(Uuid),
+    Appended(Extent),
+    Checkpointed {
+        consumer: ConsumerId,
+        key: PartitionKey,
+        checkpoint: Checkpoint,
+    },
+    ConsumerForgotten(ConsumerId),
+    Positioned {
+        source: SourceId,
+        position: SourcePosition,
+    },
+    EpochOpened {
+        owner: OwnerId,
+        epoch: Epoch,
+    },
+    /// Every producer id below `next` has been handed out.
+    ProducerIds {
+        next: i64,
+    },
+    /// Only in snapshots: where a partition ends and what its producers sent last.
+    Partition {
+        key: PartitionKey,
+        end: Offset,
+        sequences: Sequences,
+    },
+}
+
+/// One batch and its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Extent {
+    pub(crate) key: PartitionKey,
+    pub(crate) base: Offset,
+    pub(crate) offsets: u32,
+    /// Bytes of the batch.
+    pub(crate) len: u32,
+    pub(crate) max_timestamp: Timestamp,
+    pub(crate) producer: Option<Producer>,
+}
+
+impl Extent {
+    pub(crate) fn end(&self) -> Offset {
+        self.base.plus(u64::from(self.offsets))
+    }
+}
+
+impl Ledger {
+    /// Moves by one step that was recorded in the journal `home`.
+    pub(crate) fn apply(&mut self, home: Lifetime, change: &Change) {
+        match change {
+            Change::TopicCreated(topic) => {
+                self.names.insert(topic.name.clone(), topic.id);
+                self.topics.insert(topic.id, topic.clone());
+            }
+            Change::TopicDeleted(id) => self.delete_topic(*id),
+            Change::Appended(extent) => {
+                let partition = self.partitions.entry(extent.key).or_default();
+                partition.end = extent.end();
+                if let Some(producer) = extent.producer {
+                    partition.sequences.note(producer, extent);
+                }
+            }
+            Change::Checkpointed {
+                consumer,
+                key,
+                checkpoint,
+            } => {
+                let consumer = self
+                    .consumers
+                    .entry(consumer.clone())
+                    .or_insert_with(|| Consumer::at(home));
+                consumer.checkpoints.insert(*key, checkpoint.clone());
+            }
+            Change::ConsumerForgotten(consumer) => {
+                self.consumers.remove(consumer);
+            }
+            Change::Positioned { source, position } => {
+                let position = position.clone();
+                self.sources
+                    .insert(source.clone(), Source { home, position });
+            }
+            Change::EpochOpened { owner, epoch } => {
+                self.epochs.insert(owner.clone(), *epoch);
+            }
+            Change::ProducerIds { next } => self.next_producer_id = *next,
+            Change::Partition {
+                key,
+                end,
+                sequences,
+            } => {
+                let partition = self.partitions.entry(*key).or_default();
+                partition.end = *end;
+                partition.sequences = sequences.clone();
+            }
+        }
+    }
+
+    fn delete_topic(&mut self, id: Uuid) {
+        self.remove_topic(id);
+        self.drop_checkpoints(|key| key.topic == id);
+    }
+
+    fn remove_topic(&mut self, id: Uuid) {
+        if let Some(topic) = self.topics.remove(&id)
+            && self.names.get(&topic.name) == Some(&id)
+        {
+            self.names.remove(&topic.name);
+        }
+        self.partitions.retain(|key, _| key.topic != id);
+    }
+
+    fn drop_checkpoints(&mut self, gone: impl Fn(&PartitionKey) -> bool) {
+        self.consumers.retain(|_, consumer| {
+            consumer.checkpoints.retain(|key, _| !gone(key));
+            !consumer.checkpoints.is_empty()
+        });
+    }
+
+    /// Forgets everything that the journal `home` has told, before its snapshot is applied.
+    pub(crate) fn reset(&mut self, home: Lifetime) {
+        let ids: Vec<Uuid> = self.topics_at(home).map(|topic| topic.id).collect();
+        for id in ids {
+            self.remove_topic(id);
+        }
+        self.consumers.retain(|_, consumer| consumer.home != home);
+        self.sources.retain(|_, source| source.home != home);
+        if home == Lifetime::Events {
+            self.epochs.clear();
+            self.next_producer_id = 0;
+        }
+    }
+
+    /// The changes that rebuild, from nothing, what the journal `home` has told.
+    pub(crate) fn snapshot(&self, home: Lifetime) -> Vec<Change> {
+        let mut changes = Vec::new();
+        for topic in self.topics_at(home) {
+            changes.push(Change::TopicCreated(topic.clone()));
+            for index in 0..topic.config.partitions {
+                let key = PartitionKey {
+                    topic: topic.id,
+                    partition: Partition::new(index),
+                };
+                let partition = self.partitions.get(&key).cloned().unwrap_or_default();
+                changes.push(Change::Partition {
+                    key,
+                    end: partition.end,
+                    sequences: partition.sequences,
+                });
+            }
+        }
+        for (id, consumer) in self.consumers.iter().filter(|(_, at)| at.home == home) {
+            for (key, checkpoint) in &consumer.checkpoints {
+                changes.push(Change::Checkpointed {
+                    consumer: id.clone(),
+                    key: *key,
+                    checkpoint: checkpoint.clone(),
+                });
+            }
+        }
+        for (id, source) in self.sources.iter().filter(|(_, at)| at.home == home) {
+            changes.push(Change::Positioned {
+                source: id.clone(),
+                position: source.position.clone(),
+            });
+        }
+        if home == Lifetime::Events {
+            for (owner, epoch) in &self.epochs {
+                changes.push(Change::EpochOpened {
+                    owner: owner.clone(),
+                    epoch: *epoch,
+                });
+            }
+            changes.push(Change::ProducerIds {
+                next: self.next_producer_id,
+            });
+        }
+        changes
+    }
+
+    /// Ends a replay of both journals, which have been told one after the other: names go to the
+    /// topics that still exist, and what refers to a topic that the other journal deleted is dropped.
+    pub(crate) fn reconcile(&mut self) {
+        let topics = std::mem::take(&mut self.topics);
+        self.names = topics
+            .values()
+            .map(|topic| (topic.name.clone(), topic.id))
+            .collect();
+        self.partitions
+            .retain(|key, _| topics.contains_key(&key.topic));
+        self.drop_checkpoints(|key| !topics.contains_key(&key.topic));
+        self.topics = topics;
+    }
+
+    fn topics_at(&self, home: Lifetime) -> impl Iterator<Item = &Topic> {
+        self.topics
+            .values()
+            .filter(move |topic| topic.config.lifetime == home)
+    }
+}
+
+impl Consumer {
+    fn at(home: Lifetime) -> Self {
+        Self {
+            home,
+            checkpoints: std::collections::BTreeMap::new(),
+        }
+    }
+}

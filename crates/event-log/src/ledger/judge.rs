@@ -1,0 +1,297 @@
+//! May a request happen, and what would it change?
+//!
+//! Judging reads the ledger and changes nothing, so a request that is refused half way leaves no
+//! trace.
+
+use std::collections::{HashMap, HashSet};
+
+use uuid::Uuid;
+
+use super::producer::{self, Verdict};
+use super::{Change, Extent, Ledger, PartitionKey, Sent};
+use crate::{
+    Append, Appended, Checkpoint, CheckpointUpdate, ConsumerId, Epoch, Error, Lifetime, Offset,
+    OwnerId, Rule, Settled, Settlement, Topic, TopicConfig, TopicName, Writer,
+};
+
+/// Partitions that one topic may have: each costs memory whether it is used or not.
+const MAX_PARTITIONS: u32 = 100_000;
+
+/// A request that was accepted: what it changes and what its caller is told.
+#[derive(Debug)]
+pub(crate) struct Judged<T> {
+    pub(crate) changes: Vec<Change>,
+    pub(crate) answer: T,
+}
+
+impl Ledger {
+    pub(crate) fn judge_creation(
+        &self,
+        name: &TopicName,
+        config: TopicConfig,
+    ) -> Result<Judged<Topic>, Error> {
+        if self.names.contains_key(name) {
+            return Err(Error::TopicExists {
+                topic: name.clone(),
+            });
+        }
+        if !(1..=MAX_PARTITIONS).contains(&config.partitions) {
+            return Err(Error::InvalidTopicConfig {
+                topic: name.clone(),
+                reason: format!(
+                    "{} partitions are not between 1 and {MAX_PARTITIONS}",
+                    config.partitions
+                ),
+            });
+        }
+        let topic = Topic {
+            name: name.clone(),
+            id: Uuid::new_v4(),
+            config,
+        };
+        Ok(Judged {
+            changes: vec![Change::TopicCreated(topic.clone())],
+            answer: topic,
+        })
+    }
+
+    pub(crate) fn judge_deletion(&self, name: &TopicName) -> Result<Judged<()>, Error> {
+        let topic = self.topic(name).ok_or_else(|| Error::UnknownTopic {
+            topic: name.clone(),
+        })?;
+        Ok(Judged {
+            changes: vec![Change::TopicDeleted(topic.id)],
+            answer: (),
+        })
+    }
+
+    pub(crate) fn judge_forgetting(&self, consumer: &ConsumerId) -> Judged<()> {
+        let known = self.consumers.contains_key(consumer);
+        Judged {
+            changes: known
+                .then(|| Change::ConsumerForgotten(consumer.clone()))
+                .into_iter()
+                .collect(),
+            answer: (),
+        }
+    }
+
+    pub(crate) fn judge_epoch(&self, owner: &OwnerId) -> Judged<Epoch> {
+        let epoch = self.epochs.get(owner).copied().unwrap_or_default().next();
+        Judged {
+            changes: vec![Change::EpochOpened {
+                owner: owner.clone(),
+                epoch,
+            }],
+            answer: epoch,
+        }
+    }
+
+    pub(crate) fn judge_producer_id(&self) -> Judged<i64> {
+        let id = self.next_producer_id;
+        Judged {
+            changes: vec![Change::ProducerIds { next: id + 1 }],
+            answer: id,
+        }
+    }
+
+    /// The journal that a settlement belongs to: that of its appends; without any, that in which its
+    /// checkpoints and positions already live; else the events journal.
+    pub(crate) fn home_of(&self, settlement: &Settlement) -> Result<Lifetime, Error> {
+        let mut home = None;
+        for append in &settlement.appends {
+            let topic = &append.to.topic;
+            let lifetime = self.topic(topic).map(|topic| topic.config.lifetime);
+            let lifetime = lifetime.ok_or_else(|| Error::UnknownTopic {
+                topic: topic.clone(),
+            })?;
+            if *home.get_or_insert(lifetime) != lifetime {
+                return Err(invalid(format!(
+                    "{topic} lives in another journal than the appends before it"
+                )));
+            }
+        }
+        let consumers = settlement
+            .checkpoints
+            .iter()
+            .map(|update| (self.home(&update.consumer), update.consumer.as_str()));
+        let sources = settlement
+            .positions
+            .iter()
+            .map(|update| (self.sources.get(&update.source), update.source.as_str()))
+            .map(|(source, name)| (source.map(|source| source.home), name));
+        for (lives, name) in consumers.chain(sources) {
+            if let Some(lives) = lives
+                && *home.get_or_insert(lives) != lives
+            {
+                return Err(invalid(format!(
+                    "the checkpoints or the position of {name} live in the other journal"
+                )));
+            }
+        }
+        Ok(home.unwrap_or(Lifetime::Events))
+    }
+
+    pub(crate) fn judge_settlement(
+        &self,
+        settlement: &Settlement,
+    ) -> Result<Judged<Settled>, Error> {
+        if let Some(writer) = &settlement.writer {
+            self.judge_writer(writer)?;
+        }
+        let mut changes = Vec::with_capacity(
+            settlement.appends.len() + settlement.checkpoints.len() + settlement.positions.len(),
+        );
+        let mut ahead = Ahead::default();
+        let mut settled = Settled::default();
+        for append in &settlement.appends {
+            let appended = self.judge_append(append, &mut ahead, &mut changes)?;
+            settled.appended.push(appended);
+        }
+        let mut named = HashSet::new();
+        for update in &settlement.checkpoints {
+            let key = self.key(&update.partition)?;
+            if !named.insert((&update.consumer, key)) {
+                return Err(invalid(format!(
+                    "the checkpoint of {} on {} is named twice",
+                    update.consumer, update.partition
+                )));
+            }
+            changes.push(self.judge_checkpoint(update, key)?);
+        }
+        for update in &settlement.positions {
+            changes.push(Change::Positioned {
+                source: update.source.clone(),
+                position: update.position.clone(),
+            });
+        }
+        Ok(Judged {
+            changes,
+            answer: settled,
+        })
+    }
+
+    fn judge_writer(&self, writer: &Writer) -> Result<(), Error> {
+        let current = self.epochs.get(&writer.owner).copied().unwrap_or_default();
+        if writer.epoch < current {
+            return Err(Error::Fenced {
+                owner: writer.owner.clone(),
+                epoch: writer.epoch,
+                current,
+            });
+        }
+        if writer.epoch > current || current == Epoch::default() {
+            return Err(invalid(format!(
+                "epoch {} of {} was never opened",
+                writer.epoch.get(),
+                writer.owner
+            )));
+        }
+        Ok(())
+    }
+
+    fn judge_append(
+        &self,
+        append: &Append,
+        ahead: &mut Ahead,
+        changes: &mut Vec<Change>,
+    ) -> Result<Appended, Error> {
+        let key = self.key(&append.to)?;
+        let header = append.batch.header();
+        let base = match ahead.ends.get(&key) {
+            Some(end) => *end,
+            None => self.end(key),
+        };
+        let extent = Extent {
+            key,
+            base,
+            offsets: u32::try_from(header.offsets()).expect("a batch counts its records in i32"),
+            len: u32::try_from(header.len()).expect("a batch counts its bytes in i32"),
+            max_timestamp: header.max_timestamp,
+            producer: header.producer,
+        };
+        if let Some(producer) = header.producer {
+            if producer.base_sequence < 0 && !header.is_control() {
+                return Err(Error::InvalidBatch {
+                    reason: "it names a producer but no sequence".to_owned(),
+                });
+            }
+            let known = self.partitions.get(&key);
+            let known = known.and_then(|partition| partition.sequences.get(producer.id));
+            let sent = ahead.sent.get(&(key, producer.id)).or(known);
+            if !header.is_control()
+                && let Verdict::Duplicate(copy) =
+                    producer::judge(sent, producer, extent.offsets, &append.to)?
+            {
+                return Ok(Appended::Duplicate(copy));
+            }
+            let mut sent = sent.cloned().unwrap_or_default();
+            sent.note(producer, &extent);
+            ahead.sent.insert((key, producer.id), sent);
+        }
+        ahead.ends.insert(key, extent.end());
+        changes.push(Change::Appended(extent));
+        Ok(Appended::At(base))
+    }
+
+    fn judge_checkpoint(
+        &self,
+        update: &CheckpointUpdate,
+        key: PartitionKey,
+    ) -> Result<Change, Error> {
+        let stored = self.consumers.get(&update.consumer);
+        let stored = stored.and_then(|consumer| consumer.checkpoints.get(&key));
+        let revision = stored.map_or(0, |stored| stored.revision);
+        let next = stored.map_or(Offset::ZERO, |stored| stored.next);
+        let conflict = |reason| Error::CheckpointConflict {
+            consumer: update.consumer.clone(),
+            partition: update.partition.clone(),
+            reason,
+        };
+        match update.rule {
+            Rule::Advance { expected_revision } if expected_revision != revision => {
+                return Err(conflict(format!(
+                    "revision {expected_revision} was expected, {revision} is stored"
+                )));
+            }
+            Rule::Advance { .. } if update.next < next => {
+                return Err(conflict(format!(
+                    "it would go back from {next} to {}",
+                    update.next
+                )));
+            }
+            Rule::Advance { .. } | Rule::Reset => {}
+        }
+        let mut floor = update.next.next();
+        for range in &update.finished_above {
+            if range.start < floor || range.end <= range.start {
+                return Err(invalid(format!(
+                    "finished offsets of {} on {} are not ascending, disjoint and above the checkpoint",
+                    update.consumer, update.partition
+                )));
+            }
+            floor = range.end;
+        }
+        Ok(Change::Checkpointed {
+            consumer: update.consumer.clone(),
+            key,
+            checkpoint: Checkpoint {
+                next: update.next,
+                finished_above: update.finished_above.clone(),
+                metadata: update.metadata.clone(),
+                revision: revision + 1,
+            },
+        })
+    }
+}
+
+/// What the earlier appends of the same settlement will have changed.
+#[derive(Default)]
+struct Ahead {
+    ends: HashMap<PartitionKey, Offset>,
+    sent: HashMap<(PartitionKey, i64), Sent>,
+}
+
+fn invalid(reason: String) -> Error {
+    Error::InvalidSettlement { reason }
+}

@@ -1,0 +1,262 @@
+//! A log without a disk, for tests and simulation.
+//!
+//! It keeps the whole contract but durability: dropping it is losing it. Requests take effect, in
+//! the order of the calls, before their futures first return.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use clock::Timestamp;
+use event::{SourceId, SourcePosition};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::ledger::{Change, Judged, Ledger, PartitionKey};
+use crate::{
+    Appended, Checkpoint, ConsumerId, Epoch, Error, EventLog, Lifetime, Offset, OwnerId, Permit,
+    RecordBatch, Settled, Settlement, Topic, TopicConfig, TopicName, TopicPartition,
+};
+
+/// A log in memory.
+#[derive(Debug, Default)]
+pub struct MemoryLog {
+    state: Mutex<State>,
+    topics_changed: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    ledger: Ledger,
+    partitions: HashMap<PartitionKey, Records>,
+}
+
+/// The batches of one partition, dense from offset zero.
+#[derive(Debug, Default)]
+struct Records {
+    batches: Vec<RecordBatch>,
+    tail: watch::Sender<Offset>,
+}
+
+impl MemoryLog {
+    /// An empty log.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+}
+
+impl State {
+    fn apply<T>(&mut self, home: Lifetime, judged: Judged<T>) -> T {
+        for change in &judged.changes {
+            self.ledger.apply(home, change);
+        }
+        judged.answer
+    }
+
+    fn settle(&mut self, settlement: Settlement) -> Result<Settled, Error> {
+        let home = self.ledger.home_of(&settlement)?;
+        let judged = self.ledger.judge_settlement(&settlement)?;
+        let settled = self.apply(home, judged);
+        for (append, appended) in settlement.appends.into_iter().zip(&settled.appended) {
+            let Appended::At(base) = appended else {
+                continue;
+            };
+            let key = self.ledger.key(&append.to)?;
+            let records = self.partitions.entry(key).or_default();
+            records.batches.push(append.batch.at(*base));
+            records.tail.send_replace(records.end());
+        }
+        Ok(settled)
+    }
+
+    fn records(&self, place: &TopicPartition) -> Result<&Records, Error> {
+        let key = self.ledger.key(place)?;
+        let records = self.partitions.get(&key);
+        Ok(records.expect("a topic is created with its partitions"))
+    }
+}
+
+impl Records {
+    fn end(&self) -> Offset {
+        self.batches
+            .last()
+            .map_or(Offset::ZERO, RecordBatch::end_offset)
+    }
+
+    fn from(&self, offset: Offset, max_bytes: usize) -> Vec<RecordBatch> {
+        let from = self
+            .batches
+            .partition_point(|batch| batch.end_offset() <= offset);
+        let mut bytes = 0;
+        let fits = |batch: &&RecordBatch| {
+            let first = bytes == 0;
+            bytes += batch.as_bytes().len();
+            first || bytes <= max_bytes
+        };
+        self.batches[from..]
+            .iter()
+            .take_while(fits)
+            .cloned()
+            .collect()
+    }
+}
+
+#[async_trait]
+impl EventLog for MemoryLog {
+    async fn create_topic(&self, name: &TopicName, config: TopicConfig) -> Result<Topic, Error> {
+        let topic = {
+            let mut state = self.state.lock();
+            let judged = state.ledger.judge_creation(name, config)?;
+            let topic = state.apply(config.lifetime, judged);
+            for place in topic.partitions() {
+                let key = state.ledger.key(&place)?;
+                state.partitions.insert(key, Records::default());
+            }
+            topic
+        };
+        self.topics_changed.send_modify(|count| *count += 1);
+        Ok(topic)
+    }
+
+    async fn delete_topic(&self, name: &TopicName) -> Result<(), Error> {
+        {
+            let mut state = self.state.lock();
+            let judged = state.ledger.judge_deletion(name)?;
+            for change in &judged.changes {
+                if let Change::TopicDeleted(id) = change {
+                    state.partitions.retain(|key, _| key.topic != *id);
+                }
+            }
+            state.apply(Lifetime::Events, judged);
+        }
+        self.topics_changed.send_modify(|count| *count += 1);
+        Ok(())
+    }
+
+    fn topic(&self, name: &TopicName) -> Option<Topic> {
+        self.state.lock().ledger.topic(name).cloned()
+    }
+
+    fn topics(&self) -> Vec<Topic> {
+        self.state.lock().ledger.topics().cloned().collect()
+    }
+
+    fn topics_changed(&self) -> watch::Receiver<u64> {
+        self.topics_changed.subscribe()
+    }
+
+    async fn reserve(&self, _bytes: usize) -> Permit {
+        Permit::unbounded()
+    }
+
+    async fn settle(&self, _permit: Permit, settlement: Settlement) -> Result<Settled, Error> {
+        self.state.lock().settle(settlement)
+    }
+
+    async fn read(
+        &self,
+        partition: &TopicPartition,
+        from: Offset,
+        max_bytes: usize,
+    ) -> Result<Vec<RecordBatch>, Error> {
+        let state = self.state.lock();
+        let records = state.records(partition)?;
+        let end = records.end();
+        if from > end {
+            return Err(Error::OffsetOutOfRange {
+                partition: partition.clone(),
+                offset: from,
+                first: Offset::ZERO,
+                end,
+            });
+        }
+        Ok(records.from(from, max_bytes))
+    }
+
+    fn bounds(&self, partition: &TopicPartition) -> Result<Range<Offset>, Error> {
+        Ok(Offset::ZERO..self.state.lock().records(partition)?.end())
+    }
+
+    fn tail(&self, partition: &TopicPartition) -> Result<watch::Receiver<Offset>, Error> {
+        Ok(self.state.lock().records(partition)?.tail.subscribe())
+    }
+
+    async fn offset_at(
+        &self,
+        partition: &TopicPartition,
+        time: Timestamp,
+    ) -> Result<Option<(Offset, Timestamp)>, Error> {
+        let state = self.state.lock();
+        let batches = &state.records(partition)?.batches;
+        let batch = batches.iter().find(|batch| batch.max_timestamp() >= time);
+        Ok(batch.map(|batch| batch.first_since(time)))
+    }
+
+    fn checkpoint(&self, consumer: &ConsumerId, partition: &TopicPartition) -> Option<Checkpoint> {
+        self.state.lock().ledger.checkpoint(consumer, partition)
+    }
+
+    fn checkpoints(&self, consumer: &ConsumerId) -> Vec<(TopicPartition, Checkpoint)> {
+        self.state.lock().ledger.checkpoints(consumer)
+    }
+
+    fn consumers(&self) -> Vec<ConsumerId> {
+        self.state.lock().ledger.consumers().cloned().collect()
+    }
+
+    async fn forget_consumer(&self, consumer: &ConsumerId) -> Result<(), Error> {
+        let mut state = self.state.lock();
+        let judged = state.ledger.judge_forgetting(consumer);
+        state.apply(Lifetime::Events, judged);
+        Ok(())
+    }
+
+    fn position(&self, source: &SourceId) -> Option<SourcePosition> {
+        self.state.lock().ledger.position(source)
+    }
+
+    async fn open_epoch(&self, owner: &OwnerId) -> Result<Epoch, Error> {
+        let mut state = self.state.lock();
+        let judged = state.ledger.judge_epoch(owner);
+        Ok(state.apply(Lifetime::Events, judged))
+    }
+
+    async fn producer_id(&self) -> Result<i64, Error> {
+        let mut state = self.state.lock();
+        let judged = state.ledger.judge_producer_id();
+        Ok(state.apply(Lifetime::Events, judged))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use event::Record;
+
+    use super::*;
+    use crate::{Partition, SharedLog};
+
+    #[tokio::test]
+    async fn a_settled_batch_is_read_back_at_its_offset() {
+        let log: SharedLog = MemoryLog::new();
+        let config = TopicConfig {
+            partitions: 1,
+            lifetime: Lifetime::Events,
+        };
+        let topic = log
+            .create_topic(&TopicName::new("t").unwrap(), config)
+            .await
+            .unwrap();
+        let place = topic.name.partition(Partition::new(0));
+        let batch = RecordBatch::of_one(Record::new("x", Timestamp::from_millis(5)));
+        for at in 0..3 {
+            let settlement = Settlement::of(place.clone(), batch.clone());
+            let settled = log.commit(settlement).await.unwrap();
+            assert_eq!(settled.appended, [Appended::At(Offset::new(at))]);
+        }
+        let read = log.read(&place, Offset::new(1), usize::MAX).await.unwrap();
+        assert_eq!(read.len(), 2);
+        assert_eq!(read[0].base_offset(), Offset::new(1));
+    }
+}
