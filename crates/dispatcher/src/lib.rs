@@ -7,6 +7,11 @@
 //! What this crate knows: the log, functions, triggers, instances, usage. What it does not know:
 //! any cloud's JSON ([`Payloads`] encodes it), the Kafka protocol, how a process is started.
 
+#![allow(
+    dead_code,
+    reason = "the trigger runtime, which uses the rest, comes next"
+)]
+
 mod attempt;
 mod concurrency;
 mod functions;
@@ -14,8 +19,6 @@ mod invoke;
 mod invoker;
 mod payloads;
 mod queue;
-#![allow(dead_code, reason = "the trigger runtime, which uses the rest, comes next")]
-
 mod settings;
 
 pub use concurrency::ReservationError;
