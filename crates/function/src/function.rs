@@ -39,6 +39,10 @@ pub struct Function {
     pub reserved_concurrency: Option<u32>,
     /// What happens to asynchronous invocations that fail.
     pub asynchronous: AsyncPolicy,
+    /// Statements of the resource policy, by statement id: kept and shown. Calls from the function's
+    /// own account need none, so they decide nothing here.
+    #[serde(default)]
+    pub policy: BTreeMap<String, PolicyStatement>,
     /// Changes with every change of configuration or code: the optimistic lock of updates, and the
     /// identity that a warm instance must match.
     pub revision: Uuid,
@@ -64,6 +68,26 @@ pub struct AsyncPolicy {
     pub maximum_event_age_seconds: u32,
     /// Where an event goes that was given up.
     pub on_failure: Destination,
+    /// When the user set these rules; `None` while they are AWS's defaults.
+    #[serde(default)]
+    pub configured_at: Option<Timestamp>,
+}
+
+/// Who may call a function, as `AddPermission` states it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyStatement {
+    /// The action, for example `lambda:InvokeFunction`.
+    pub action: String,
+    /// A service (`s3.amazonaws.com`), an account, a principal's ARN, or `*`.
+    pub principal: String,
+    /// The calling resource's ARN must match this.
+    pub source_arn: Option<String>,
+    /// The calling resource's account.
+    pub source_account: Option<String>,
+    /// The token that an Alexa skill must show.
+    pub event_source_token: Option<String>,
+    /// The organisation that the caller must belong to.
+    pub principal_org_id: Option<String>,
 }
 
 impl Default for AsyncPolicy {
@@ -72,6 +96,7 @@ impl Default for AsyncPolicy {
             maximum_retry_attempts: 2,
             maximum_event_age_seconds: 21_600,
             on_failure: Destination::DeadLetters,
+            configured_at: None,
         }
     }
 }

@@ -4,13 +4,23 @@
 //! that keeps them in an object store. What this crate does not know: Lambda's JSON, how an
 //! instance runs, how events are dispatched.
 
+mod bucket_match;
+mod filter;
 mod function;
+pub mod limits;
+mod package;
+mod registry;
 mod trigger;
 
+pub use bucket_match::BucketMatch;
+pub use filter::{Filter, FilterError};
 pub use function::{
-    AsyncPolicy, CodePackage, Destination, Function, FunctionName, NameError, Qualifier,
+    AsyncPolicy, CodePackage, Destination, Function, FunctionName, NameError, PolicyStatement,
+    Qualifier,
 };
+pub use package::{PackageError, unpack};
+pub use registry::{Error, NewFunction, Registry};
 pub use trigger::{
-    Backoff, BatchPolicy, Ordering, RetryPolicy, StartingPosition, Trigger, TriggerId,
+    Backoff, BatchPolicy, Ordering, Problem, RetryPolicy, StartingPosition, Trigger, TriggerId,
     TriggerSource,
 };

@@ -33,12 +33,26 @@ pub struct Trigger {
     pub report_batch_item_failures: bool,
     /// Whether it runs.
     pub enabled: bool,
+    /// Why the server itself switched it off; `None` when it did not.
+    #[serde(default)]
+    pub problem: Option<Problem>,
+    /// Tags, shown to whoever asks.
+    #[serde(default)]
+    pub tags: BTreeMap<String, String>,
     /// Where it begins when it has no checkpoint yet.
     pub starting_position: StartingPosition,
     /// When it last changed.
     pub last_modified: Timestamp,
     /// Changes with every change.
     pub revision: Uuid,
+}
+
+/// Why the server switched a trigger off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Problem {
+    /// Its function was deleted.
+    FunctionNotFound,
 }
 
 /// A trigger's identity.
@@ -168,10 +182,24 @@ impl TriggerId {
         Self(Uuid::new_v4())
     }
 
+    /// The identity as a UUID.
+    #[must_use]
+    pub const fn as_uuid(self) -> Uuid {
+        self.0
+    }
+
     /// Wraps an identity read from outside.
     #[must_use]
     pub const fn from_uuid(uuid: Uuid) -> Self {
         Self(uuid)
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::FunctionNotFound => "the function does not exist",
+        })
     }
 }
 

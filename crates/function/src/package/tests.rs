@@ -1,0 +1,143 @@
+use std::io::Write as _;
+
+use zip::ZipWriter;
+use zip::write::SimpleFileOptions;
+
+use super::*;
+
+/// An archive of `(name, unix mode, content)`.
+fn archive(entries: &[(&str, u32, &[u8])]) -> Vec<u8> {
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, mode, content) in entries {
+        let options = SimpleFileOptions::default().unix_permissions(*mode);
+        if mode & 0o170_000 == 0o120_000 {
+            zip.add_symlink(*name, std::str::from_utf8(content).unwrap(), options)
+                .unwrap();
+        } else {
+            zip.start_file(*name, options).unwrap();
+            zip.write_all(content).unwrap();
+        }
+    }
+    zip.finish().unwrap().into_inner()
+}
+
+fn refusal(archive: &[u8]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let inside = folder.path().join("inside");
+    fs::create_dir(&inside).unwrap();
+    let error = unpack(archive, &inside).unwrap_err().to_string();
+    let outside: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();
+    assert_eq!(outside.len(), 1, "nothing may appear beside the package");
+    error
+}
+
+#[test]
+fn files_keep_their_content_and_their_executable_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let package = archive(&[
+        ("bootstrap", 0o755, b"#!/bin/sh"),
+        ("lib/a.py", 0o644, b"x = 1"),
+        ("lib/b.py", 0o120_777, b"a.py"),
+    ]);
+    unpack(&package, folder.path()).unwrap();
+    let mode = |name: &str| {
+        let metadata = fs::metadata(folder.path().join(name)).unwrap();
+        metadata.permissions().mode() & 0o777
+    };
+    assert_eq!(mode("bootstrap"), 0o755);
+    assert_eq!(mode("lib/a.py"), 0o644);
+    assert_eq!(fs::read(folder.path().join("lib/b.py")).unwrap(), b"x = 1");
+}
+
+#[test]
+fn what_is_no_archive_is_malformed() {
+    for bytes in [&b""[..], b"hello", b"PK\x05\x06", &[0; 100]] {
+        assert!(refusal(bytes).starts_with("the archive is malformed"));
+    }
+    assert!(refusal(&archive(&[])).contains("empty"));
+}
+
+#[test]
+fn a_flipped_bit_in_the_content_is_malformed() {
+    let mut package = archive(&[("a.py", 0o644, b"print(41)")]);
+    // The content begins after the entry's header of 30 bytes and its name.
+    package[30 + 4 + 3] ^= 0x40;
+    assert!(refusal(&package).starts_with("the archive is malformed"));
+}
+
+#[test]
+fn a_name_that_leaves_the_package_is_refused() {
+    for name in ["../evil", "a/../../evil", "/etc/evil"] {
+        let error = refusal(&archive(&[(name, 0o644, b"x")]));
+        assert!(error.contains("is refused"), "{error}");
+    }
+}
+
+#[test]
+fn a_link_that_leaves_the_package_is_refused() {
+    for target in ["/etc/passwd", "../evil", "a/../../evil", "nowhere"] {
+        let error = refusal(&archive(&[("link", 0o120_777, target.as_bytes())]));
+        assert!(error.contains("\"link\" is refused"), "{error}");
+    }
+    // Harmless one by one: `a/up` is the package itself, so `b` climbs out through it.
+    let chained = archive(&[
+        ("a/file", 0o644, b"x"),
+        ("a/up", 0o120_777, b".."),
+        ("b", 0o120_777, b"a/up/.."),
+    ]);
+    assert!(refusal(&chained).contains("\"b\" is refused"));
+}
+
+#[test]
+fn nothing_is_written_through_a_link() {
+    let through = archive(&[
+        ("a", 0o120_777, b"b"),
+        ("a/c", 0o644, b"x"),
+        ("b/d", 0o644, b""),
+    ]);
+    assert!(refusal(&through).contains("\"a\" is refused"));
+}
+
+#[test]
+fn a_name_listed_twice_is_refused() {
+    assert!(refusal(&archive(&[("a", 0o644, b"1"), ("./a", 0o644, b"2")])).contains("twice"));
+    assert!(refusal(&archive(&[("a", 0o644, b"1"), ("a/b", 0o644, b"2")])).contains("exists"));
+    // The writer refuses to repeat a name, so one is changed afterwards in both of its places.
+    let mut same = archive(&[("aaaa", 0o644, b"1"), ("bbbb", 0o644, b"2")]);
+    for at in 0..same.len() - 4 {
+        if &same[at..at + 4] == b"bbbb" {
+            same[at..at + 4].copy_from_slice(b"aaaa");
+        }
+    }
+    assert!(refusal(&same).contains("twice"));
+}
+
+#[test]
+fn a_bomb_is_stopped_by_what_comes_out_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let bomb = archive(&[("a", 0o644, &[0; 600]), ("b", 0o644, &[0; 600])]);
+    let allowance = Allowance {
+        bytes: 1_000,
+        entries: 10,
+    };
+    let error = unpack_within(&bomb, folder.path(), allowance).unwrap_err();
+    assert!(matches!(error, PackageError::TooLarge { limit: 1_000, .. }));
+    let written: u64 = ["a", "b"]
+        .iter()
+        .filter_map(|name| fs::metadata(folder.path().join(name)).ok())
+        .map(|file| file.len())
+        .sum();
+    assert!(written <= 1_001);
+}
+
+#[test]
+fn too_many_files_are_refused_before_any_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let many = archive(&[("a", 0o644, b""), ("b", 0o644, b"")]);
+    let allowance = Allowance {
+        bytes: 1_000,
+        entries: 1,
+    };
+    assert!(unpack_within(&many, folder.path(), allowance).is_err());
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}

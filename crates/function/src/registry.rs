@@ -1,0 +1,104 @@
+//! The registry: functions and triggers, kept in an object store and known in memory.
+//!
+//! One JSON document per thing (`functions/<account>/<name>.json`, `triggers/<id>.json`) and each
+//! code archive once (`code/<sha256>.zip`). Documents are written by conditional put, so that a
+//! writer elsewhere is never overwritten unseen; reads are answered from memory.
+//!
+//! Triggers name their function without an account, so a name is unique across accounts here.
+//!
+//! When a function is deleted its triggers stay, switched off, with [`Problem::FunctionNotFound`].
+//! Creating a function of that name again switches its bucket triggers on (a bucket's notification
+//! configuration outlives the function, as with AWS); mappings wait until the user enables them.
+//!
+//! [`Problem::FunctionNotFound`]: crate::Problem::FunctionNotFound
+
+mod code;
+mod document;
+mod error;
+mod functions;
+#[cfg(test)]
+mod tests;
+mod triggers;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clock::SharedClock;
+use object_store::ObjectStore;
+use parking_lot::RwLock;
+use tokio::sync::{Mutex, watch};
+
+use crate::{Function, FunctionName, Trigger, TriggerId};
+use code::CodeCache;
+use document::{Documents, Kept};
+
+pub use error::Error;
+pub use functions::NewFunction;
+
+/// Functions and triggers. Share it in an `Arc`.
+#[derive(Debug)]
+pub struct Registry {
+    documents: Documents,
+    code: CodeCache,
+    clock: SharedClock,
+    known: RwLock<Known>,
+    /// One writer of this process at a time, so that memory changes in the order of the store. Held
+    /// across the store's write on purpose: changes of the registry are rare, and readers never
+    /// wait for it.
+    writer: Mutex<()>,
+    changes: watch::Sender<u64>,
+}
+
+/// What the store holds, as far as this process knows.
+#[derive(Debug, Default)]
+struct Known {
+    functions: BTreeMap<FunctionName, Kept<Function>>,
+    triggers: BTreeMap<TriggerId, Kept<Trigger>>,
+}
+
+impl Registry {
+    /// Loads everything that `store` holds. Code is unpacked under `cache_dir`, which is a cache: it
+    /// may be lost, and what no function needs any more is removed from it now.
+    ///
+    /// # Errors
+    /// [`Error::Store`] when the store cannot be read, [`Error::Damaged`] when a document in it is
+    /// not what this registry writes, [`Error::Cache`] when the folder cannot be made.
+    pub async fn open(
+        store: Arc<dyn ObjectStore>,
+        cache_dir: impl Into<PathBuf>,
+        clock: SharedClock,
+    ) -> Result<Self, Error> {
+        let documents = Documents::new(Arc::clone(&store));
+        let mut known = Known::default();
+        for function in documents.load_all::<Function>("functions").await? {
+            known
+                .functions
+                .insert(function.value.name.clone(), function);
+        }
+        for trigger in documents.load_all::<Trigger>("triggers").await? {
+            known.triggers.insert(trigger.value.id, trigger);
+        }
+        let code = CodeCache::open(store, cache_dir.into()).await?;
+        let in_use = known.functions.values().map(|kept| &kept.value.code);
+        code.prune(in_use.cloned().collect()).await?;
+        Ok(Self {
+            documents,
+            code,
+            clock,
+            known: RwLock::new(known),
+            writer: Mutex::new(()),
+            changes: watch::Sender::new(0),
+        })
+    }
+
+    /// Counts the changes of functions and triggers since the registry was opened.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    fn changed(&self) {
+        self.changes.send_modify(|count| *count += 1);
+    }
+}

@@ -1,0 +1,193 @@
+//! Code archives in the store and their unpacked folders on disk.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use object_store::{ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload};
+use parking_lot::Mutex;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::OnceCell;
+
+use super::Error;
+use super::document::store_error;
+use crate::{CodePackage, unpack};
+
+/// Unpacked packages, one folder for each digest. A folder that is there is complete: it is filled
+/// under another name first.
+#[derive(Debug)]
+pub(super) struct CodeCache {
+    store: Arc<dyn ObjectStore>,
+    root: PathBuf,
+    /// The folders of this process; a cell that is empty is being filled.
+    folders: Mutex<HashMap<String, Arc<OnceCell<PathBuf>>>>,
+}
+
+impl CodeCache {
+    pub(super) async fn open(store: Arc<dyn ObjectStore>, cache: PathBuf) -> Result<Self, Error> {
+        let root = cache.join("code");
+        let path = root.clone();
+        blocking(move || fs::create_dir_all(&path).map_err(|source| cache_error(&path, source)))
+            .await?;
+        Ok(Self {
+            store,
+            root,
+            folders: Mutex::default(),
+        })
+    }
+
+    /// Removes folders that none of `in_use` needs, and half-filled ones.
+    pub(super) async fn prune(&self, in_use: Vec<CodePackage>) -> Result<(), Error> {
+        let keep: BTreeSet<_> = in_use.iter().filter_map(digest).collect();
+        let root = self.root.clone();
+        blocking(move || {
+            let fail = |source| cache_error(&root, source);
+            for entry in fs::read_dir(&root).map_err(fail)? {
+                let entry = entry.map_err(fail)?;
+                let kept = entry
+                    .file_name()
+                    .to_str()
+                    .is_some_and(|name| keep.contains(name));
+                if !kept {
+                    fs::remove_dir_all(entry.path()).map_err(fail)?;
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Checks and unpacks an archive, then stores it. Durable on return.
+    pub(super) async fn add(&self, archive: Bytes) -> Result<CodePackage, Error> {
+        let hash = Sha256::digest(&archive);
+        let package = CodePackage {
+            sha256: STANDARD.encode(hash),
+            size: archive.len() as u64,
+        };
+        let digest = hex::encode(hash);
+        let kept = archive.clone();
+        self.fill(&digest, async { Ok(archive) }).await?;
+        let path = archive_path(&digest);
+        let put = self
+            .store
+            .put_opts(
+                &path,
+                PutPayload::from(kept),
+                PutOptions::from(PutMode::Create),
+            )
+            .await;
+        match put {
+            Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => Ok(package),
+            Err(source) => Err(store_error("write", &path, source)),
+        }
+    }
+
+    /// The folder of a package, filled from the store when it is not there.
+    pub(super) async fn folder(&self, package: &CodePackage) -> Result<PathBuf, Error> {
+        let digest = digest(package).ok_or_else(|| Error::Damaged {
+            document: "a function".to_owned(),
+            reason: format!("{:?} is no SHA-256 in base64", package.sha256),
+        })?;
+        self.fill(&digest, self.fetch(&digest)).await
+    }
+
+    /// Removes the archive from the store. The folder stays: instances may run from it.
+    pub(super) async fn remove(&self, package: &CodePackage) -> Result<(), Error> {
+        let Some(digest) = digest(package) else {
+            return Ok(());
+        };
+        let path = archive_path(&digest);
+        match self.store.delete(&path).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(source) => Err(store_error("delete", &path, source)),
+        }
+    }
+
+    async fn fill(
+        &self,
+        digest: &str,
+        archive: impl Future<Output = Result<Bytes, Error>> + Send,
+    ) -> Result<PathBuf, Error> {
+        let cell = Arc::clone(self.folders.lock().entry(digest.to_owned()).or_default());
+        let fill = async {
+            let folder = self.root.join(digest);
+            let present = folder.clone();
+            if blocking(move || Ok(present.is_dir())).await? {
+                return Ok(folder);
+            }
+            let archive = archive.await?;
+            let root = self.root.clone();
+            let to = folder.clone();
+            blocking(move || unpack_beside(&archive, &root, &to)).await?;
+            Ok(folder)
+        };
+        cell.get_or_try_init(|| fill).await.cloned()
+    }
+
+    async fn fetch(&self, digest: &str) -> Result<Bytes, Error> {
+        let path = archive_path(digest);
+        let read = |source| store_error("read", &path, source);
+        let found = self.store.get(&path).await.map_err(read)?;
+        let archive = found.bytes().await.map_err(read)?;
+        if hex::encode(Sha256::digest(&archive)) != digest {
+            return Err(Error::Damaged {
+                document: path.to_string(),
+                reason: "its SHA-256 is not the one it is named by".to_owned(),
+            });
+        }
+        Ok(archive)
+    }
+}
+
+/// Unpacks under a name of its own and moves the whole folder into place.
+fn unpack_beside(archive: &[u8], root: &Path, to: &Path) -> Result<(), Error> {
+    let beside = root.join(format!("unpacking-{}", uuid::Uuid::new_v4()));
+    fs::create_dir(&beside).map_err(|source| cache_error(&beside, source))?;
+    let unpacked = unpack(archive, &beside).map_err(Error::Package);
+    let moved = unpacked.and_then(|()| match fs::rename(&beside, to) {
+        // Another process of the same cache was faster; its folder is the same.
+        Err(_) if to.is_dir() => {
+            fs::remove_dir_all(&beside).map_err(|source| cache_error(&beside, source))
+        }
+        other => other.map_err(|source| cache_error(to, source)),
+    });
+    if moved.is_err() {
+        // What is left is swept at the next open.
+        let _ = fs::remove_dir_all(&beside);
+    }
+    moved
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => Err(Error::Cache {
+            path: PathBuf::new(),
+            source: io::Error::other(error),
+        }),
+    }
+}
+
+/// The digest in hexadecimal, as folders and archives are named.
+fn digest(package: &CodePackage) -> Option<String> {
+    let hash = STANDARD.decode(&package.sha256).ok()?;
+    (hash.len() == 32).then(|| hex::encode(hash))
+}
+
+fn archive_path(digest: &str) -> object_store::path::Path {
+    object_store::path::Path::from(format!("code/{digest}.zip"))
+}
+
+fn cache_error(path: &Path, source: io::Error) -> Error {
+    Error::Cache {
+        path: path.to_owned(),
+        source,
+    }
+}

@@ -1,0 +1,77 @@
+//! What can go wrong at the registry's seam, grouped by what the caller must do.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::{FunctionName, PackageError, TriggerId};
+
+/// A change or a read that did not happen. Nothing of a failed change is visible.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Reject: there is no such function.
+    #[error("function {function} does not exist")]
+    UnknownFunction {
+        /// The function asked for.
+        function: FunctionName,
+    },
+    /// Reject: a function of that name exists already.
+    #[error("function {function} exists already")]
+    FunctionExists {
+        /// The function asked for.
+        function: FunctionName,
+    },
+    /// Reject: there is no such trigger.
+    #[error("trigger {trigger} does not exist")]
+    UnknownTrigger {
+        /// The trigger asked for.
+        trigger: TriggerId,
+    },
+    /// Reject: a trigger of that id exists already.
+    #[error("trigger {trigger} exists already")]
+    TriggerExists {
+        /// The trigger asked for.
+        trigger: TriggerId,
+    },
+    /// Reject: the caller's revision is not the current one.
+    #[error("function {function} has another revision than the one given")]
+    RevisionMismatch {
+        /// The function asked for.
+        function: FunctionName,
+    },
+    /// Reject: the code package is not one.
+    #[error("the code package is refused")]
+    Package(#[from] PackageError),
+    /// Conflict: another writer changed the document in the meantime. It has been loaded again;
+    /// decide anew.
+    #[error("{document} was changed by another writer")]
+    Conflict {
+        /// The document's path in the store.
+        document: String,
+    },
+    /// Fatal for this document: what the store holds is not what the registry wrote.
+    #[error("{document} in the store is damaged: {reason}")]
+    Damaged {
+        /// The document's path in the store.
+        document: String,
+        /// What does not fit.
+        reason: String,
+    },
+    /// Retry later: the store failed.
+    #[error("{act}")]
+    Store {
+        /// The failed act and the path.
+        act: String,
+        /// Why.
+        #[source]
+        source: object_store::Error,
+    },
+    /// Retry later: the folder of unpacked code cannot be read or written.
+    #[error("use the code folder at {path}")]
+    Cache {
+        /// The folder.
+        path: PathBuf,
+        /// The operating system's error.
+        #[source]
+        source: io::Error,
+    },
+}

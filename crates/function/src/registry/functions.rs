@@ -1,0 +1,302 @@
+//! Functions of the registry.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use super::document::{Document as _, Written};
+use super::{Error, Kept, Registry};
+use crate::{AsyncPolicy, CodePackage, Function, FunctionName, Problem, TriggerSource};
+
+/// What a new function is made of; the rest begins at its default.
+#[derive(Clone, Debug)]
+pub struct NewFunction {
+    /// The owning account: twelve digits.
+    pub account: String,
+    /// Its name.
+    pub name: FunctionName,
+    /// AWS's identifier of the runtime.
+    pub runtime: String,
+    /// What the runtime calls.
+    pub handler: String,
+    /// The role's ARN.
+    pub role: String,
+    /// Free text.
+    pub description: String,
+    /// Memory in MiB.
+    pub memory_mib: u32,
+    /// The longest invocation in seconds.
+    pub timeout_seconds: u32,
+    /// Environment variables.
+    pub environment: BTreeMap<String, String>,
+    /// Tags.
+    pub tags: BTreeMap<String, String>,
+}
+
+impl Registry {
+    /// The function of that name, if it exists.
+    #[must_use]
+    pub fn function(&self, name: &FunctionName) -> Option<Arc<Function>> {
+        let known = self.known.read();
+        known
+            .functions
+            .get(name)
+            .map(|kept| Arc::clone(&kept.value))
+    }
+
+    /// Every function, by name.
+    #[must_use]
+    pub fn functions(&self) -> Vec<Arc<Function>> {
+        let known = self.known.read();
+        let functions = known.functions.values();
+        functions.map(|kept| Arc::clone(&kept.value)).collect()
+    }
+
+    /// Creates a function from a zip archive. Its code is checked, unpacked and stored before the
+    /// function is visible; it is durable on return.
+    ///
+    /// # Errors
+    /// [`Error::FunctionExists`], [`Error::Package`], or a failure of store or cache.
+    pub async fn create_function(
+        &self,
+        new: NewFunction,
+        archive: Bytes,
+    ) -> Result<Arc<Function>, Error> {
+        let exists = Error::FunctionExists {
+            function: new.name.clone(),
+        };
+        if self.function(&new.name).is_some() {
+            return Err(exists);
+        }
+        let _writer = self.writer.lock().await;
+        if self.function(&new.name).is_some() {
+            return Err(exists);
+        }
+        let code = self.code.add(archive).await?;
+        let function = Function {
+            account: new.account,
+            name: new.name,
+            runtime: new.runtime,
+            handler: new.handler,
+            role: new.role,
+            description: new.description,
+            memory_mib: new.memory_mib,
+            timeout_seconds: new.timeout_seconds,
+            environment: new.environment,
+            code,
+            tags: new.tags,
+            reserved_concurrency: None,
+            asynchronous: AsyncPolicy::default(),
+            policy: BTreeMap::new(),
+            revision: Uuid::new_v4(),
+            last_modified: self.clock.now(),
+        };
+        let path = function.path();
+        match self.documents.create(function).await? {
+            Written::Done(kept) => {
+                let function = self.remember_function(kept);
+                self.revive_bucket_triggers(&function.name).await?;
+                Ok(function)
+            }
+            Written::Conflict => {
+                if let Some(kept) = self.documents.load(&path).await? {
+                    self.remember_function(kept);
+                }
+                Err(exists)
+            }
+        }
+    }
+
+    /// Replaces a function's code with a zip archive. `expected` is the revision that the caller
+    /// last saw, if it insists on it. The function gets a new revision; durable on return.
+    ///
+    /// # Errors
+    /// [`Error::UnknownFunction`], [`Error::RevisionMismatch`], [`Error::Package`],
+    /// [`Error::Conflict`], or a failure of store or cache.
+    pub async fn update_code(
+        &self,
+        name: &FunctionName,
+        expected: Option<Uuid>,
+        archive: Bytes,
+    ) -> Result<Arc<Function>, Error> {
+        let _writer = self.writer.lock().await;
+        let before = self.expect_function(name, expected)?;
+        let code = self.code.add(archive).await?;
+        let now = self.clock.now();
+        let mut function = before.value.as_ref().clone();
+        function.code = code;
+        function.revision = Uuid::new_v4();
+        function.last_modified = now;
+        let function = self.write_function(&before, function).await?;
+        self.drop_unused_code(&before.value.code).await;
+        Ok(function)
+    }
+
+    /// Changes what running instances depend on (handler, memory, environment, …): the function
+    /// gets a new revision, and warm instances of the old one serve no more. Account, name and code
+    /// stay, whatever `change` does to them. Durable on return.
+    ///
+    /// # Errors
+    /// [`Error::UnknownFunction`], [`Error::RevisionMismatch`], [`Error::Conflict`],
+    /// [`Error::Store`].
+    pub async fn update_configuration(
+        &self,
+        name: &FunctionName,
+        expected: Option<Uuid>,
+        change: impl FnOnce(&mut Function) + Send,
+    ) -> Result<Arc<Function>, Error> {
+        let now = self.clock.now();
+        self.update_function(name, expected, |function| {
+            change(function);
+            function.revision = Uuid::new_v4();
+            function.last_modified = now;
+        })
+        .await
+    }
+
+    /// Changes what running instances do not depend on (concurrency, retry rules, tags, policy): the
+    /// revision stays, and so do account, name and code. Durable on return.
+    ///
+    /// # Errors
+    /// Those of [`update_configuration`](Self::update_configuration).
+    pub async fn update_attributes(
+        &self,
+        name: &FunctionName,
+        expected: Option<Uuid>,
+        change: impl FnOnce(&mut Function) + Send,
+    ) -> Result<Arc<Function>, Error> {
+        self.update_function(name, expected, change).await
+    }
+
+    async fn update_function(
+        &self,
+        name: &FunctionName,
+        expected: Option<Uuid>,
+        change: impl FnOnce(&mut Function) + Send,
+    ) -> Result<Arc<Function>, Error> {
+        let _writer = self.writer.lock().await;
+        let before = self.expect_function(name, expected)?;
+        let mut function = before.value.as_ref().clone();
+        change(&mut function);
+        function.account.clone_from(&before.value.account);
+        function.name = name.clone();
+        function.code.clone_from(&before.value.code);
+        self.write_function(&before, function).await
+    }
+
+    /// Deletes a function. Its triggers stay, switched off. Durable on return.
+    ///
+    /// # Errors
+    /// [`Error::UnknownFunction`], [`Error::Conflict`], [`Error::Store`].
+    pub async fn delete_function(&self, name: &FunctionName) -> Result<(), Error> {
+        let _writer = self.writer.lock().await;
+        let before = self.expect_function(name, None)?;
+        // Triggers first: a crash in between leaves them off and the function there, never on and
+        // without a function.
+        self.switch_triggers_off(name, Problem::FunctionNotFound)
+            .await?;
+        self.documents.delete(before.value.as_ref()).await?;
+        self.known.write().functions.remove(name);
+        self.changed();
+        self.drop_unused_code(&before.value.code).await;
+        Ok(())
+    }
+
+    /// The folder with a function's unpacked code. It is unpacked when absent, once even when
+    /// raced, and stays for as long as this registry does.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] when the stored archive is not what the function names,
+    /// [`Error::Package`], or a failure of store or cache.
+    pub async fn code_dir(&self, function: &Function) -> Result<PathBuf, Error> {
+        self.code.folder(&function.code).await
+    }
+
+    fn expect_function(
+        &self,
+        name: &FunctionName,
+        expected: Option<Uuid>,
+    ) -> Result<Kept<Function>, Error> {
+        let kept = self.known.read().functions.get(name).cloned();
+        let kept = kept.ok_or_else(|| Error::UnknownFunction {
+            function: name.clone(),
+        })?;
+        if expected.is_some_and(|expected| expected != kept.value.revision) {
+            return Err(Error::RevisionMismatch {
+                function: name.clone(),
+            });
+        }
+        Ok(kept)
+    }
+
+    async fn write_function(
+        &self,
+        before: &Kept<Function>,
+        function: Function,
+    ) -> Result<Arc<Function>, Error> {
+        let path = function.path();
+        match self.documents.update(before, function).await? {
+            Written::Done(kept) => Ok(self.remember_function(kept)),
+            Written::Conflict => {
+                match self.documents.load(&path).await? {
+                    Some(kept) => drop(self.remember_function(kept)),
+                    None => {
+                        self.known.write().functions.remove(&before.value.name);
+                        self.changed();
+                    }
+                }
+                Err(Error::Conflict {
+                    document: path.to_string(),
+                })
+            }
+        }
+    }
+
+    fn remember_function(&self, kept: Kept<Function>) -> Arc<Function> {
+        let function = Arc::clone(&kept.value);
+        let name = function.name.clone();
+        self.known.write().functions.insert(name, kept);
+        self.changed();
+        function
+    }
+
+    /// Removes an archive that no function names any more. A failure leaves garbage and nothing
+    /// worse, so it is only reported.
+    async fn drop_unused_code(&self, code: &CodePackage) {
+        let in_use = |kept: &Kept<Function>| kept.value.code == *code;
+        if self.known.read().functions.values().any(in_use) {
+            return;
+        }
+        if let Err(error) = self.code.remove(code).await {
+            tracing::warn!(sha256 = code.sha256, %error, "an unused code archive stays");
+        }
+    }
+
+    async fn revive_bucket_triggers(&self, name: &FunctionName) -> Result<(), Error> {
+        self.change_triggers_of(name, |trigger| {
+            let bucket = matches!(trigger.source, TriggerSource::Bucket { .. });
+            if bucket && trigger.problem.take().is_some() {
+                trigger.enabled = true;
+            }
+        })
+        .await
+    }
+
+    async fn switch_triggers_off(
+        &self,
+        name: &FunctionName,
+        problem: Problem,
+    ) -> Result<(), Error> {
+        self.change_triggers_of(name, |trigger| {
+            // One that the user had switched off stays off when the function comes back.
+            if trigger.enabled {
+                trigger.enabled = false;
+                trigger.problem = Some(problem);
+            }
+        })
+        .await
+    }
+}
