@@ -135,9 +135,10 @@ impl Metering {
                         source: event_log::Error::Full { source },
                     }) => {
                         tracing::warn!(error = %source, "{act}: the disk is full, billing waits");
+                        let retry_at = Instant::now() + FULL_DISK_PAUSE;
                         tokio::select! {
                             () = stop.cancelled() => return Ok(()),
-                            () = tokio::time::sleep(FULL_DISK_PAUSE) => {}
+                            () = tokio::time::sleep_until(retry_at) => {}
                         }
                     }
                     Err(error) => return Err(error),
@@ -289,10 +290,15 @@ impl Meter {
             folded.extend(partition);
         }
         let settlement = self.settlement(&folded);
-        self.log
-            .commit(settlement)
-            .await
-            .map_err(Error::log("settle bills"))?;
+        // Nothing but unreadable records: the next settlement with a bill moves the checkpoint. A
+        // checkpoint on its own would go to the journal of events, away from the bills.
+        let revisions = u64::from(!settlement.appends.is_empty());
+        if revisions > 0 {
+            self.log
+                .commit(settlement)
+                .await
+                .map_err(Error::log("settle bills"))?;
+        }
         let oldest = folded
             .iter()
             .flat_map(|folded| folded.fold.groups())
@@ -305,7 +311,7 @@ impl Meter {
         metrics::counter!("tidemill_metering_usage_records_total").increment(MAX_RECORDS - left);
         for Folded { cursor, to, .. } in folded {
             self.cursors[cursor].next = to;
-            self.cursors[cursor].revision += 1;
+            self.cursors[cursor].revision += revisions;
         }
         Ok(())
     }
@@ -329,20 +335,24 @@ impl Meter {
         let mut to = *next;
         while to < end && *left > 0 && fold.len() < deltas {
             let (records, chunk_end) = read_chunk(&self.log, partition, to, READ_BYTES).await?;
-            let mut whole = true;
+            let begun_at = to;
             for raw in records {
                 if *left == 0 || fold.len() >= deltas {
-                    whole = false;
-                    break;
+                    return Ok(Some(Folded {
+                        cursor: index,
+                        to,
+                        fold,
+                    }));
                 }
                 add(&mut fold, partition, raw.offset, &raw.value);
                 *left -= 1;
                 to = raw.offset.next();
             }
-            if !whole || chunk_end <= to && to < end {
+            // Offsets without records (control batches) are passed over too.
+            to = to.max(chunk_end);
+            if to == begun_at {
                 break;
             }
-            to = to.max(chunk_end);
         }
         Ok((to > *next).then_some(Folded {
             cursor: index,
@@ -431,3 +441,8 @@ async fn ensure(
         .await
         .map_err(Error::log(format!("create topic {name}")))
 }
+
+#[cfg(test)]
+mod crashing;
+#[cfg(test)]
+mod tests;
