@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use function::FunctionName;
 
-/// One synchronous invocation.
-#[derive(Clone, Debug)]
+/// One invocation, synchronous or asynchronous.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvokeRequest {
     /// The function.
     pub function: FunctionName,

@@ -9,6 +9,10 @@ pub trait Payloads: Send + Sync + std::fmt::Debug + 'static {
     /// The event that a handler of `trigger` receives for `records` of one partition.
     fn encode(&self, trigger: &Trigger, partition: Partition, records: &[StoredRecord]) -> Bytes;
 
+    /// Whether `trigger`'s own source selects the record, before any filter: a bucket's event
+    /// names, prefix and suffix. A topic's trigger selects every record.
+    fn selects(&self, trigger: &Trigger, record: &StoredRecord) -> bool;
+
     /// What `trigger`'s filters look at: the record as a JSON document, in the shape that AWS's
     /// filters see for this kind of source. `None` when the record has none (it then matches only a
     /// trigger without filters).

@@ -1,0 +1,35 @@
+//! What the dispatcher needs to know of functions and triggers.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use function::{Function, FunctionName, Trigger};
+use tokio::sync::watch;
+
+/// The registry as the dispatcher sees it. Lookups answer from memory.
+#[async_trait]
+pub trait Functions: Send + Sync + std::fmt::Debug + 'static {
+    /// The function of that name.
+    fn function(&self, name: &FunctionName) -> Option<Arc<Function>>;
+
+    /// Every function, in any order.
+    fn functions(&self) -> Vec<Arc<Function>>;
+
+    /// Every trigger, enabled or not, in any order.
+    fn triggers(&self) -> Vec<Arc<Trigger>>;
+
+    /// Changes after a function or a trigger was created, changed or deleted; the lookups above
+    /// show the change from then on.
+    fn changes(&self) -> watch::Receiver<u64>;
+
+    /// The folder that holds the function's unpacked code. It stays for as long as an instance of
+    /// this revision may live.
+    ///
+    /// # Errors
+    /// When the code cannot be fetched or unpacked; trying again may help.
+    async fn code_dir(
+        &self,
+        function: &Function,
+    ) -> Result<PathBuf, Box<dyn std::error::Error + Send + Sync>>;
+}

@@ -1,0 +1,52 @@
+//! What an operator may turn.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Settings of the dispatcher. Every field has a default; see [`Settings::default`].
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The region that functions are told they run in.
+    pub region: String,
+    /// Variables that every function's process gets beneath its own: endpoints, credentials.
+    pub environment: BTreeMap<String, String>,
+    /// Invocations that run at once, over all functions.
+    pub account_concurrency: u32,
+    /// Of the unreserved concurrency, so much is kept from triggers and asynchronous invocations:
+    /// a backlog never starves synchronous calls.
+    pub kept_for_synchronous: u32,
+    /// Reservations must leave at least this much concurrency unreserved.
+    pub minimum_unreserved: u32,
+    /// Pauses before the second, third, … attempt at an asynchronous invocation or a bucket
+    /// notification. The last one repeats.
+    pub async_backoff: Vec<Duration>,
+    /// Batches of one partition of one trigger that run or wait for concurrency at once, where the
+    /// trigger's ordering allows more than one.
+    pub flights_per_partition: usize,
+    /// Bytes of records that one partition of one trigger keeps in memory.
+    pub prefetch_bytes: usize,
+    /// Bytes of records that all partitions together keep in memory. Each may always keep one small
+    /// read beyond it, so that no partition starves another.
+    pub prefetch_bytes_total: usize,
+    /// How long running invocations are waited for when a trigger or the server stops.
+    pub drain: Duration,
+}
+
+impl Default for Settings {
+    /// Sized for one machine: 64 invocations at once, 16 of them kept for synchronous calls; AWS's
+    /// pauses of one and two minutes; 8 MiB per partition and 256 MiB in all; 30 s to drain.
+    fn default() -> Self {
+        Self {
+            region: "us-east-1".to_owned(),
+            environment: BTreeMap::new(),
+            account_concurrency: 64,
+            kept_for_synchronous: 16,
+            minimum_unreserved: 8,
+            async_backoff: vec![Duration::from_secs(60), Duration::from_secs(120)],
+            flights_per_partition: 32,
+            prefetch_bytes: 8 << 20,
+            prefetch_bytes_total: 256 << 20,
+            drain: Duration::from_secs(30),
+        }
+    }
+}
