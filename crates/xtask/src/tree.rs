@@ -11,6 +11,9 @@ use crate::command::output;
 /// Folders whose subfolders, or which themselves, are packages.
 const PACKAGES: &[&str] = &["crates/*", "connectors/*", "benches", "tests"];
 
+/// Where the Grafana boards are.
+const BOARDS: &str = "docker/grafana/boards/";
+
 /// Beginnings of paths that are true on one machine only; joined here so that this file has none.
 const HOMES: &[&str] = &[
     concat!("/ro", "ot/"),
@@ -24,13 +27,15 @@ const HOMES: &[&str] = &[
 /// Names each place that breaks one.
 pub(crate) fn check(root: &Path) -> Result<()> {
     let mut broken = Vec::new();
-    for file in tracked_files(root)? {
-        // Neither binary files nor files deleted but not yet committed can name a path.
-        if let Ok(text) = fs::read_to_string(root.join(&file)) {
-            broken.extend(
-                home_paths(&text).map(|line| format!("{file}:{line}: names a home folder")),
-            );
-        }
+    let files = tracked_files(root)?;
+    for (file, text) in &files {
+        broken.extend(home_paths(text).map(|line| format!("{file}:{line}: names a home folder")));
+    }
+    for (file, text) in with_ending(&files, ".json").filter(|(file, _)| file.starts_with(BOARDS)) {
+        let missing = metrics(text)
+            .filter(|metric| !with_ending(&files, ".rs").any(|(_, code)| code.contains(*metric)));
+        broken
+            .extend(missing.map(|metric| format!("{file}: shows {metric}, which no code counts")));
     }
     for package in packages(root)? {
         if !has_module_doc(&package) {
@@ -47,13 +52,37 @@ pub(crate) fn check(root: &Path) -> Result<()> {
     }
 }
 
-fn tracked_files(root: &Path) -> Result<Vec<String>> {
+/// The text files under version control, by their paths from the root.
+fn tracked_files(root: &Path) -> Result<Vec<(String, String)>> {
     let listed = output(
         Command::new("git")
             .current_dir(root)
             .args(["ls-files", "-z"]),
     )?;
-    Ok(listed.split_terminator('\0').map(str::to_owned).collect())
+    // Binary files, and those deleted but not yet committed, say nothing.
+    let read = |file: &str| Some((file.to_owned(), fs::read_to_string(root.join(file)).ok()?));
+    Ok(listed.split_terminator('\0').filter_map(read).collect())
+}
+
+fn with_ending<'a>(
+    files: &'a [(String, String)],
+    ending: &'a str,
+) -> impl Iterator<Item = &'a (String, String)> {
+    files.iter().filter(move |(file, _)| file.ends_with(ending))
+}
+
+/// The names of our metrics in a Grafana board, as the code spells them.
+fn metrics(board: &str) -> impl Iterator<Item = &str> {
+    let words = board.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    words
+        .filter(|word| word.starts_with("tidemill_"))
+        .map(|word| {
+            let series = ["_bucket", "_sum", "_count"];
+            series
+                .iter()
+                .find_map(|ending| word.strip_suffix(ending))
+                .unwrap_or(word)
+        })
 }
 
 /// The numbers of lines that name a file in somebody's home folder.
@@ -114,5 +143,14 @@ mod tests {
             HOMES[1], HOMES[1]
         );
         assert_eq!(home_paths(&text).collect::<Vec<_>>(), [2]);
+    }
+
+    #[test]
+    fn a_board_s_metrics_are_read_as_the_code_spells_them() {
+        let board = r#"{"expr": "sum by (le) (rate(tidemill_init_seconds_bucket[1m])) / tidemill_instances{state=\"idle\"}"}"#;
+        assert_eq!(
+            metrics(board).collect::<Vec<_>>(),
+            ["tidemill_init_seconds", "tidemill_instances"]
+        );
     }
 }
