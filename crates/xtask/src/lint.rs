@@ -75,9 +75,5 @@ fn deny(checkout: &Checkout, checks: &[&str]) -> Result<()> {
     if find("cargo-deny").is_none() {
         bail!("cargo-deny is not installed; `cargo xtask lint --deny` installs it");
     }
-    command::run(
-        checkout
-            .cargo(&["deny", "--all-features", "check"])
-            .args(checks),
-    )
+    command::run(checkout.cargo(&["deny", "check"]).args(checks))
 }
