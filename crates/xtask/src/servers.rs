@@ -23,7 +23,7 @@ pub(crate) struct Args {
     /// Which server
     #[arg(default_value = "all")]
     server: Server,
-    /// End the servers that another `cargo xtask servers` has started
+    /// End the servers that the latest `cargo xtask servers` has started
     #[arg(long)]
     stop: bool,
 }
@@ -69,6 +69,7 @@ pub(crate) fn run(checkout: &Checkout, args: &Args) -> Result<ExitCode> {
             None => bail!("{} is not running", peer.name()),
         }
     }
+    fs::create_dir_all(checkout.cache().folder()).context("make the cache folder")?;
     fs::write(&pid_file, std::process::id().to_string())
         .with_context(|| format!("write {}", pid_file.display()))?;
     println!("\n# Ready. Ctrl-C ends them and removes their data.");
