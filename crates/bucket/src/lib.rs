@@ -1,1 +1,60 @@
-//! S3 door and object storage whose commit is the event's append.
+//! Buckets: object storage whose commit is the event's append, and the S3 door to it.
+//!
+//! The record of a change in the topic `bucket.<name>` *is* the object's metadata, and small
+//! objects ride inside it. An object is therefore visible exactly when its event is in the log:
+//! no object without an event, no event without an object, whatever crashes in between.
+//!
+//! [`BucketStore`] has buckets, objects, multipart uploads and conditional writes over a log and a
+//! folder of blobs. It knows nothing of HTTP.
+//!
+//! What this crate does not know: functions, triggers (it hands notification configurations to a
+//! [`Notifications`]), dispatch, configuration files.
+
+mod error;
+
+mod bucket_name;
+mod etag;
+mod object_key;
+mod sequencer;
+
+mod attributes;
+mod checksum;
+mod condition;
+mod requester;
+
+mod blob;
+mod body;
+mod ingest;
+mod object;
+mod reading;
+
+mod change;
+mod s3_event;
+
+mod key_locks;
+mod listing;
+mod uploads;
+
+mod store;
+
+mod notifications;
+
+pub use attributes::{ObjectAttributes, ObjectHeaders};
+pub use body::{BodyError, PutBody};
+pub use bucket_name::BucketName;
+pub use checksum::{ChecksumAlgorithm, ChecksumKind, Checksums};
+pub use condition::WriteCondition;
+pub use error::Error;
+pub use etag::ETag;
+pub use listing::{ListQuery, Listing};
+pub use notifications::{FunctionNotification, NotificationError, Notifications};
+pub use object::Object;
+pub use object_key::ObjectKey;
+pub use reading::ObjectBody;
+pub use requester::Requester;
+pub use sequencer::Sequencer;
+pub use store::{
+    BucketInfo, BucketStore, Config, CopyOptions, NewUpload, PutOptions, REGISTRY_BUCKET,
+    UploadCompletion, WriteMethod,
+};
+pub use uploads::{CompletedPart, Part, PartNumber, PartSizes, UploadId, UploadInfo};

@@ -1,0 +1,127 @@
+//! Objects as the index holds them.
+
+use bytes::Bytes;
+use clock::Timestamp;
+use event_log::{Offset, TopicPartition};
+
+use crate::blob::OwnedBlobs;
+use crate::{Checksums, ETag, ObjectAttributes, ObjectKey, Sequencer, UploadId};
+
+/// One visible version of an object. As long as somebody holds it its bytes can be read, also after
+/// it has been replaced or deleted.
+#[derive(Debug)]
+pub struct Object {
+    pub(crate) key: ObjectKey,
+    pub(crate) size: u64,
+    pub(crate) etag: ETag,
+    pub(crate) last_modified: Timestamp,
+    pub(crate) sequencer: Sequencer,
+    pub(crate) checksums: Checksums,
+    pub(crate) attributes: ObjectAttributes,
+    pub(crate) upload: Option<UploadId>,
+    pub(crate) content: Content,
+}
+
+/// Where an object's bytes are.
+#[derive(Debug)]
+pub(crate) enum Content {
+    /// In its record.
+    Inline(Place),
+    /// In blobs, one after the other. For a multipart upload they are its parts.
+    Blobs(OwnedBlobs),
+}
+
+/// A record's place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) partition: TopicPartition,
+    pub(crate) offset: Offset,
+}
+
+/// Bytes of a new object, before they have a place.
+#[derive(Debug)]
+pub(crate) enum NewContent {
+    Inline(Bytes),
+    Blobs(OwnedBlobs),
+}
+
+impl Object {
+    /// Its key.
+    #[must_use]
+    pub fn key(&self) -> &ObjectKey {
+        &self.key
+    }
+
+    /// Its size in bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Its entity tag.
+    #[must_use]
+    pub fn etag(&self) -> &ETag {
+        &self.etag
+    }
+
+    /// When it was written.
+    #[must_use]
+    pub fn last_modified(&self) -> Timestamp {
+        self.last_modified
+    }
+
+    /// Its place in the order of changes.
+    #[must_use]
+    pub fn sequencer(&self) -> Sequencer {
+        self.sequencer
+    }
+
+    /// Its checksums.
+    #[must_use]
+    pub fn checksums(&self) -> &Checksums {
+        &self.checksums
+    }
+
+    /// What its writer said about it.
+    #[must_use]
+    pub fn attributes(&self) -> &ObjectAttributes {
+        &self.attributes
+    }
+
+    /// The sizes of the parts it was uploaded in, in order; `None` when it was written at once.
+    #[must_use]
+    pub fn parts(&self) -> Option<Vec<u64>> {
+        match (&self.upload, &self.content) {
+            (Some(_), Content::Blobs(blobs)) => {
+                Some(blobs.refs().iter().map(|blob| blob.len).collect())
+            }
+            (Some(_) | None, _) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use event_log::{Partition, TopicName};
+
+    use super::*;
+
+    /// An empty object that is nowhere.
+    pub(crate) fn object(key: &str) -> Object {
+        let topic = TopicName::new("bucket.test").unwrap();
+        Object {
+            key: ObjectKey::new(key).unwrap(),
+            size: 0,
+            etag: ETag::new("tag"),
+            last_modified: Timestamp::default(),
+            sequencer: Sequencer::default(),
+            checksums: Checksums::default(),
+            attributes: ObjectAttributes::default(),
+            upload: None,
+            content: Content::Inline(Place {
+                partition: topic.partition(Partition::new(0)),
+                offset: Offset::ZERO,
+            }),
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! One bucket in memory.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use clock::Timestamp;
+use event_log::Topic;
+use parking_lot::RwLock;
+
+use crate::object::Content;
+use crate::{BucketName, Error, Object, ObjectKey};
+
+/// A bucket as others see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BucketInfo {
+    /// Its name.
+    pub name: BucketName,
+    /// When it was created.
+    pub created: Timestamp,
+}
+
+/// A bucket and its objects.
+#[derive(Debug)]
+pub(super) struct Bucket {
+    pub(super) info: BucketInfo,
+    pub(super) topic: Topic,
+    objects: RwLock<BTreeMap<ObjectKey, Arc<Object>>>,
+    /// Writers hold it shared over check, append and apply; removing the bucket takes it alone.
+    pub(super) gate: tokio::sync::RwLock<Gate>,
+}
+
+/// Whether a bucket takes writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gate {
+    Open,
+    Removed,
+}
+
+impl Bucket {
+    pub(super) fn new(info: BucketInfo, topic: Topic) -> Self {
+        Self {
+            info,
+            topic,
+            objects: RwLock::default(),
+            gate: tokio::sync::RwLock::new(Gate::Open),
+        }
+    }
+
+    pub(super) fn get(&self, key: &ObjectKey) -> Option<Arc<Object>> {
+        self.objects.read().get(key).cloned()
+    }
+
+    pub(super) fn require(&self, key: &ObjectKey) -> Result<Arc<Object>, Error> {
+        self.get(key).ok_or_else(|| Error::NoSuchKey {
+            bucket: self.info.name.clone(),
+            key: key.clone(),
+        })
+    }
+
+    pub(super) fn missing(&self) -> Error {
+        Error::NoSuchBucket {
+            bucket: self.info.name.clone(),
+        }
+    }
+
+    /// Makes an object visible. What it replaces goes with its last reader.
+    pub(super) fn insert(&self, object: Arc<Object>) {
+        let replaced = self.objects.write().insert(object.key.clone(), object);
+        retire(replaced);
+    }
+
+    /// Makes an object invisible. It goes with its last reader.
+    pub(super) fn remove(&self, key: &ObjectKey) {
+        let removed = self.objects.write().remove(key);
+        retire(removed);
+    }
+
+    pub(super) fn with_objects<T>(
+        &self,
+        look: impl FnOnce(&BTreeMap<ObjectKey, Arc<Object>>) -> T,
+    ) -> T {
+        look(&self.objects.read())
+    }
+}
+
+fn retire(object: Option<Arc<Object>>) {
+    if let Some(object) = object {
+        match &object.content {
+            Content::Blobs(blobs) => blobs.release(),
+            Content::Inline(_) => {}
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Making, finding and removing buckets.
+//!
+//! Which buckets exist is in the topic `tidemill.buckets`, keyed by name. A bucket's topic is made
+//! before its creation is recorded and removed after its removal is, so that after a crash a topic
+//! without a bucket may be left (adopted while empty, or removed at start), never a bucket without
+//! its topic.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use clock::Timestamp;
+use event::Record;
+use event_log::{
+    Lifetime, Partition, RecordBatch, Settlement, Topic, TopicConfig, TopicName, TopicPartition,
+};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::bucket::{Bucket, Gate};
+use super::{BucketInfo, BucketStore, Inner};
+use crate::{BucketName, Error, ListQuery, Listing};
+
+/// What happened to a bucket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "change", rename_all = "kebab-case")]
+pub(super) enum BucketChange {
+    Created {
+        bucket: BucketName,
+        /// Its topic's identity.
+        topic: Uuid,
+        at: Timestamp,
+    },
+    Deleted {
+        bucket: BucketName,
+        at: Timestamp,
+    },
+}
+
+/// The one partition of the topic of buckets.
+pub(super) fn bucket_log() -> TopicPartition {
+    TopicName::new("tidemill.buckets")
+        .expect("the name keeps the rules")
+        .partition(Partition::new(0))
+}
+
+impl BucketStore {
+    /// Makes a bucket and its topic.
+    ///
+    /// # Errors
+    /// [`Error::BucketExists`]; [`Error::TopicTaken`] when a topic of that name holds records of
+    /// somebody else.
+    pub async fn create_bucket(&self, name: &BucketName) -> Result<BucketInfo, Error> {
+        let (store, name) = (self.clone(), name.clone());
+        self.to_the_end(async move { store.inner.create_bucket(name).await })
+            .await
+    }
+
+    /// Removes an empty bucket, its uploads in progress and its topic.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchBucket`], [`Error::BucketNotEmpty`].
+    pub async fn delete_bucket(&self, name: &BucketName) -> Result<(), Error> {
+        let (store, name) = (self.clone(), name.clone());
+        self.to_the_end(async move { store.inner.delete_bucket(&name).await })
+            .await
+    }
+
+    /// A bucket.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchBucket`].
+    pub fn bucket(&self, name: &BucketName) -> Result<BucketInfo, Error> {
+        Ok(self.inner.bucket(name)?.info.clone())
+    }
+
+    /// Every bucket, Tidemill's own included, by name.
+    #[must_use]
+    pub fn buckets(&self) -> Vec<BucketInfo> {
+        let buckets = self.inner.buckets.read();
+        buckets.values().map(|bucket| bucket.info.clone()).collect()
+    }
+
+    /// A page of a bucket's objects.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchBucket`].
+    pub fn list(&self, bucket: &BucketName, query: &ListQuery) -> Result<Listing, Error> {
+        let bucket = self.inner.bucket(bucket)?;
+        Ok(bucket.with_objects(|objects| query.page(objects)))
+    }
+}
+
+impl Inner {
+    pub(super) fn bucket(&self, name: &BucketName) -> Result<Arc<Bucket>, Error> {
+        let bucket = self.buckets.read().get(name).cloned();
+        bucket.ok_or_else(|| Error::NoSuchBucket {
+            bucket: name.clone(),
+        })
+    }
+
+    async fn create_bucket(&self, name: BucketName) -> Result<BucketInfo, Error> {
+        let _alone = self.bucket_changes.lock().await;
+        if self.bucket(&name).is_ok() {
+            return Err(Error::BucketExists { bucket: name });
+        }
+        let topic = self.empty_topic(&name.topic()).await?;
+        let at = self.clock.now();
+        self.record_bucket(BucketChange::Created {
+            bucket: name.clone(),
+            topic: topic.id,
+            at,
+        })
+        .await?;
+        let info = BucketInfo {
+            name: name.clone(),
+            created: at,
+        };
+        let bucket = Arc::new(Bucket::new(info.clone(), topic));
+        self.buckets.write().insert(name, bucket);
+        Ok(info)
+    }
+
+    /// A topic for a new bucket: a new one, or an empty one that an interrupted creation left.
+    async fn empty_topic(&self, name: &TopicName) -> Result<Topic, Error> {
+        let config = TopicConfig {
+            partitions: self.partitions.get(),
+            lifetime: Lifetime::LongLived,
+        };
+        let Some(topic) = self.log.topic(name) else {
+            return Ok(self.log.create_topic(name, config).await?);
+        };
+        for partition in topic.partitions() {
+            if !self.log.bounds(&partition)?.is_empty() {
+                return Err(Error::TopicTaken {
+                    topic: name.clone(),
+                });
+            }
+        }
+        match topic.config.lifetime {
+            Lifetime::LongLived => Ok(topic),
+            Lifetime::Events => Err(Error::TopicTaken {
+                topic: name.clone(),
+            }),
+        }
+    }
+
+    async fn delete_bucket(&self, name: &BucketName) -> Result<(), Error> {
+        let _alone = self.bucket_changes.lock().await;
+        let bucket = self.bucket(name)?;
+        {
+            let mut gate = bucket.gate.write().await;
+            if !bucket.with_objects(BTreeMap::is_empty) {
+                return Err(Error::BucketNotEmpty {
+                    bucket: name.clone(),
+                });
+            }
+            self.record_bucket(BucketChange::Deleted {
+                bucket: name.clone(),
+                at: self.clock.now(),
+            })
+            .await?;
+            *gate = Gate::Removed;
+        }
+        self.buckets.write().remove(name);
+        // Whoever completes an upload holds its lock while it waits for the gate, so the gate must
+        // be let go before uploads are locked here.
+        for upload in self.uploads.of_bucket(name) {
+            if let Ok(state) = upload.lock().await {
+                self.uploads.finish(&upload, state, &[]).await?;
+            }
+        }
+        Ok(self.log.delete_topic(&name.topic()).await?)
+    }
+
+    async fn record_bucket(&self, change: BucketChange) -> Result<(), Error> {
+        let (bucket, at) = match &change {
+            BucketChange::Created { bucket, at, .. } | BucketChange::Deleted { bucket, at } => {
+                (bucket.as_str().to_owned(), *at)
+            }
+        };
+        let value = serde_json::to_vec(&change).expect("a change has only text as keys");
+        let record = Record::new(value, at).with_key(bucket);
+        let settlement = Settlement::of(bucket_log(), RecordBatch::of_one(record));
+        self.log.commit(settlement).await?;
+        Ok(())
+    }
+}
