@@ -4,6 +4,7 @@
 //! named by a record or an upload's file. It is never changed or renamed. Blobs that nothing names
 //! (their writer died before its append) are collected at start.
 
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -38,7 +39,6 @@ pub(crate) struct BlobStore {
 
 /// Blobs that belong to one thing: an object, a part, a write under way. They go with their owner,
 /// and so with the last reader that holds it, unless something durable names them.
-#[derive(Debug)]
 pub(crate) struct OwnedBlobs {
     refs: Vec<BlobRef>,
     store: BlobStore,
@@ -159,6 +159,12 @@ impl OwnedBlobs {
     /// Nothing durable names the blobs any more: the last owner to be dropped removes the files.
     pub(crate) fn release(&self) {
         self.kept.store(false, Ordering::Release);
+    }
+}
+
+impl fmt::Debug for OwnedBlobs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(&self.refs).finish()
     }
 }
 
