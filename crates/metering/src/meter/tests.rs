@@ -1,12 +1,14 @@
 use clock::{ManualClock, Timestamp};
-use event_log::MemoryLog;
+use event::Record;
+use event_log::{Lifetime, MemoryLog, RecordBatch, Settlement};
 use proptest::prelude::*;
 use tokio::task::JoinHandle;
 
+use super::biller::{MAX_RECORDS, ensure};
 use super::crashing::CrashingLog;
 use super::*;
 use crate::testing::{START, usage, usages};
-use crate::{RawRecord, Verdict, read_billing, read_topic, recount};
+use crate::{BillingRecord, RawRecord, Verdict, read_billing, read_topic, recount};
 
 fn metering(log: &SharedLog) -> Metering {
     let clock = ManualClock::starting_at(Timestamp::from_millis(START));
