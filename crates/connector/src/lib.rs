@@ -1,1 +1,44 @@
 //! The contract for sources of events and the one runner that drives them.
+//!
+//! # For authors of connectors
+//!
+//! A [`Source`] covers **one foreign partition**: one partition of a Kafka topic, one folder, one
+//! replication slot. It has three verbs and knows no log:
+//!
+//! 1. **open** at the place that was reached, or at the beginning. Say which topics will be written
+//!    and with how many partitions.
+//! 2. **next**: wait until there is something, then hand over a [`Batch`] of about `max_bytes`. Each
+//!    [`Delivery`] says where it goes, carries its own position, and is a record: an
+//!    [`Event`](event::Event) made by `into_record`, its id derived from the source's own position so
+//!    that redelivery repeats it. A record that is one already at the source is copied as it stands.
+//! 3. **acknowledge**: everything up to a position is durable; the source may forget it.
+//!
+//! The [`Runner`] does the rest, the same for all:
+//!
+//! - Events and the position reached go into the log in **one settlement** (invariant C1), and only
+//!   then is the source told (C2). A crash in between makes the source deliver again; the runner
+//!   compares positions and drops the copies, also when they are batched differently.
+//! - It resumes at the position in the log, and repeats the acknowledgement that may have been lost.
+//! - A failed verb has a class ([`SourceError`]): unavailable and throttled sources are opened again
+//!   after a pause that grows ([`pause_after`]); a rejected one ends the run with the reason.
+//! - It writes under an epoch: a second runner for the same source fences the first.
+//! - Bytes in flight are bounded: one batch at a time, and the log's own write budget.
+//!
+//! Positions are opaque to the runner. They must have a total order, given by [`Source::order`], in
+//! which later events have positions that are not smaller, and must fit a few KiB where possible:
+//! one is written with every batch.
+//!
+//! What this crate does not know: any foreign system, functions, triggers.
+
+mod source;
+
+mod retry;
+
+mod runner;
+
+mod error;
+
+pub use error::{Error, SourceError};
+pub use retry::{Pause, pause_after};
+pub use runner::{Runner, Settings};
+pub use source::{Batch, Delivery, Placement, Source, TopicPlan};
