@@ -47,6 +47,15 @@ impl RecordBatch {
         Self::of(&[record]).expect("one record is not none")
     }
 
+    /// The same batch from an idempotent producer. Copies the bytes once.
+    #[must_use]
+    pub fn from_producer(&self, producer: Producer) -> Self {
+        let mut header = self.header.clone();
+        header.producer = Some(producer);
+        let header_len = self.bytes.len() - self.header.records_len();
+        Self::from_own(header.write(&self.bytes[header_len..]))
+    }
+
     fn from_own(bytes: Bytes) -> Self {
         let header = BatchHeader::parse(&bytes).expect("the codec writes what it reads");
         Self { bytes, header }

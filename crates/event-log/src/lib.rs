@@ -9,20 +9,21 @@
 mod batch;
 mod checkpoint;
 mod contract;
+mod embedded;
 mod error;
-#[expect(
-    dead_code,
-    reason = "the log on disk writes and replays what the one in memory only applies"
-)]
 mod ledger;
 mod memory;
 mod names;
 mod settlement;
 mod topic;
 
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
+
 pub use batch::{BatchHeader, Compression, Producer, RecordBatch, StoredRecord};
 pub use checkpoint::{Checkpoint, CheckpointUpdate, Rule};
 pub use contract::{EventLog, Permit, SharedLog};
+pub use embedded::{EmbeddedConfig, EmbeddedLog, Retention};
 pub use error::Error;
 pub use memory::MemoryLog;
 pub use names::{ConsumerId, Epoch, Offset, OwnerId, Partition, TopicName, TopicPartition};

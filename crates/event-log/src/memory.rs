@@ -123,13 +123,15 @@ impl EventLog for MemoryLog {
     async fn delete_topic(&self, name: &TopicName) -> Result<(), Error> {
         {
             let mut state = self.state.lock();
-            let judged = state.ledger.judge_deletion(name)?;
+            let home = state.ledger.topic(name).map(|topic| topic.config.lifetime);
+            let home = home.unwrap_or(Lifetime::Events);
+            let judged = state.ledger.judge_deletion(name, home)?;
             for change in &judged.changes {
                 if let Change::TopicDeleted(id) = change {
                     state.partitions.retain(|key, _| key.topic != *id);
                 }
             }
-            state.apply(Lifetime::Events, judged);
+            state.apply(home, judged);
         }
         self.topics_changed.send_modify(|count| *count += 1);
         Ok(())
@@ -208,8 +210,10 @@ impl EventLog for MemoryLog {
 
     async fn forget_consumer(&self, consumer: &ConsumerId) -> Result<(), Error> {
         let mut state = self.state.lock();
-        let judged = state.ledger.judge_forgetting(consumer);
-        state.apply(Lifetime::Events, judged);
+        if let Some(home) = state.ledger.home(consumer) {
+            let judged = state.ledger.judge_forgetting(consumer, home);
+            state.apply(home, judged);
+        }
         Ok(())
     }
 
@@ -232,31 +236,8 @@ impl EventLog for MemoryLog {
 
 #[cfg(test)]
 mod tests {
-    use event::Record;
+    use super::MemoryLog;
+    use crate::conformance::Lasting;
 
-    use super::*;
-    use crate::{Partition, SharedLog};
-
-    #[tokio::test]
-    async fn a_settled_batch_is_read_back_at_its_offset() {
-        let log: SharedLog = MemoryLog::new();
-        let config = TopicConfig {
-            partitions: 1,
-            lifetime: Lifetime::Events,
-        };
-        let topic = log
-            .create_topic(&TopicName::new("t").unwrap(), config)
-            .await
-            .unwrap();
-        let place = topic.name.partition(Partition::new(0));
-        let batch = RecordBatch::of_one(Record::new("x", Timestamp::from_millis(5)));
-        for at in 0..3 {
-            let settlement = Settlement::of(place.clone(), batch.clone());
-            let settled = log.commit(settlement).await.unwrap();
-            assert_eq!(settled.appended, [Appended::At(Offset::new(at))]);
-        }
-        let read = log.read(&place, Offset::new(1), usize::MAX).await.unwrap();
-        assert_eq!(read.len(), 2);
-        assert_eq!(read[0].base_offset(), Offset::new(1));
-    }
+    crate::conformance_tests!(Lasting::new(MemoryLog::new()));
 }

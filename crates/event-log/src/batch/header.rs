@@ -180,6 +180,11 @@ impl BatchHeader {
         self.len
     }
 
+    /// Bytes after the header.
+    pub(super) fn records_len(&self) -> usize {
+        self.len - LEN
+    }
+
     /// How many offsets the batch covers.
     #[must_use]
     pub fn offsets(&self) -> u64 {

@@ -130,20 +130,6 @@ impl Ledger {
         });
     }
 
-    /// Forgets everything that the journal `home` has told, before its snapshot is applied.
-    pub(crate) fn reset(&mut self, home: Lifetime) {
-        let ids: Vec<Uuid> = self.topics_at(home).map(|topic| topic.id).collect();
-        for id in ids {
-            self.remove_topic(id);
-        }
-        self.consumers.retain(|_, consumer| consumer.home != home);
-        self.sources.retain(|_, source| source.home != home);
-        if home == Lifetime::Events {
-            self.epochs.clear();
-            self.next_producer_id = 0;
-        }
-    }
-
     /// The changes that rebuild, from nothing, what the journal `home` has told.
     pub(crate) fn snapshot(&self, home: Lifetime) -> Vec<Change> {
         let mut changes = Vec::new();
@@ -191,18 +177,26 @@ impl Ledger {
         changes
     }
 
-    /// Ends a replay of both journals, which have been told one after the other: names go to the
-    /// topics that still exist, and what refers to a topic that the other journal deleted is dropped.
-    pub(crate) fn reconcile(&mut self) {
+    /// Adds what another journal's replay has built. A checkpoint on a topic that exists in neither
+    /// goes: the other journal has told of the topic's end.
+    pub(crate) fn join(&mut self, other: Self) {
+        self.topics.extend(other.topics);
+        self.names.extend(other.names);
+        self.partitions.extend(other.partitions);
+        self.consumers.extend(other.consumers);
+        self.sources.extend(other.sources);
+        self.epochs.extend(other.epochs);
+        self.next_producer_id = self.next_producer_id.max(other.next_producer_id);
         let topics = std::mem::take(&mut self.topics);
-        self.names = topics
-            .values()
-            .map(|topic| (topic.name.clone(), topic.id))
-            .collect();
         self.partitions
             .retain(|key, _| topics.contains_key(&key.topic));
         self.drop_checkpoints(|key| !topics.contains_key(&key.topic));
         self.topics = topics;
+    }
+
+    /// Moves the end of a partition past offsets whose records are lost.
+    pub(crate) fn skip_to(&mut self, key: PartitionKey, end: Offset) {
+        self.partitions.entry(key).or_default().end = end;
     }
 
     fn topics_at(&self, home: Lifetime) -> impl Iterator<Item = &Topic> {

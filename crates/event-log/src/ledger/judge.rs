@@ -55,18 +55,27 @@ impl Ledger {
         })
     }
 
-    pub(crate) fn judge_deletion(&self, name: &TopicName) -> Result<Judged<()>, Error> {
-        let topic = self.topic(name).ok_or_else(|| Error::UnknownTopic {
-            topic: name.clone(),
-        })?;
+    /// Judges the deletion of a topic that lives in the journal `home`.
+    pub(crate) fn judge_deletion(
+        &self,
+        name: &TopicName,
+        home: Lifetime,
+    ) -> Result<Judged<()>, Error> {
+        let topic = self.topic(name);
+        let topic = topic
+            .filter(|topic| topic.config.lifetime == home)
+            .ok_or_else(|| Error::UnknownTopic {
+                topic: name.clone(),
+            })?;
         Ok(Judged {
             changes: vec![Change::TopicDeleted(topic.id)],
             answer: (),
         })
     }
 
-    pub(crate) fn judge_forgetting(&self, consumer: &ConsumerId) -> Judged<()> {
-        let known = self.consumers.contains_key(consumer);
+    /// Judges the end of a consumer whose checkpoints live in the journal `home`.
+    pub(crate) fn judge_forgetting(&self, consumer: &ConsumerId, home: Lifetime) -> Judged<()> {
+        let known = self.home(consumer) == Some(home);
         Judged {
             changes: known
                 .then(|| Change::ConsumerForgotten(consumer.clone()))

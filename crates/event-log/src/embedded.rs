@@ -1,0 +1,72 @@
+//! The log on the local disk.
+//!
+//! ```text
+//! settle ─▶ queue ─▶ committer ─▶ judge ─▶ frames ─▶ one write, one sync ─▶ publish ─▶ answer
+//!                    (one thread per journal)                                 │
+//! read ◀── positioned read of the segment ◀── index in memory ◀──────────────┘
+//! ```
+//!
+//! All partitions of a lifetime share one journal: a folder of segments, each a row of frames. A
+//! frame holds a whole settlement under one checksum, its batches byte for byte as they go over the
+//! wire. Whatever is queued while a sync runs shares the next one.
+//!
+//! Everything but the segments is a cache: a start rebuilds index and ledger by reading them through.
+//! Not there yet: an index that spares the reading, compaction of keyed topics (so the long-lived
+//! journal only grows), and reuse of dropped segments.
+
+mod books;
+mod committer;
+mod frame;
+mod index;
+mod journal;
+mod log;
+mod mark;
+mod reader;
+mod recovery;
+mod retention;
+mod segment;
+mod storage;
+mod wire;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use log::EmbeddedLog;
+pub use retention::Retention;
+
+/// How an embedded log is kept.
+#[derive(Clone, Debug)]
+pub struct EmbeddedConfig {
+    /// The log's own folder, created when absent.
+    pub dir: PathBuf,
+    /// Bytes set aside for each segment file. A segment grows beyond it when one settlement needs it.
+    pub segment_bytes: u64,
+    /// Bytes of batches that may wait to be written: the budget behind
+    /// [`reserve`](crate::EventLog::reserve).
+    pub write_budget_bytes: usize,
+    /// Bytes that one settlement may take, batches, checkpoints and positions together.
+    pub max_settlement_bytes: usize,
+    /// What is kept of the events journal.
+    pub retention: Retention,
+}
+
+impl EmbeddedConfig {
+    /// Segments of 64 MiB, a write budget of 64 MiB, settlements of at most 16 MiB, a retention of
+    /// seven days (Kafka's default, `log.retention.hours`, 4.0) without a bound on size.
+    #[must_use]
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self {
+            dir: dir.into(),
+            segment_bytes: 64 << 20,
+            write_budget_bytes: 64 << 20,
+            max_settlement_bytes: 16 << 20,
+            retention: Retention {
+                age: Some(Duration::from_secs(7 * 24 * 3600)),
+                bytes: None,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,198 @@
+//! The ledger twice: as accepted, which requests are judged by, and as published, which is durable
+//! and what readers see.
+//!
+//! Each journal has one group in flight at most. When it is durable its changes are published; when
+//! the disk had no room they are forgotten, and the accepted ledger is the published one plus what
+//! the other journal has in flight.
+//!
+//! Lock order: accepted, published, index. None is held while a file is written or synced.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
+
+use super::index::{Entry, Index};
+use super::segment::Segment;
+use crate::ledger::{Change, Judged, Ledger, PartitionKey};
+use crate::{Error, Lifetime, Offset, TopicPartition};
+
+/// What the log knows, shared by readers and committers.
+#[derive(Debug)]
+pub(super) struct Books {
+    accepted: Mutex<Accepted>,
+    published: RwLock<Published>,
+    pub(super) topics_changed: watch::Sender<u64>,
+}
+
+#[derive(Debug)]
+struct Accepted {
+    ledger: Ledger,
+    events: Vec<Change>,
+    long_lived: Vec<Change>,
+}
+
+#[derive(Debug)]
+struct Published {
+    ledger: Ledger,
+    partitions: HashMap<PartitionKey, Arc<PartitionLog>>,
+}
+
+/// What readers of one partition need.
+#[derive(Debug)]
+pub(super) struct PartitionLog {
+    pub(super) index: RwLock<Index>,
+    pub(super) tail: watch::Sender<Offset>,
+}
+
+impl PartitionLog {
+    fn of(index: Index) -> Arc<Self> {
+        let end = index.bounds().end;
+        Arc::new(Self {
+            index: RwLock::new(index),
+            tail: watch::Sender::new(end),
+        })
+    }
+}
+
+impl Accepted {
+    fn in_flight(&mut self, home: Lifetime) -> &mut Vec<Change> {
+        match home {
+            Lifetime::Events => &mut self.events,
+            Lifetime::LongLived => &mut self.long_lived,
+        }
+    }
+}
+
+impl Books {
+    pub(super) fn new(ledger: Ledger, mut indexes: HashMap<PartitionKey, Index>) -> Self {
+        let mut partitions = HashMap::new();
+        for place in ledger.topics().flat_map(crate::Topic::partitions) {
+            let key = ledger.key(&place).expect("the topic is in the ledger");
+            let index = indexes
+                .remove(&key)
+                .unwrap_or_else(|| Index::starting_at(ledger.end(key)));
+            partitions.insert(key, PartitionLog::of(index));
+        }
+        Self {
+            accepted: Mutex::new(Accepted {
+                ledger: ledger.clone(),
+                events: Vec::new(),
+                long_lived: Vec::new(),
+            }),
+            published: RwLock::new(Published { ledger, partitions }),
+            topics_changed: watch::Sender::new(0),
+        }
+    }
+
+    /// Reads what is durable.
+    pub(super) fn published<T>(&self, read: impl FnOnce(&Ledger) -> T) -> T {
+        read(&self.published.read().ledger)
+    }
+
+    pub(super) fn partition(&self, place: &TopicPartition) -> Result<Arc<PartitionLog>, Error> {
+        let published = self.published.read();
+        let key = published.ledger.key(place)?;
+        let partition = published.partitions.get(&key);
+        Ok(Arc::clone(
+            partition.expect("a topic is published with its partitions"),
+        ))
+    }
+
+    /// Every partition with its identity.
+    pub(super) fn partitions(&self) -> Vec<(PartitionKey, Arc<PartitionLog>)> {
+        let published = self.published.read();
+        let partitions = published.partitions.iter();
+        partitions
+            .map(|(key, partition)| (*key, Arc::clone(partition)))
+            .collect()
+    }
+
+    /// Judges a request by everything accepted before it, and accepts it when it may happen.
+    pub(super) fn accept<T>(
+        &self,
+        home: Lifetime,
+        judge: impl FnOnce(&Ledger) -> Result<Judged<T>, Error>,
+    ) -> Result<Judged<T>, Error> {
+        let mut accepted = self.accepted.lock();
+        let judged = judge(&accepted.ledger)?;
+        for change in &judged.changes {
+            accepted.ledger.apply(home, change);
+        }
+        let in_flight = accepted.in_flight(home);
+        in_flight.extend_from_slice(&judged.changes);
+        Ok(judged)
+    }
+
+    /// Publishes what `home` has in flight: its batches lie in `segment` at `places`, in order.
+    pub(super) fn publish(&self, home: Lifetime, segment: &Arc<Segment>, places: &[u64]) {
+        let mut grown: HashMap<PartitionKey, Arc<PartitionLog>> = HashMap::new();
+        let mut topics_changed = false;
+        {
+            let mut accepted = self.accepted.lock();
+            let changes = std::mem::take(accepted.in_flight(home));
+            let mut published = self.published.write();
+            let mut places = places.iter();
+            for change in &changes {
+                published.ledger.apply(home, change);
+                match change {
+                    Change::TopicCreated(topic) => {
+                        topics_changed = true;
+                        for place in topic.partitions() {
+                            let key = published.ledger.key(&place).expect("it was just created");
+                            let index = Index::starting_at(Offset::ZERO);
+                            published.partitions.insert(key, PartitionLog::of(index));
+                        }
+                    }
+                    Change::TopicDeleted(id) => {
+                        topics_changed = true;
+                        published.partitions.retain(|key, _| key.topic != *id);
+                        grown.retain(|key, _| key.topic != *id);
+                    }
+                    Change::Appended(extent) => {
+                        let place = places.next().expect("every batch has its place");
+                        let partition = published.partitions.get(&extent.key);
+                        let partition = partition.expect("appends name existing partitions");
+                        let entry = Entry::stored(
+                            extent.base,
+                            extent.offsets,
+                            extent.len,
+                            *place,
+                            extent.max_timestamp,
+                        );
+                        partition.index.write().push(segment, entry);
+                        grown.insert(extent.key, Arc::clone(partition));
+                    }
+                    Change::Checkpointed { .. }
+                    | Change::ConsumerForgotten(_)
+                    | Change::Positioned { .. }
+                    | Change::EpochOpened { .. }
+                    | Change::ProducerIds { .. }
+                    | Change::Partition { .. } => {}
+                }
+            }
+        }
+        for partition in grown.values() {
+            let end = partition.index.read().bounds().end;
+            partition.tail.send_replace(end);
+        }
+        if topics_changed {
+            self.topics_changed.send_modify(|count| *count += 1);
+        }
+    }
+
+    /// Forgets what `home` has in flight.
+    pub(super) fn roll_back(&self, home: Lifetime) {
+        let mut accepted = self.accepted.lock();
+        accepted.in_flight(home).clear();
+        accepted.ledger = self.published.read().ledger.clone();
+        let (other, changes) = match home {
+            Lifetime::Events => (Lifetime::LongLived, accepted.long_lived.clone()),
+            Lifetime::LongLived => (Lifetime::Events, accepted.events.clone()),
+        };
+        for change in &changes {
+            accepted.ledger.apply(other, change);
+        }
+    }
+}

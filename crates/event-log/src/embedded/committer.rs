@@ -1,0 +1,278 @@
+//! The thread that writes one journal.
+//!
+//! It takes whatever is queued as one group, judges each request in order, writes the accepted ones
+//! as consecutive frames, syncs once, publishes, and then answers everybody. With nothing queued it
+//! sleeps on the queue.
+
+use std::io;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::books::Books;
+use super::frame::{self, Kind, Salt, Stamp};
+use super::journal::{Full, Journal};
+use super::retention::{self, Retention};
+use super::wire;
+use crate::ledger::{Change, Judged};
+use crate::{
+    Appended, ConsumerId, Epoch, Error, Offset, OwnerId, Permit, RecordBatch, Settled, Settlement,
+    Topic, TopicConfig, TopicName,
+};
+
+/// Bytes after which a group is closed: a sync costs about as much as writing this much.
+const GROUP_BYTES: usize = 4 << 20;
+/// Bytes of a frame that are not its batches or the entries of its settlement.
+const FRAME_BYTES: usize = 1024;
+
+pub(super) type Reply<T> = oneshot::Sender<Result<T, Error>>;
+
+/// A request to a committer.
+#[derive(Debug)]
+pub(super) enum Command {
+    Settle(Settlement, Permit, Reply<Settled>),
+    CreateTopic(TopicName, TopicConfig, Reply<Topic>),
+    DeleteTopic(TopicName, Reply<()>),
+    ForgetConsumer(ConsumerId, Reply<()>),
+    OpenEpoch(OwnerId, Reply<Epoch>),
+    ProducerId(Reply<i64>),
+    /// Answered when everything queued before it is finished.
+    Barrier(Reply<()>),
+}
+
+/// Tells a caller how its request ended, or that the whole group found no room.
+type Answer = Box<dyn FnOnce(Option<&Full>)>;
+
+#[derive(Debug)]
+pub(super) struct Committer {
+    pub(super) books: Arc<Books>,
+    pub(super) journal: Journal,
+    pub(super) queue: mpsc::Receiver<Command>,
+    pub(super) retention: Retention,
+}
+
+impl Command {
+    /// Bytes that the request takes in the journal at most.
+    fn weight(&self) -> usize {
+        let Self::Settle(settlement, ..) = self else {
+            return FRAME_BYTES;
+        };
+        FRAME_BYTES + settlement.bytes() + wire::weight(settlement)
+    }
+
+    fn refuse(self, full: &Full) {
+        match self {
+            Self::Settle(_, permit, reply) => {
+                drop(permit);
+                drop(reply.send(Err(full.error())));
+            }
+            Self::CreateTopic(_, _, reply) => drop(reply.send(Err(full.error()))),
+            Self::DeleteTopic(_, reply) | Self::ForgetConsumer(_, reply) => {
+                drop(reply.send(Err(full.error())))
+            }
+            Self::OpenEpoch(_, reply) => drop(reply.send(Err(full.error()))),
+            Self::ProducerId(reply) => drop(reply.send(Err(full.error()))),
+            Self::Barrier(reply) => drop(reply.send(Ok(()))),
+        }
+    }
+}
+
+impl Full {
+    fn error(&self) -> Error {
+        let code = self.0.raw_os_error();
+        Error::Full {
+            source: code.map_or_else(|| self.0.kind().into(), io::Error::from_raw_os_error),
+        }
+    }
+}
+
+/// The frames of a group, in one buffer.
+struct Draft {
+    bytes: Vec<u8>,
+    places: Vec<u64>,
+    frames: u64,
+    /// Where the buffer goes in its segment.
+    position: u64,
+    first_frame: u64,
+    salt: Salt,
+    answers: Vec<Answer>,
+}
+
+impl Draft {
+    fn frame<'a>(
+        &mut self,
+        changes: &[Change],
+        batches: impl Iterator<Item = (Offset, &'a RecordBatch)>,
+    ) {
+        if changes.is_empty() {
+            return;
+        }
+        let stamp = Stamp {
+            kind: Kind::Changes,
+            sequence: self.first_frame + self.frames,
+            synced: self.position,
+            salt: self.salt,
+        };
+        let places = frame::put(&mut self.bytes, stamp, changes, batches);
+        let position = self.position;
+        self.places
+            .extend(places.into_iter().map(|at| position + at as u64));
+        self.frames += 1;
+    }
+
+    /// Frames a request without batches.
+    fn note<T: 'static>(&mut self, judged: Result<Judged<T>, Error>, reply: Reply<T>) -> Answer {
+        if let Ok(judged) = &judged {
+            self.frame(&judged.changes, std::iter::empty());
+        }
+        answer(
+            reply,
+            judged.map(|judged| judged.answer),
+            Permit::unbounded(),
+        )
+    }
+}
+
+fn answer<T: 'static>(reply: Reply<T>, result: Result<T, Error>, permit: Permit) -> Answer {
+    Box::new(move |full| {
+        let result = match full {
+            None => result,
+            Some(full) => result.and_then(|_| Err(full.error())),
+        };
+        drop(permit);
+        // A caller that has gone does not want to know.
+        let _ = reply.send(result);
+    })
+}
+
+impl Committer {
+    /// Works until every sender is gone and the queue is empty.
+    pub(super) fn run(mut self) {
+        while let Some(first) = self.queue.blocking_recv() {
+            let mut weight = first.weight();
+            let mut group = vec![first];
+            while weight < GROUP_BYTES
+                && let Ok(command) = self.queue.try_recv()
+            {
+                weight += command.weight();
+                group.push(command);
+            }
+            metrics::histogram!("tidemill_log_group_size").record(group.len() as f64);
+            self.commit(group, weight as u64);
+        }
+        self.journal.finish();
+    }
+
+    fn commit(&mut self, group: Vec<Command>, weight: u64) {
+        if let Err(full) = self.make_room(weight) {
+            tracing::error!(error = %full.0, "the disk has no room for the log; writes are refused");
+            return group.into_iter().for_each(|command| command.refuse(&full));
+        }
+        let active = self.journal.with_room(weight).expect("room was just made");
+        let segment = Arc::clone(&active.segment);
+        let mut draft = Draft {
+            bytes: Vec::with_capacity(usize::try_from(weight).unwrap_or_default()),
+            places: Vec::new(),
+            frames: 0,
+            position: self.journal.position,
+            first_frame: self.journal.next_frame,
+            salt: active.salt,
+            answers: Vec::with_capacity(group.len()),
+        };
+        for command in group {
+            self.accept(command, &mut draft);
+        }
+        let home = self.journal.lifetime;
+        let written = match draft.frames {
+            0 => Ok(()),
+            frames => self.journal.append(&draft.bytes, frames),
+        };
+        match &written {
+            Ok(()) => self.books.publish(home, &segment, &draft.places),
+            Err(full) => {
+                tracing::error!(error = %full.0, "the disk has no room for the log; writes are refused");
+                self.books.roll_back(home);
+            }
+        }
+        if written.is_ok() {
+            metrics::counter!("tidemill_log_appends_total").increment(draft.places.len() as u64);
+            metrics::counter!("tidemill_log_bytes_total").increment(draft.bytes.len() as u64);
+        }
+        for answer in draft.answers {
+            answer(written.as_ref().err());
+        }
+    }
+
+    /// Sees to it that the active segment has room for `weight` bytes.
+    fn make_room(&mut self, weight: u64) -> Result<(), Full> {
+        if self.journal.with_room(weight).is_some() {
+            return Ok(());
+        }
+        let home = self.journal.lifetime;
+        let snapshot = self.books.published(|ledger| ledger.snapshot(home));
+        let mut rolled = self.journal.roll(&snapshot, weight);
+        let dropped = retention::apply(&mut self.journal, &self.books, self.retention);
+        if rolled.is_err() && dropped > 0 {
+            rolled = self.journal.roll(&snapshot, weight);
+        }
+        rolled
+    }
+
+    fn accept(&self, command: Command, draft: &mut Draft) {
+        let home = self.journal.lifetime;
+        let answer = match command {
+            Command::Settle(settlement, permit, reply) => {
+                let judged = self.books.accept(home, |ledger| {
+                    if ledger.home_of(&settlement)? != home {
+                        return Err(Error::InvalidSettlement {
+                            reason: "what it refers to has just moved to the other journal"
+                                .to_owned(),
+                        });
+                    }
+                    ledger.judge_settlement(&settlement)
+                });
+                if let Ok(judged) = &judged {
+                    let appends = settlement.appends.iter().zip(&judged.answer.appended);
+                    let written = appends.filter_map(|(append, appended)| match appended {
+                        Appended::At(base) => Some((*base, &append.batch)),
+                        Appended::Duplicate(_) => None,
+                    });
+                    draft.frame(&judged.changes, written);
+                }
+                answer(reply, judged.map(|judged| judged.answer), permit)
+            }
+            Command::CreateTopic(name, config, reply) => {
+                let judged = self
+                    .books
+                    .accept(home, |ledger| ledger.judge_creation(&name, config));
+                draft.note(judged, reply)
+            }
+            Command::DeleteTopic(name, reply) => {
+                let judged = self
+                    .books
+                    .accept(home, |ledger| ledger.judge_deletion(&name, home));
+                draft.note(judged, reply)
+            }
+            Command::ForgetConsumer(consumer, reply) => {
+                let judged = self
+                    .books
+                    .accept(home, |ledger| Ok(ledger.judge_forgetting(&consumer, home)));
+                draft.note(judged, reply)
+            }
+            Command::OpenEpoch(owner, reply) => {
+                let judged = self
+                    .books
+                    .accept(home, |ledger| Ok(ledger.judge_epoch(&owner)));
+                draft.note(judged, reply)
+            }
+            Command::ProducerId(reply) => {
+                let judged = self
+                    .books
+                    .accept(home, |ledger| Ok(ledger.judge_producer_id()));
+                draft.note(judged, reply)
+            }
+            Command::Barrier(reply) => answer(reply, Ok(()), Permit::unbounded()),
+        };
+        draft.answers.push(answer);
+    }
+}

@@ -1,0 +1,235 @@
+//! The writing end of one journal: the active segment, and the change to a new one.
+//!
+//! Space is set aside before anything is accepted, so a full disk shows here, before a group is
+//! written. A failed sync, or any other error of a write, leaves the file in a state nobody knows:
+//! the process ends and recovery finds out (retrying a failed fsync loses data silently).
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clock::{SharedClock, Timestamp};
+
+use super::frame::{self, Kind, Salt, Stamp};
+use super::mark::{Mark, MarkFile};
+use super::segment::{self, FRAMES, Header, Segment};
+use super::storage::{Storage, is_full};
+use crate::ledger::Change;
+use crate::{Error, Lifetime};
+
+/// There is no room on the disk; nothing was written.
+#[derive(Debug)]
+pub(super) struct Full(pub(super) io::Error);
+
+/// One journal's files, as the committer writes them.
+#[derive(Debug)]
+pub(super) struct Journal {
+    pub(super) lifetime: Lifetime,
+    pub(super) storage: Arc<dyn Storage>,
+    pub(super) dir: PathBuf,
+    pub(super) segment_bytes: u64,
+    pub(super) clock: SharedClock,
+    /// Oldest first; the last one is active.
+    pub(super) segments: VecDeque<Held>,
+    /// Where the next frame goes in the active segment.
+    pub(super) position: u64,
+    /// Bytes set aside for the active segment.
+    pub(super) capacity: u64,
+    pub(super) next_frame: u64,
+    pub(super) mark: MarkFile,
+}
+
+/// A segment and what retention wants to know of it.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) segment: Arc<Segment>,
+    pub(super) salt: Salt,
+    pub(super) created: Timestamp,
+    pub(super) bytes: u64,
+}
+
+impl Journal {
+    pub(super) fn name(lifetime: Lifetime) -> &'static str {
+        match lifetime {
+            Lifetime::Events => "events",
+            Lifetime::LongLived => "long-lived",
+        }
+    }
+
+    /// The active segment, when it has room for `bytes`.
+    pub(super) fn with_room(&self, bytes: u64) -> Option<&Held> {
+        let active = self.segments.back()?;
+        (self.position.checked_add(bytes)? <= self.capacity).then_some(active)
+    }
+
+    /// Seals the active segment and begins a new one with `snapshot` and room for `bytes`.
+    pub(super) fn roll(&mut self, snapshot: &[Change], bytes: u64) -> Result<(), Full> {
+        let number = self
+            .segments
+            .back()
+            .map_or(1, |held| held.segment.number + 1);
+        let mut header = Header {
+            number,
+            salt: Salt::random(),
+            created: self.clock.now(),
+            previous_end: self.position,
+            first_frame: self.next_frame,
+            snapshot_end: 0,
+        };
+        let stamp = Stamp {
+            kind: Kind::Snapshot,
+            sequence: self.next_frame,
+            synced: 0,
+            salt: header.salt,
+        };
+        let mut content = vec![0; FRAMES];
+        frame::put(&mut content, stamp, snapshot, std::iter::empty());
+        header.snapshot_end = content.len() as u64;
+        content[..FRAMES].copy_from_slice(&header.encode());
+        let capacity = self.segment_bytes.max(header.snapshot_end + bytes);
+        let unfinished = self.dir.join(Segment::unfinished_name(number));
+        let segment = match self.create(&unfinished, number, &content, capacity) {
+            Ok(segment) => Arc::new(segment),
+            Err(error) if is_full(&error) => {
+                if let Err(error) = self.storage.remove(&unfinished) {
+                    tracing::warn!(%error, file = %unfinished.display(), "an unfinished segment stays behind");
+                }
+                return Err(Full(error));
+            }
+            Err(error) => end_process("create a segment of the log", &error),
+        };
+        self.seal();
+        self.segments.push_back(Held {
+            segment,
+            salt: header.salt,
+            created: header.created,
+            bytes: capacity,
+        });
+        self.position = header.snapshot_end;
+        self.capacity = capacity;
+        self.next_frame += 1;
+        self.write_mark();
+        Ok(())
+    }
+
+    fn create(
+        &self,
+        unfinished: &Path,
+        number: u64,
+        content: &[u8],
+        capacity: u64,
+    ) -> io::Result<Segment> {
+        let file = self.storage.open(unfinished)?;
+        file.allocate(capacity)?;
+        file.write_at(content, 0)?;
+        sync(&*file);
+        let file_name = Segment::file_name(number);
+        self.storage
+            .rename(unfinished, &self.dir.join(&file_name))?;
+        if let Err(error) = self.storage.sync_dir(&self.dir) {
+            end_process("sync the folder of the log", &error);
+        }
+        Ok(Segment {
+            number,
+            name: format!("{}/{file_name}", Self::name(self.lifetime)),
+            file,
+        })
+    }
+
+    /// Gives back the room that the active segment did not use.
+    fn seal(&mut self) {
+        if let Some(held) = self.segments.back_mut() {
+            if let Err(error) = held.segment.file.truncate(self.position) {
+                end_process("seal a segment of the log", &error);
+            }
+            held.bytes = self.position;
+        }
+    }
+
+    /// Writes `frames` frames to the active segment, durably. They must fit.
+    pub(super) fn append(&mut self, bytes: &[u8], frames: u64) -> Result<(), Full> {
+        let active = self.segments.back().expect("room was found in it before");
+        let file = &active.segment.file;
+        if let Err(error) = file.write_at(bytes, self.position) {
+            if !is_full(&error) {
+                end_process("write to the log", &error);
+            }
+            // What was written of the group must not come back to life: it has been refused.
+            if let Err(error) = file.truncate(self.position) {
+                end_process("take back a write to the log", &error);
+            }
+            self.capacity = self.position;
+            return Err(Full(error));
+        }
+        let before = self.clock.monotonic();
+        sync(&**file);
+        let took = self.clock.monotonic().since(before);
+        metrics::histogram!("tidemill_log_sync_seconds").record(took.as_secs_f64());
+        self.position += bytes.len() as u64;
+        self.next_frame += frames;
+        self.write_mark();
+        Ok(())
+    }
+
+    pub(super) fn write_mark(&mut self) {
+        let mark = Mark {
+            segment: self.segments.back().map_or(0, |held| held.segment.number),
+            position: self.position,
+        };
+        if let Err(error) = self.mark.write(mark) {
+            // The mark only sharpens what recovery can tell; frames prove their predecessors too.
+            tracing::warn!(%error, "the synced-up-to mark of the log could not be written");
+        }
+    }
+
+    /// Bytes of the journal on disk.
+    pub(super) fn bytes(&self) -> u64 {
+        self.segments.iter().map(|held| held.bytes).sum()
+    }
+
+    /// Removes the oldest segment. Not the active one.
+    pub(super) fn drop_oldest(&mut self) -> Result<(), Error> {
+        let Some(held) = self.segments.pop_front() else {
+            return Ok(());
+        };
+        let name = Segment::file_name(held.segment.number);
+        let removed = self.storage.remove(&self.dir.join(name));
+        let removed = removed.and_then(|()| self.storage.sync_dir(&self.dir));
+        removed.map_err(|source| Error::Io {
+            act: format!("remove {}", held.segment.name),
+            source,
+        })
+    }
+
+    /// Makes the mark durable when the log closes.
+    pub(super) fn finish(&mut self) {
+        if let Err(error) = self.mark.sync() {
+            tracing::warn!(%error, "the synced-up-to mark of the log could not be synced");
+        }
+    }
+}
+
+/// Opens the segments of a journal and its mark.
+pub(super) fn open_files(
+    storage: &dyn Storage,
+    dir: &Path,
+    lifetime: Lifetime,
+) -> io::Result<(Vec<Arc<Segment>>, MarkFile, Mark)> {
+    storage.create_dir(dir)?;
+    let segments = segment::open_all(storage, dir, Journal::name(lifetime))?;
+    let (file, mark) = MarkFile::open(storage.open(&dir.join("synced"))?)?;
+    storage.sync_dir(dir)?;
+    Ok((segments, file, mark))
+}
+
+fn sync(file: &dyn super::storage::StoredFile) {
+    if let Err(error) = file.sync() {
+        end_process("sync the log", &error);
+    }
+}
+
+fn end_process(act: &str, error: &io::Error) -> ! {
+    tracing::error!(%error, "cannot {act}; the process ends, the next start recovers");
+    std::process::abort();
+}

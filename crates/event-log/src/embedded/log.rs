@@ -1,0 +1,318 @@
+//! The contract over the journals.
+
+use std::fs::{self, File, OpenOptions};
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use async_trait::async_trait;
+use clock::{SharedClock, Timestamp};
+use event::{SourceId, SourcePosition};
+use parking_lot::Mutex;
+use rustix::fs::FlockOperation;
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+
+use super::EmbeddedConfig;
+use super::books::Books;
+use super::committer::{Command, Committer, Reply};
+use super::journal::Journal;
+use super::storage::{Disk, Storage};
+use super::{reader, recovery, retention, wire};
+use crate::{
+    Checkpoint, ConsumerId, Epoch, Error, EventLog, Lifetime, Offset, OwnerId, Permit, RecordBatch,
+    Settled, Settlement, Topic, TopicConfig, TopicName, TopicPartition,
+};
+
+/// Requests that may wait for a committer. Bytes are bounded by the write budget; this bounds the
+/// requests that carry none.
+const QUEUED: usize = 4096;
+
+/// A log on the local disk. Dropping it writes what is queued and waits for that.
+#[derive(Debug)]
+pub struct EmbeddedLog {
+    books: Arc<Books>,
+    events: Writer,
+    long_lived: Writer,
+    budget: Arc<Semaphore>,
+    write_budget_bytes: usize,
+    max_settlement_bytes: usize,
+    /// Held for its lock.
+    _lock: File,
+}
+
+/// The way to one committer.
+#[derive(Debug)]
+struct Writer {
+    queue: Mutex<Option<mpsc::Sender<Command>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    ended: watch::Receiver<()>,
+}
+
+impl EmbeddedLog {
+    /// Opens the log in `config.dir`, created when absent, and recovers it. Reads every segment.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the folder cannot be used, above all when another process has it open;
+    /// [`Error::Corrupt`] when its frames contradict each other.
+    pub fn open(config: EmbeddedConfig, clock: SharedClock) -> Result<Arc<Self>, Error> {
+        Self::open_on(Arc::new(Disk), config, clock)
+    }
+
+    pub(super) fn open_on(
+        storage: Arc<dyn Storage>,
+        config: EmbeddedConfig,
+        clock: SharedClock,
+    ) -> Result<Arc<Self>, Error> {
+        let lock = lock(&config.dir)?;
+        let open = |home| {
+            let dir = config.dir.join(Journal::name(home));
+            let clock = Arc::clone(&clock);
+            recovery::recover(Arc::clone(&storage), dir, home, config.segment_bytes, clock)
+        };
+        let (mut events, replayed) = open(Lifetime::Events)?;
+        let (mut ledger, mut indexes) = (replayed.ledger, replayed.indexes);
+        let (long_lived, replayed) = open(Lifetime::LongLived)?;
+        ledger.join(replayed.ledger);
+        indexes.extend(replayed.indexes);
+        let books = Arc::new(Books::new(ledger, indexes));
+        retention::apply(&mut events, &books, config.retention);
+        let start = |journal| Writer::start(journal, Arc::clone(&books), config.retention);
+        Ok(Arc::new(Self {
+            events: start(events)?,
+            long_lived: start(long_lived)?,
+            books,
+            budget: Arc::new(Semaphore::new(config.write_budget_bytes)),
+            write_budget_bytes: config.write_budget_bytes,
+            max_settlement_bytes: config.max_settlement_bytes,
+            _lock: lock,
+        }))
+    }
+
+    /// Writes what is queued and ends the committers. Requests after this answer
+    /// [`Error::Closed`]; reads go on.
+    pub async fn close(&self) {
+        for writer in [&self.events, &self.long_lived] {
+            writer.queue.lock().take();
+        }
+        for writer in [&self.events, &self.long_lived] {
+            // The sender is gone when the thread has ended; nothing is ever sent.
+            let _ = writer.ended.clone().changed().await;
+        }
+    }
+
+    fn writer(&self, home: Lifetime) -> &Writer {
+        match home {
+            Lifetime::Events => &self.events,
+            Lifetime::LongLived => &self.long_lived,
+        }
+    }
+}
+
+impl Drop for EmbeddedLog {
+    fn drop(&mut self) {
+        for writer in [&self.events, &self.long_lived] {
+            writer.queue.lock().take();
+        }
+        for writer in [&self.events, &self.long_lived] {
+            if let Some(thread) = writer.thread.lock().take()
+                && thread.join().is_err()
+            {
+                tracing::error!("a committer of the log panicked");
+            }
+        }
+    }
+}
+
+impl Writer {
+    fn start(
+        journal: Journal,
+        books: Arc<Books>,
+        retention: super::Retention,
+    ) -> Result<Self, Error> {
+        let (queue, requests) = mpsc::channel(QUEUED);
+        let (alive, ended) = watch::channel(());
+        let name = format!("log-{}", Journal::name(journal.lifetime));
+        let committer = Committer {
+            books,
+            journal,
+            queue: requests,
+            retention,
+        };
+        let thread = std::thread::Builder::new().name(name).spawn(move || {
+            committer.run();
+            drop(alive);
+        });
+        let thread = thread.map_err(|source| Error::Io {
+            act: "start a committer of the log".to_owned(),
+            source,
+        })?;
+        Ok(Self {
+            queue: Mutex::new(Some(queue)),
+            thread: Mutex::new(Some(thread)),
+            ended,
+        })
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Error> {
+        let queue = self.queue.lock().clone().ok_or(Error::Closed)?;
+        let (reply, answer) = oneshot::channel();
+        let sent = queue.send(command(reply)).await;
+        drop(queue);
+        sent.map_err(|_| Error::Closed)?;
+        answer.await.map_err(|_| Error::Closed)?
+    }
+}
+
+/// Takes the folder for this process.
+fn lock(dir: &Path) -> Result<File, Error> {
+    let failed = |act: String| move |source| Error::Io { act, source };
+    fs::create_dir_all(dir).map_err(failed(format!("create the folder {}", dir.display())))?;
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(dir.join("lock"))
+        .map_err(failed(format!("open the lock in {}", dir.display())))?;
+    rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|errno| {
+        Error::Io {
+            act: format!("lock {}: another server runs on this folder", dir.display()),
+            source: errno.into(),
+        }
+    })?;
+    Ok(file)
+}
+
+#[async_trait]
+impl EventLog for EmbeddedLog {
+    async fn create_topic(&self, name: &TopicName, config: TopicConfig) -> Result<Topic, Error> {
+        // A name that the other journal is about to give back is not free before it is.
+        if self.topic(name).is_some() {
+            return Err(Error::TopicExists {
+                topic: name.clone(),
+            });
+        }
+        let writer = self.writer(config.lifetime);
+        writer
+            .ask(|reply| Command::CreateTopic(name.clone(), config, reply))
+            .await
+    }
+
+    async fn delete_topic(&self, name: &TopicName) -> Result<(), Error> {
+        let topic = self.topic(name).ok_or_else(|| Error::UnknownTopic {
+            topic: name.clone(),
+        })?;
+        let writer = self.writer(topic.config.lifetime);
+        writer
+            .ask(|reply| Command::DeleteTopic(name.clone(), reply))
+            .await
+    }
+
+    fn topic(&self, name: &TopicName) -> Option<Topic> {
+        self.books.published(|ledger| ledger.topic(name).cloned())
+    }
+
+    fn topics(&self) -> Vec<Topic> {
+        self.books
+            .published(|ledger| ledger.topics().cloned().collect())
+    }
+
+    fn topics_changed(&self) -> watch::Receiver<u64> {
+        self.books.topics_changed.subscribe()
+    }
+
+    async fn reserve(&self, bytes: usize) -> Permit {
+        let bytes = bytes.min(self.write_budget_bytes);
+        let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let acquired = Arc::clone(&self.budget).acquire_many_owned(permits).await;
+        Permit::holding(acquired.expect("the budget is never closed"))
+    }
+
+    async fn settle(&self, permit: Permit, settlement: Settlement) -> Result<Settled, Error> {
+        let bytes = settlement.bytes() + wire::weight(&settlement);
+        if bytes > self.max_settlement_bytes {
+            return Err(Error::TooLarge {
+                bytes,
+                limit: self.max_settlement_bytes,
+            });
+        }
+        let home = self.books.published(|ledger| ledger.home_of(&settlement))?;
+        let writer = self.writer(home);
+        writer
+            .ask(|reply| Command::Settle(settlement, permit, reply))
+            .await
+    }
+
+    async fn read(
+        &self,
+        partition: &TopicPartition,
+        from: Offset,
+        max_bytes: usize,
+    ) -> Result<Vec<RecordBatch>, Error> {
+        reader::read(
+            &*self.books.partition(partition)?,
+            partition,
+            from,
+            max_bytes,
+        )
+    }
+
+    fn bounds(&self, partition: &TopicPartition) -> Result<Range<Offset>, Error> {
+        let log = self.books.partition(partition)?;
+        Ok(log.index.read().bounds())
+    }
+
+    fn tail(&self, partition: &TopicPartition) -> Result<watch::Receiver<Offset>, Error> {
+        Ok(self.books.partition(partition)?.tail.subscribe())
+    }
+
+    async fn offset_at(
+        &self,
+        partition: &TopicPartition,
+        time: Timestamp,
+    ) -> Result<Option<(Offset, Timestamp)>, Error> {
+        reader::offset_at(&*self.books.partition(partition)?, partition, time)
+    }
+
+    fn checkpoint(&self, consumer: &ConsumerId, partition: &TopicPartition) -> Option<Checkpoint> {
+        self.books
+            .published(|ledger| ledger.checkpoint(consumer, partition))
+    }
+
+    fn checkpoints(&self, consumer: &ConsumerId) -> Vec<(TopicPartition, Checkpoint)> {
+        self.books.published(|ledger| ledger.checkpoints(consumer))
+    }
+
+    fn consumers(&self) -> Vec<ConsumerId> {
+        self.books
+            .published(|ledger| ledger.consumers().cloned().collect())
+    }
+
+    async fn forget_consumer(&self, consumer: &ConsumerId) -> Result<(), Error> {
+        let Some(home) = self.books.published(|ledger| ledger.home(consumer)) else {
+            return Ok(());
+        };
+        let writer = self.writer(home);
+        writer
+            .ask(|reply| Command::ForgetConsumer(consumer.clone(), reply))
+            .await
+    }
+
+    fn position(&self, source: &SourceId) -> Option<SourcePosition> {
+        self.books.published(|ledger| ledger.position(source))
+    }
+
+    async fn open_epoch(&self, owner: &OwnerId) -> Result<Epoch, Error> {
+        let epoch = self
+            .events
+            .ask(|reply| Command::OpenEpoch(owner.clone(), reply))
+            .await?;
+        // Whatever the other journal judged by the older epoch is finished before this returns.
+        self.long_lived.ask(Command::Barrier).await?;
+        Ok(epoch)
+    }
+
+    async fn producer_id(&self) -> Result<i64, Error> {
+        self.events.ask(Command::ProducerId).await
+    }
+}

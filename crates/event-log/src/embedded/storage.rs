@@ -1,0 +1,140 @@
+//! The few file operations that the log needs, behind a seam that tests break on purpose.
+
+use std::fmt::Debug;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustix::fs::{FallocateFlags, SeekFrom};
+use rustix::io::Errno;
+
+/// Where segments lie.
+pub(super) trait Storage: Debug + Send + Sync {
+    fn create_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Makes creations, renames and removals in `dir` durable.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// The names of the files in `dir`.
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
+    /// Opens for reading and writing; creates when absent.
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn StoredFile>>;
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    fn remove(&self, path: &Path) -> io::Result<()>;
+}
+
+/// An open file.
+pub(super) trait StoredFile: Debug + Send + Sync {
+    fn len(&self) -> io::Result<u64>;
+    /// The whole file.
+    fn read_all(&self) -> io::Result<Vec<u8>>;
+    fn read_at(&self, into: &mut [u8], position: u64) -> io::Result<()>;
+    fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()>;
+    /// Makes the file `len` bytes long with blocks set aside for all of them.
+    fn allocate(&self, len: u64) -> io::Result<()>;
+    /// Cuts the file, durably.
+    fn truncate(&self, len: u64) -> io::Result<()>;
+    /// Makes contents and length durable.
+    fn sync(&self) -> io::Result<()>;
+}
+
+/// The operating system's files.
+#[derive(Debug)]
+pub(super) struct Disk;
+
+#[derive(Debug)]
+struct DiskFile(File);
+
+impl Storage for Disk {
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        fs::create_dir_all(dir)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        File::open(dir)?.sync_all()
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        let names = fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name().into_string().ok()));
+        let names: io::Result<Vec<Option<String>>> = names.collect();
+        Ok(names?.into_iter().flatten().collect())
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn StoredFile>> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)?;
+        Ok(Arc::new(DiskFile(file)))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+}
+
+impl StoredFile for DiskFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    /// Skips holes: the unwritten rest of a preallocated segment costs nothing.
+    fn read_all(&self) -> io::Result<Vec<u8>> {
+        let len = self.len()?;
+        let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
+        let mut position = 0;
+        while position < len {
+            position = match rustix::fs::seek(&self.0, SeekFrom::Data(position)) {
+                Ok(data) => data,
+                Err(Errno::NXIO) => break, // Nothing but hole up to the end.
+                Err(other) => return Err(other.into()),
+            };
+            let hole = rustix::fs::seek(&self.0, SeekFrom::Hole(position))?.min(len);
+            let range = usize::try_from(position).map_err(io::Error::other)?
+                ..usize::try_from(hole).map_err(io::Error::other)?;
+            self.0.read_exact_at(&mut bytes[range], position)?;
+            position = hole;
+        }
+        Ok(bytes)
+    }
+
+    fn read_at(&self, into: &mut [u8], position: u64) -> io::Result<()> {
+        self.0.read_exact_at(into, position)
+    }
+
+    fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
+        self.0.write_all_at(bytes, position)
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        match rustix::fs::fallocate(&self.0, FallocateFlags::empty(), 0, len) {
+            Ok(()) => Ok(()),
+            // A file system without it: a full disk then shows at the write.
+            Err(Errno::OPNOTSUPP) => self.0.set_len(len),
+            Err(other) => Err(other.into()),
+        }
+    }
+
+    fn truncate(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)?;
+        self.0.sync_all()
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+}
+
+/// Whether an error means that there is no room, as opposed to a broken disk.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    let full = [Errno::NOSPC, Errno::DQUOT, Errno::FBIG];
+    error
+        .raw_os_error()
+        .is_some_and(|code| full.iter().any(|errno| errno.raw_os_error() == code))
+}
