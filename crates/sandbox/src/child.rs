@@ -1,0 +1,79 @@
+//! What a new process does to itself between fork and exec.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use rustix::process::{Pid, Resource, Rlimit, Signal};
+
+/// Descriptors that a program may open, as in AWS Lambda (quota of 2026).
+const OPEN_FILES: u64 = 1024;
+
+/// Has the program that `command` starts limit itself. `membership` is the `cgroup.procs` file of
+/// the group to join, open for writing.
+///
+/// The kernel kills the program when the *thread* that spawns it ends, not only when the server
+/// does: spawn from a thread that lives as long as the server.
+pub(crate) fn confine(command: &mut Command, membership: Option<File>) {
+    let server = rustix::process::getpid();
+    let hook = move || prepare(server, membership.as_ref());
+    #[expect(
+        unsafe_code,
+        reason = "std offers no safe way to act between fork and exec"
+    )]
+    // SAFETY: the hook runs in a forked child of a process with threads, where only
+    // async-signal-safe calls are sound. `prepare` makes system calls and nothing else: it neither
+    // allocates nor locks, and what it captures was allocated before the fork.
+    unsafe {
+        command.pre_exec(hook);
+    }
+}
+
+fn prepare(server: Pid, membership: Option<&File>) -> io::Result<()> {
+    // A session of its own keeps the server's terminal, and the signals it sends, out of reach.
+    rustix::process::setsid()?;
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    // The server may have died before the line above took effect.
+    if rustix::process::getppid() != Some(server) {
+        return Err(io::Error::from_raw_os_error(libc::ESRCH));
+    }
+    // What loses its parent inside the tree becomes a child of the root instead of the server, so
+    // that a walk from the root finds it.
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    limit(Resource::Core, 0)?;
+    limit(Resource::Nofile, OPEN_FILES)?;
+    if let Some(file) = membership {
+        // "0" is the writer itself. Before exec, so that no memory is used outside the group.
+        rustix::io::write(file, b"0")?;
+    }
+    close_on_exec()
+}
+
+fn limit(resource: Resource, to: u64) -> io::Result<()> {
+    let both = Rlimit {
+        current: Some(to),
+        maximum: Some(to),
+    };
+    Ok(rustix::process::setrlimit(resource, both)?)
+}
+
+/// Marks every descriptor but the standard three. Libraries in other languages open theirs without
+/// the flag; marking instead of closing keeps the pipe by which std reports a failed exec.
+fn close_on_exec() -> io::Result<()> {
+    #[expect(unsafe_code, reason = "neither std nor rustix has close_range")]
+    // SAFETY: the call takes three integers; with this flag it closes nothing before exec.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            3_u32,
+            u32::MAX,
+            libc::CLOSE_RANGE_CLOEXEC,
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
