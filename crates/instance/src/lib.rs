@@ -19,12 +19,15 @@ mod launcher;
 mod logs;
 mod outcome;
 mod pool;
+mod process;
 mod runtime;
+mod runtime_api;
 mod spec;
 
 pub use launcher::{Instance, LaunchError, Launcher};
 pub use logs::{LogChunk, LogKind, LogQueue, LogReceiver, LogSink, Taken, log_queue};
 pub use outcome::{Finished, MAX_RESPONSE_BYTES, Metrics, Outcome};
 pub use pool::{InstanceCount, Pool, PoolConfig};
+pub use process::{ProcessConfig, ProcessLauncher};
 pub use runtime::{Runtime, UnsupportedRuntime};
 pub use spec::{Invocation, Spec};

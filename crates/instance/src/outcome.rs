@@ -112,11 +112,24 @@ impl Outcome {
         match self {
             Self::Success(body) | Self::Error { body, .. } => body.clone(),
             Self::Timeout { after } => error(&timeout_message(*after)),
-            Self::OutOfMemory => error("Runtime exited with error: signal: killed"),
-            Self::Crashed { description } => {
-                error(&format!("Runtime exited with error: {description}"))
+            Self::OutOfMemory | Self::Crashed { .. } => {
+                error(&self.exit_message().unwrap_or_default())
             }
         }
+    }
+
+    /// What AWS says of a process that ended before it answered, `None` if it did not.
+    pub(crate) fn exit_message(&self) -> Option<String> {
+        let description = match self {
+            Self::Success(_) | Self::Error { .. } | Self::Timeout { .. } => return None,
+            Self::OutOfMemory => "signal: killed",
+            Self::Crashed { description } => description,
+        };
+        Some(if description == "exit status 0" {
+            "Runtime exited without providing a reason".to_owned()
+        } else {
+            format!("Runtime exited with error: {description}")
+        })
     }
 
     /// A response beyond [`MAX_RESPONSE_BYTES`].

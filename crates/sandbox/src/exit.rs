@@ -24,6 +24,9 @@ pub struct Ended {
 }
 
 impl Exit {
+    /// By SIGKILL.
+    pub const KILLED: Self = Self::Signal(libc::SIGKILL);
+
     pub(crate) fn from_wait(status: &WaitIdStatus) -> Self {
         match (status.exit_status(), status.terminating_signal()) {
             (Some(code), _) => Self::Status(code),

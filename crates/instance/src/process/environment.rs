@@ -1,0 +1,62 @@
+//! The environment of an instance, as AWS Lambda sets it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::{Runtime, Spec};
+
+/// What an instance's environment takes from the platform.
+pub(super) struct Surroundings<'a> {
+    pub(super) runtime_api: String,
+    pub(super) runtimes: &'a Path,
+    pub(super) search_path: &'a str,
+    pub(super) temporary: &'a Path,
+    pub(super) log_stream: &'a str,
+}
+
+/// The whole environment of an instance of `spec`. What the function configures gives way to what
+/// the model reserves, and prevails over defaults.
+pub(super) fn of(spec: &Spec, surroundings: &Surroundings<'_>) -> BTreeMap<String, String> {
+    let path = |path: &Path| path.to_string_lossy().into_owned();
+    let temporary = path(surroundings.temporary);
+    let defaults = [
+        ("LANG", "C.UTF-8".to_owned()),
+        ("PATH", surroundings.search_path.to_owned()),
+        ("TZ", ":UTC".to_owned()),
+        ("HOME", temporary.clone()),
+    ];
+    let reserved = [
+        ("_HANDLER", spec.handler.clone()),
+        ("AWS_REGION", spec.region.clone()),
+        ("AWS_DEFAULT_REGION", spec.region.clone()),
+        ("AWS_LAMBDA_FUNCTION_NAME", spec.function.clone()),
+        ("AWS_LAMBDA_FUNCTION_VERSION", spec.version.clone()),
+        (
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+            spec.memory_mib.to_string(),
+        ),
+        ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand".to_owned()),
+        ("AWS_LAMBDA_LOG_FORMAT", "Text".to_owned()),
+        ("AWS_LAMBDA_LOG_GROUP_NAME", spec.log_group.clone()),
+        (
+            "AWS_LAMBDA_LOG_STREAM_NAME",
+            surroundings.log_stream.to_owned(),
+        ),
+        ("AWS_LAMBDA_RUNTIME_API", surroundings.runtime_api.clone()),
+        ("LAMBDA_TASK_ROOT", path(&spec.code)),
+        ("LAMBDA_RUNTIME_DIR", path(surroundings.runtimes)),
+        ("TMPDIR", temporary),
+    ];
+    // AWS names the runtime only for those it brings itself.
+    let brought = match spec.runtime {
+        Runtime::Python { .. } | Runtime::Node { .. } => {
+            Some(("AWS_EXECUTION_ENV", format!("AWS_Lambda_{}", spec.runtime)))
+        }
+        Runtime::Provided | Runtime::ProvidedAl2 | Runtime::ProvidedAl2023 => None,
+    };
+    let owned = |(name, value): (&str, String)| (name.to_owned(), value);
+    let mut environment: BTreeMap<_, _> = defaults.into_iter().map(owned).collect();
+    environment.extend(spec.environment.clone());
+    environment.extend(reserved.into_iter().chain(brought).map(owned));
+    environment
+}

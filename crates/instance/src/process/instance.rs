@@ -1,0 +1,279 @@
+//! One process, one invocation after another.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use clock::{Monotonic, SharedClock};
+use sandbox::{Exit, Tree};
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
+
+use super::journal::Journal;
+use super::output::Output;
+use super::scratch::Scratch;
+use crate::outcome::error_body;
+use crate::runtime_api::{Answer, Initialisation, Report, RuntimeApi};
+use crate::{Finished, Instance, Invocation, Metrics, Outcome, Spec};
+
+/// How long initialisation may take (AWS Lambda, on-demand).
+const INIT_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long the last words of a process that has ended may take from its socket to us.
+const LAST_WORDS: Duration = Duration::from_millis(250);
+
+/// A started process. It is read from only while it serves, as AWS freezes it in between: what it
+/// prints while idle is logged with the next invocation.
+pub(super) struct ProcessInstance {
+    pub(super) spec: Arc<Spec>,
+    pub(super) clock: SharedClock,
+    pub(super) tree: Tree,
+    pub(super) api: RuntimeApi,
+    pub(super) output: Output,
+    pub(super) journal: Journal,
+    pub(super) scratch: Scratch,
+    pub(super) started: Monotonic,
+    pub(super) initialised: bool,
+    pub(super) max_memory_mib: u32,
+}
+
+/// What waiting for the process came to.
+enum Waited<T> {
+    For(T),
+    Exited(Exit),
+    TimedOut,
+}
+
+/// How an invocation ended, before what is left has been cleared up.
+enum Ending {
+    /// The process can serve again.
+    Alive(Outcome),
+    /// The process must go, or has gone.
+    Dead(Outcome),
+    /// The process has gone by itself; why is for the kernel to say.
+    Gone(Exit),
+}
+
+#[async_trait]
+impl Instance for ProcessInstance {
+    async fn invoke(mut self: Box<Self>, invocation: Invocation) -> Finished {
+        self.journal.begin(&invocation.request_id);
+        let mut metrics = Metrics::default();
+        let ending = match self.initialise(&mut metrics).await {
+            Ok(()) => self.run(invocation, &mut metrics).await,
+            Err(ending) => {
+                self.journal.start();
+                ending
+            }
+        };
+        match ending {
+            Ending::Alive(outcome) => self.finish(outcome, metrics),
+            Ending::Dead(outcome) => self.bury(Some(outcome), metrics).await,
+            Ending::Gone(_) => self.bury(None, metrics).await,
+        }
+    }
+
+    fn is_alive(&self) -> bool {
+        self.tree.has_exited().is_none()
+    }
+
+    async fn shutdown(self: Box<Self>) {
+        let Self { tree, scratch, .. } = *self;
+        tree.kill().await;
+        scratch.remove().await;
+    }
+}
+
+impl ProcessInstance {
+    /// Waits for the process to be ready, the first time.
+    async fn initialise(&mut self, metrics: &mut Metrics) -> Result<(), Ending> {
+        if self.initialised {
+            return Ok(());
+        }
+        let progress = self.api.exchange.initialisation();
+        let waited = self.wait(over(progress), INIT_LIMIT).await;
+        let took = match &waited {
+            Waited::For(Initialisation::Done(at)) => at.since(self.started),
+            Waited::For(_) | Waited::Exited(_) | Waited::TimedOut => {
+                self.clock.monotonic().since(self.started)
+            }
+        };
+        metrics.init = Some(took);
+        self.note_memory();
+        let (status, ending) = match waited {
+            Waited::For(Initialisation::Done(_)) => {
+                self.initialised = true;
+                return Ok(());
+            }
+            // `over` returns nothing else.
+            Waited::For(Initialisation::Running) | Waited::TimedOut => {
+                ("timeout", Ending::Dead(init_timed_out()))
+            }
+            Waited::For(Initialisation::Failed(fault)) => {
+                let outcome = Outcome::Error {
+                    body: fault.body,
+                    error_type: fault.error_type,
+                };
+                ("error", Ending::Dead(outcome))
+            }
+            Waited::Exited(exit) => ("error", Ending::Gone(exit)),
+        };
+        let millis = took.as_secs_f64() * 1_000.0;
+        let line =
+            format!("INIT_REPORT Init Duration: {millis:.2} ms\tPhase: init\tStatus: {status}");
+        self.journal.platform(&line);
+        Err(ending)
+    }
+
+    async fn run(&mut self, invocation: Invocation, metrics: &mut Metrics) -> Ending {
+        if let Some(lines) = self.output.rest() {
+            self.journal.function(lines);
+        }
+        self.journal.start();
+        let timeout = self.spec.timeout;
+        let offered = self.clock.monotonic();
+        let answer = self.api.exchange.offer(invocation, timeout);
+        let waited = self.wait(answered(answer), timeout).await;
+        if let Waited::For(Answer { duration, .. }) = &waited {
+            metrics.duration = *duration;
+        } else {
+            let from = self.api.exchange.taken_at().unwrap_or(offered);
+            metrics.duration = self.clock.monotonic().since(from);
+        }
+        match waited {
+            Waited::For(Answer { report, .. }) => Ending::Alive(match report {
+                Report::Response(body) => Outcome::Success(body),
+                Report::Error(fault) => Outcome::Error {
+                    body: fault.body,
+                    error_type: fault.error_type,
+                },
+                Report::TooLarge(bytes) => Outcome::response_too_large(bytes),
+            }),
+            Waited::Exited(exit) => Ending::Gone(exit),
+            Waited::TimedOut => Ending::Dead(Outcome::Timeout { after: timeout }),
+        }
+    }
+
+    /// Waits for `what`, reading what the process prints meanwhile.
+    async fn wait<T>(&mut self, what: impl Future<Output = T>, limit: Duration) -> Waited<T> {
+        tokio::pin!(what);
+        let deadline = tokio::time::sleep_until(Instant::now() + limit);
+        tokio::pin!(deadline);
+        let exit = loop {
+            tokio::select! {
+                // In this order: an answer counts even if the process ends right after it, and a
+                // process that prints without end still meets its deadline.
+                biased;
+                it = &mut what => return Waited::For(it),
+                exit = self.tree.exited() => break exit,
+                () = &mut deadline => return Waited::TimedOut,
+                lines = self.output.lines() => self.journal.function(lines),
+            }
+        };
+        // What it sent before it ended may still be on its way.
+        let last_words = tokio::time::timeout(LAST_WORDS, self.api.disconnected());
+        tokio::select! {
+            biased;
+            it = &mut what => Waited::For(it),
+            _ = last_words => Waited::Exited(exit),
+        }
+    }
+
+    /// Reports an invocation after which the process lives on.
+    fn finish(mut self: Box<Self>, outcome: Outcome, mut metrics: Metrics) -> Finished {
+        self.note_memory();
+        metrics.max_memory_mib = self.max_memory_mib;
+        if let Some(lines) = self.output.rest() {
+            self.journal.function(lines);
+        }
+        let log_tail = self.journal.end(&outcome, &metrics);
+        Finished {
+            outcome,
+            metrics,
+            log_tail,
+            instance: Some(self),
+        }
+    }
+
+    /// Kills what is left, then reports. Without an outcome, the end of the process is it.
+    async fn bury(mut self: Box<Self>, outcome: Option<Outcome>, mut metrics: Metrics) -> Finished {
+        self.note_memory();
+        let Self {
+            tree,
+            mut output,
+            mut journal,
+            scratch,
+            spec,
+            max_memory_mib,
+            ..
+        } = *self;
+        let ended = tree.kill().await;
+        let outcome = outcome.unwrap_or_else(|| {
+            if ended.out_of_memory && ended.exit == Exit::KILLED {
+                Outcome::OutOfMemory
+            } else {
+                Outcome::Crashed {
+                    description: ended.exit.to_string(),
+                }
+            }
+        });
+        metrics.max_memory_mib = match outcome {
+            Outcome::OutOfMemory => spec.memory_mib,
+            Outcome::Success(_)
+            | Outcome::Error { .. }
+            | Outcome::Timeout { .. }
+            | Outcome::Crashed { .. } => max_memory_mib,
+        };
+        if let Some(lines) = output.rest() {
+            journal.function(lines);
+        }
+        let log_tail = journal.end(&outcome, &metrics);
+        scratch.remove().await;
+        Finished {
+            outcome,
+            metrics,
+            log_tail,
+            instance: None,
+        }
+    }
+
+    /// Reads the memory's high-water mark while there is a process to read it from.
+    fn note_memory(&mut self) {
+        if let Some(bytes) = self.tree.peak_memory() {
+            let mib = u32::try_from(bytes.div_ceil(1 << 20)).unwrap_or(u32::MAX);
+            self.max_memory_mib = self.max_memory_mib.max(mib);
+        }
+    }
+}
+
+/// Resolves when initialisation is over.
+async fn over(mut progress: watch::Receiver<Initialisation>) -> Initialisation {
+    let over = |state: &Initialisation| !matches!(state, Initialisation::Running);
+    let state = progress.wait_for(over).await.map(|state| state.clone());
+    match state {
+        Ok(state) => state,
+        // The exchange outlives this future; both are the instance's.
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// Resolves when the event has been answered.
+async fn answered(answer: oneshot::Receiver<Answer>) -> Answer {
+    match answer.await {
+        Ok(answer) => answer,
+        // The exchange keeps the sender until it answers, and outlives this future.
+        Err(_) => std::future::pending().await,
+    }
+}
+
+fn init_timed_out() -> Outcome {
+    let error_type = "Runtime.InitError";
+    let message = format!(
+        "Initialisation timed out after {:.2} seconds",
+        INIT_LIMIT.as_secs_f64()
+    );
+    Outcome::Error {
+        body: error_body(error_type, &message),
+        error_type: error_type.to_owned(),
+    }
+}

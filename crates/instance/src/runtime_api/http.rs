@@ -1,0 +1,230 @@
+//! The Runtime API on the wire.
+
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serde::Deserialize;
+use tokio::net::TcpStream;
+
+use super::exchange::{Event, Exchange, Fault, Refusal, Report};
+use crate::outcome::{MAX_RESPONSE_BYTES, error_body};
+
+const PREFIX: &str = "/2018-06-01/runtime/";
+
+/// What is read of a body that is too large, so that its sender, which writes before it reads, gets
+/// the refusal instead of a broken connection. More than this ends the connection.
+const MAX_DISCARDED_BYTES: u64 = 256 * 1024 * 1024;
+
+const ERROR_TYPE: &str = "lambda-runtime-function-error-type";
+/// A trailer of streamed responses, Base64.
+const ERROR_BODY: &str = "lambda-runtime-function-error-body";
+
+/// Serves one connection until the runtime closes it.
+pub(super) async fn connection(io: TokioIo<TcpStream>, exchange: Arc<Exchange>) {
+    let service = service_fn(move |request| {
+        let exchange = Arc::clone(&exchange);
+        async move { handle(&exchange, request).await }
+    });
+    if let Err(error) = http1::Builder::new().serve_connection(io, service).await {
+        // Instances end in the middle of a request as a matter of course.
+        tracing::debug!(%error, "a runtime's connection ended");
+    }
+}
+
+/// An error ends the connection.
+async fn handle(
+    exchange: &Exchange,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, hyper::Error> {
+    let path = request.uri().path().strip_prefix(PREFIX).unwrap_or("");
+    let path: Vec<&str> = path.split('/').collect();
+    let answered = match (request.method(), path.as_slice()) {
+        (&Method::GET, ["invocation", "next"]) => match exchange.next().await {
+            Ok(event) => return Ok(event_response(event)),
+            Err(refusal) => Err(refusal),
+        },
+        (&Method::POST, ["invocation", request_id, "response"]) => {
+            let request_id = (*request_id).to_owned();
+            match exchange.is_running(&request_id) {
+                Ok(()) => return respond(exchange, &request_id, request).await,
+                Err(refusal) => Err(refusal),
+            }
+        }
+        (&Method::POST, ["invocation", request_id, "error"]) => {
+            let request_id = (*request_id).to_owned();
+            let body = read(request).await?;
+            exchange.answer(&request_id, Report::Error(body.fault()))
+        }
+        (&Method::POST, ["init", "error"]) => {
+            let body = read(request).await?;
+            exchange.fail_initialisation(body.fault())
+        }
+        _ => return Ok(plain(StatusCode::NOT_FOUND, Bytes::new())),
+    };
+    Ok(acknowledge(answered))
+}
+
+async fn respond(
+    exchange: &Exchange,
+    request_id: &str,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, hyper::Error> {
+    let body = read(request).await?;
+    if body.size > MAX_RESPONSE_BYTES as u64 {
+        return Ok(
+            match exchange.answer(request_id, Report::TooLarge(body.size)) {
+                Ok(()) => too_large(),
+                Err(refusal) => acknowledge(Err(refusal)),
+            },
+        );
+    }
+    // A streamed response may fail after it has begun; the trailers say so.
+    let report = match body.streamed_fault() {
+        Some(fault) => Report::Error(fault),
+        None => Report::Response(body.bytes),
+    };
+    Ok(acknowledge(exchange.answer(request_id, report)))
+}
+
+/// A request's body, kept up to the limit.
+struct Body {
+    headers: HeaderMap,
+    bytes: Bytes,
+    size: u64,
+    trailers: HeaderMap,
+}
+
+async fn read(request: Request<Incoming>) -> Result<Body, hyper::Error> {
+    let (head, mut incoming) = request.into_parts();
+    let mut kept = BytesMut::new();
+    let mut size = 0;
+    let mut trailers = HeaderMap::new();
+    while let Some(frame) = incoming.frame().await {
+        match frame?.into_data() {
+            Ok(data) => {
+                size += data.len() as u64;
+                if size <= MAX_RESPONSE_BYTES as u64 {
+                    kept.extend_from_slice(&data);
+                } else if size > MAX_DISCARDED_BYTES {
+                    break;
+                }
+            }
+            Err(frame) => trailers = frame.into_trailers().unwrap_or_default(),
+        }
+    }
+    Ok(Body {
+        headers: head.headers,
+        bytes: kept.freeze(),
+        size,
+        trailers,
+    })
+}
+
+impl Body {
+    /// The error that the body describes. Not every runtime sends its type as a header.
+    fn fault(self) -> Fault {
+        let named = text(&self.headers, ERROR_TYPE);
+        Fault {
+            error_type: named.unwrap_or_else(|| error_type(&self.bytes)),
+            body: self.bytes,
+        }
+    }
+
+    fn streamed_fault(&self) -> Option<Fault> {
+        let error_type = text(&self.trailers, ERROR_TYPE)?;
+        let encoded = self.trailers.get(ERROR_BODY);
+        let body = encoded.and_then(|value| STANDARD.decode(value).ok());
+        let body = body.map_or_else(|| error_body(&error_type, ""), Bytes::from);
+        Some(Fault { error_type, body })
+    }
+}
+
+fn text(headers: &HeaderMap, name: &str) -> Option<String> {
+    Some(headers.get(name)?.to_str().ok()?.to_owned())
+}
+
+/// The type in an error's body, or the emulator's word for none.
+fn error_type(body: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct Typed {
+        #[serde(rename = "errorType")]
+        error_type: String,
+    }
+    match serde_json::from_slice::<Typed>(body) {
+        Ok(typed) => typed.error_type,
+        Err(_) => "Runtime.Unknown".to_owned(),
+    }
+}
+
+fn event_response(event: Event) -> Response<Full<Bytes>> {
+    let Event {
+        invocation,
+        deadline,
+    } = event;
+    let mut response = plain(StatusCode::OK, invocation.payload);
+    let headers = response.headers_mut();
+    let mut set = |name: &'static str, value: &str| {
+        // A value that no header can carry came from a caller and is of no use to the runtime.
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    };
+    let deadline = deadline.as_millis().to_string();
+    set("lambda-runtime-aws-request-id", &invocation.request_id);
+    set("lambda-runtime-deadline-ms", &deadline);
+    set("lambda-runtime-invoked-function-arn", &invocation.arn);
+    if let Some(trace_id) = &invocation.trace_id {
+        set("lambda-runtime-trace-id", trace_id);
+    }
+    if let Some(context) = &invocation.client_context {
+        set("lambda-runtime-client-context", context);
+    }
+    response
+}
+
+/// The answers of AWS's runtime interface emulator.
+fn acknowledge(answered: Result<(), Refusal>) -> Response<Full<Bytes>> {
+    match answered {
+        Ok(()) => plain(
+            StatusCode::ACCEPTED,
+            Bytes::from_static(b"{\"status\":\"OK\"}\n"),
+        ),
+        Err(Refusal::UnknownRequest) => plain(
+            StatusCode::BAD_REQUEST,
+            error_body("InvalidRequestID", "Invalid request ID"),
+        ),
+        Err(Refusal::OutOfTurn) => plain(
+            StatusCode::FORBIDDEN,
+            error_body(
+                "InvalidStateTransition",
+                "the request does not fit what the runtime is doing",
+            ),
+        ),
+    }
+}
+
+fn too_large() -> Response<Full<Bytes>> {
+    let message = format!("Exceeded maximum allowed payload size ({MAX_RESPONSE_BYTES} bytes).");
+    plain(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        error_body("RequestEntityTooLarge", &message),
+    )
+}
+
+fn plain(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    let json = HeaderValue::from_static("application/json");
+    response
+        .headers_mut()
+        .insert(http::header::CONTENT_TYPE, json);
+    response
+}
