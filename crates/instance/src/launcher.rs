@@ -34,8 +34,10 @@ pub trait Instance: Send {
     /// the instance.
     async fn invoke(self: Box<Self>, invocation: Invocation) -> Finished;
 
-    /// Whether an idle instance can still serve: false once its process has ended by itself.
-    fn is_alive(&self) -> bool;
+    /// Waits until an instance that has served can serve again. False when it has ended by itself
+    /// meanwhile, or does not come to an end of what it does after its answer; then it must be
+    /// shut down.
+    async fn ready(&mut self) -> bool;
 
     /// Kills everything that the instance started, and returns when it is gone.
     async fn shutdown(self: Box<Self>);
@@ -53,7 +55,10 @@ pub enum LaunchError {
         executable: String,
     },
     /// Reject: the package has no entry point that can be executed.
-    #[error("function {function} has no entry point: {} is missing or not executable", path.display())]
+    #[error(
+        "function {function} has no entry point: {} is missing, not executable, or for another kind \
+         of machine", path.display()
+    )]
     EntryPoint {
         /// The function's name.
         function: String,

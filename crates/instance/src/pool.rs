@@ -119,9 +119,9 @@ impl Pool {
         spec: &Arc<Spec>,
         invocation: Invocation,
     ) -> Result<Finished, LaunchError> {
-        let (place, warm) = self.take(spec)?;
+        let place = self.enter(spec)?;
         let serve = async {
-            let instance = match warm {
+            let instance = match self.warm(spec).await {
                 Some(instance) => instance,
                 None => self.start(spec).await?,
             };
@@ -224,18 +224,8 @@ impl Pool {
         }
     }
 
-    async fn start(&self, spec: &Arc<Spec>) -> Result<Box<dyn Instance>, LaunchError> {
-        metrics::counter!("tidemill_cold_starts_total", "function" => spec.function.clone())
-            .increment(1);
-        self.launcher.launch(spec).await
-    }
-
-    /// A place for an invocation of `spec`, with a warm instance if there is one; otherwise with
-    /// room made for a new one.
-    fn take(
-        &self,
-        spec: &Arc<Spec>,
-    ) -> Result<(Place<'_>, Option<Box<dyn Instance>>), LaunchError> {
+    /// A place for an invocation of `spec`.
+    fn enter(&self, spec: &Arc<Spec>) -> Result<Place<'_>, LaunchError> {
         let mut state = self.state.lock();
         if state.closed {
             return Err(shutting_down(spec));
@@ -246,34 +236,50 @@ impl Pool {
             spec: Arc::clone(spec),
             retired: false,
         };
-        let warm = state.take_warm(spec);
-        if warm.is_none()
-            && state.idle.len() + state.busy.len() >= self.config.max_instances
+        state.busy.insert(ticket, busy);
+        state.report();
+        Ok(Place { pool: self, ticket })
+    }
+
+    /// An idle instance that can serve `spec`, the youngest there is.
+    async fn warm(&self, spec: &Spec) -> Option<Box<dyn Instance>> {
+        loop {
+            let mut instance = self.state.lock().take_warm(spec)?;
+            if instance.ready().await {
+                return Some(instance);
+            }
+            self.state.lock().ending.push(instance);
+            self.reaping.notify_one();
+        }
+    }
+
+    /// A new instance, after making room for it. The caller's place is counted already.
+    async fn start(&self, spec: &Arc<Spec>) -> Result<Box<dyn Instance>, LaunchError> {
+        self.make_room();
+        metrics::counter!("tidemill_cold_starts_total", "function" => spec.function.clone())
+            .increment(1);
+        self.launcher.launch(spec).await
+    }
+
+    fn make_room(&self) {
+        let mut state = self.state.lock();
+        if state.idle.len() + state.busy.len() > self.config.max_instances
             && let Some(longest_idle) = state.idle.pop_front()
         {
             state.ending.push(longest_idle.instance);
-        }
-        state.busy.insert(ticket, busy);
-        state.report();
-        let reap = !state.ending.is_empty();
-        drop(state);
-        if reap {
+            state.report();
+            drop(state);
             self.reaping.notify_one();
         }
-        Ok((Place { pool: self, ticket }, warm))
     }
 }
 
 impl State {
     fn take_warm(&mut self, spec: &Spec) -> Option<Box<dyn Instance>> {
-        while let Some(at) = self.idle.iter().rposition(|idle| same(&idle.spec, spec)) {
-            let idle = self.idle.remove(at)?;
-            if idle.instance.is_alive() {
-                return Some(idle.instance);
-            }
-            self.ending.push(idle.instance);
-        }
-        None
+        let youngest = self.idle.iter().rposition(|idle| same(&idle.spec, spec))?;
+        let idle = self.idle.remove(youngest)?;
+        self.report();
+        Some(idle.instance)
     }
 
     /// What must end now, and when to look again. Instances become idle in the order of their

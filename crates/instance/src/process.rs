@@ -22,6 +22,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use clock::SharedClock;
 use sandbox::{Program, Spawner};
+use tokio::io::AsyncReadExt;
 
 use crate::runtime_api::RuntimeApi;
 use crate::{Instance, LaunchError, Launcher, LogSink, Runtime, Spec};
@@ -112,7 +113,7 @@ impl ProcessLauncher {
             }
             Runtime::Provided | Runtime::ProvidedAl2 | Runtime::ProvidedAl2023 => {
                 let path = spec.code.join("bootstrap");
-                if is_executable(&path).await {
+                if is_program(&path).await {
                     Ok((path, Vec::new()))
                 } else {
                     let function = spec.function.clone();
@@ -179,8 +180,8 @@ impl Launcher for ProcessLauncher {
             Ok(instance) => Ok(Box::new(instance)),
             Err(source) => {
                 let function = spec.function.clone();
-                // The package's own program may be for another machine, or a script without its
-                // interpreter: trying again would not help.
+                // The package's own script may name an interpreter that is not there: trying again
+                // would not help.
                 Err(if is_unusable(&source) && path.starts_with(&spec.code) {
                     LaunchError::EntryPoint { function, path }
                 } else {
@@ -191,17 +192,39 @@ impl Launcher for ProcessLauncher {
     }
 }
 
-async fn is_executable(path: &Path) -> bool {
+/// Whether the kernel will execute `path`: a script that names its interpreter, or a program for
+/// this kind of machine. Asking the kernel will not do, because the C library has a shell try what
+/// the kernel refuses.
+async fn is_program(path: &Path) -> bool {
     let metadata = tokio::fs::metadata(path).await;
-    metadata.is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+    let executable =
+        metadata.is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0);
+    let (theirs, ours) = (head(path).await, head(Path::new("/proc/self/exe")).await);
+    executable && (theirs.starts_with(b"#!") || machine(&theirs) == machine(&ours))
 }
 
+/// The first bytes of a file; empty if it cannot be read.
+async fn head(path: &Path) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    if let Ok(file) = tokio::fs::File::open(path).await {
+        // What could be read is enough; a short file is no program.
+        let _ = file.take(20).read_to_end(&mut bytes).await;
+    }
+    bytes
+}
+
+/// The machine that an ELF file is for: its magic, class and byte order, and `e_machine`.
+fn machine(head: &[u8]) -> Option<(&[u8], &[u8])> {
+    let identity = head.get(..6)?;
+    identity
+        .starts_with(b"\x7fELF")
+        .then_some((identity, head.get(18..20)?))
+}
+
+/// Whether a package's own program failed to start because of itself: its interpreter is missing.
 fn is_unusable(error: &io::Error) -> bool {
-    /// `ENOEXEC`: not a program of this machine.
-    const EXEC_FORMAT: i32 = 8;
-    error.raw_os_error() == Some(EXEC_FORMAT)
-        || matches!(
-            error.kind(),
-            io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
-        )
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
+    )
 }

@@ -15,7 +15,6 @@ use std::sync::Arc;
 use clock::SharedClock;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 pub(crate) use exchange::{Answer, Exchange, Initialisation, Report};
@@ -24,7 +23,6 @@ pub(crate) use exchange::{Answer, Exchange, Initialisation, Report};
 pub(crate) struct RuntimeApi {
     pub(crate) exchange: Arc<Exchange>,
     address: SocketAddr,
-    connections: watch::Receiver<usize>,
     _server: JoinSet<()>,
 }
 
@@ -34,13 +32,11 @@ impl RuntimeApi {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let exchange = Arc::new(Exchange::new(clock));
-        let (count, connections) = watch::channel(0);
         let mut server = JoinSet::new();
-        server.spawn(serve(listener, Arc::clone(&exchange), count));
+        server.spawn(serve(listener, Arc::clone(&exchange)));
         Ok(Self {
             exchange,
             address,
-            connections,
             _server: server,
         })
     }
@@ -49,18 +45,10 @@ impl RuntimeApi {
     pub(crate) fn address(&self) -> String {
         self.address.to_string()
     }
-
-    /// Returns once no connection is open: what a process sent before it ended has been read.
-    /// Cancel safe.
-    pub(crate) async fn disconnected(&self) {
-        let mut connections = self.connections.clone();
-        // The sender lives as long as the server task, which `self` owns.
-        let _ = connections.wait_for(|open| *open == 0).await;
-    }
 }
 
 /// Accepts until it is aborted, which closes the connections too.
-async fn serve(listener: TcpListener, exchange: Arc<Exchange>, count: watch::Sender<usize>) {
+async fn serve(listener: TcpListener, exchange: Arc<Exchange>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -73,6 +61,5 @@ async fn serve(listener: TcpListener, exchange: Arc<Exchange>, count: watch::Sen
             }
             Some(_) = connections.join_next() => {}
         }
-        count.send_replace(connections.len());
     }
 }

@@ -201,13 +201,16 @@ function run(handler, event, headers) {
         settle(error, result);
       }
     };
+    // A promise that nothing can settle any more ends the same way.
     process.once('beforeExit', whenIdle);
-    const returned = handler(event, context, callback);
-    if (typeof returned?.then === 'function') {
-      process.removeListener('beforeExit', whenIdle);
-      // An async function that awaits what never comes leaves nothing to wait for: so be it, null.
-      process.once('beforeExit', whenIdle);
-      returned.then((result) => settle(null, result), (error) => settle(error ?? new Error('rejected without a reason')));
+    try {
+      const returned = handler(event, context, callback);
+      if (typeof returned?.then === 'function') {
+        const rejected = (error) => settle(error ?? new Error('rejected without a reason'));
+        returned.then((result) => settle(null, result), rejected);
+      }
+    } catch (error) {
+      settle(error ?? new Error('threw nothing'));
     }
   });
 }

@@ -58,7 +58,7 @@ impl Instance for FakeInstance {
         }
     }
 
-    fn is_alive(&self) -> bool {
+    async fn ready(&mut self) -> bool {
         !self.fake.dead_when_idle
     }
 

@@ -19,9 +19,6 @@ use crate::{Finished, Instance, Invocation, Metrics, Outcome, Spec};
 /// How long initialisation may take (AWS Lambda, on-demand).
 const INIT_LIMIT: Duration = Duration::from_secs(10);
 
-/// How long the last words of a process that has ended may take from its socket to us.
-const LAST_WORDS: Duration = Duration::from_millis(250);
-
 /// A started process. It is read from only while it serves, as AWS freezes it in between: what it
 /// prints while idle is logged with the next invocation.
 pub(super) struct ProcessInstance {
@@ -40,7 +37,7 @@ pub(super) struct ProcessInstance {
 /// What waiting for the process came to.
 enum Waited<T> {
     For(T),
-    Exited(Exit),
+    Exited,
     TimedOut,
 }
 
@@ -51,7 +48,7 @@ enum Ending {
     /// The process must go, or has gone.
     Dead(Outcome),
     /// The process has gone by itself; why is for the kernel to say.
-    Gone(Exit),
+    Gone,
 }
 
 #[async_trait]
@@ -69,12 +66,21 @@ impl Instance for ProcessInstance {
         match ending {
             Ending::Alive(outcome) => self.finish(outcome, metrics),
             Ending::Dead(outcome) => self.bury(Some(outcome), metrics).await,
-            Ending::Gone(_) => self.bury(None, metrics).await,
+            Ending::Gone => self.bury(None, metrics).await,
         }
     }
 
-    fn is_alive(&self) -> bool {
-        self.tree.has_exited().is_none()
+    async fn ready(&mut self) -> bool {
+        if self.tree.has_exited().is_some() {
+            return false;
+        }
+        let mut asking = self.api.exchange.asking();
+        let asks = async move { asking.wait_for(|asking| *asking > 0).await.is_ok() };
+        let limit = self.spec.timeout;
+        match self.wait(asks, limit).await {
+            Waited::For(asks) => asks,
+            Waited::Exited | Waited::TimedOut => false,
+        }
     }
 
     async fn shutdown(self: Box<Self>) {
@@ -94,7 +100,7 @@ impl ProcessInstance {
         let waited = self.wait(over(progress), INIT_LIMIT).await;
         let took = match &waited {
             Waited::For(Initialisation::Done(at)) => at.since(self.started),
-            Waited::For(_) | Waited::Exited(_) | Waited::TimedOut => {
+            Waited::For(_) | Waited::Exited | Waited::TimedOut => {
                 self.clock.monotonic().since(self.started)
             }
         };
@@ -116,7 +122,7 @@ impl ProcessInstance {
                 };
                 ("error", Ending::Dead(outcome))
             }
-            Waited::Exited(exit) => ("error", Ending::Gone(exit)),
+            Waited::Exited => ("error", Ending::Gone),
         };
         let millis = took.as_secs_f64() * 1_000.0;
         let line =
@@ -149,7 +155,7 @@ impl ProcessInstance {
                 },
                 Report::TooLarge(bytes) => Outcome::response_too_large(bytes),
             }),
-            Waited::Exited(exit) => Ending::Gone(exit),
+            Waited::Exited => Ending::Gone,
             Waited::TimedOut => Ending::Dead(Outcome::Timeout { after: timeout }),
         }
     }
@@ -159,23 +165,16 @@ impl ProcessInstance {
         tokio::pin!(what);
         let deadline = tokio::time::sleep_until(Instant::now() + limit);
         tokio::pin!(deadline);
-        let exit = loop {
+        loop {
             tokio::select! {
-                // In this order: an answer counts even if the process ends right after it, and a
+                // In this order: an answer counts even if the process has ended since, and a
                 // process that prints without end still meets its deadline.
                 biased;
                 it = &mut what => return Waited::For(it),
-                exit = self.tree.exited() => break exit,
+                _ = self.tree.exited() => return Waited::Exited,
                 () = &mut deadline => return Waited::TimedOut,
                 lines = self.output.lines() => self.journal.function(lines),
             }
-        };
-        // What it sent before it ended may still be on its way.
-        let last_words = tokio::time::timeout(LAST_WORDS, self.api.disconnected());
-        tokio::select! {
-            biased;
-            it = &mut what => Waited::For(it),
-            _ = last_words => Waited::Exited(exit),
         }
     }
 

@@ -1,1 +1,140 @@
+//! Real processes. What needs Python or Node.js says so by name when the machine lacks it.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use clock::SystemClock;
+use rustix::process::{Pid, test_kill_process};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::*;
+use crate::{Finished, Invocation, LogQueue, LogReceiver, Outcome, Pool, PoolConfig, log_queue};
+
+mod node;
+mod provided;
+mod python;
+
+/// A launcher, a pool over it, and the log.
+struct Bench {
+    folder: TempDir,
+    pool: Pool,
+    logs: LogReceiver,
+    launcher: Arc<ProcessLauncher>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let (sink, logs) = log_queue(16 << 20);
+        Self::with(sink, logs)
+    }
+
+    fn with(sink: LogQueue, logs: LogReceiver) -> Self {
+        let folder = TempDir::new().unwrap();
+        let config = ProcessConfig {
+            instances: folder.path().join("instances"),
+            runtimes: folder.path().join("runtimes"),
+            search_path: search_path(),
+        };
+        let clock = Arc::new(SystemClock::new());
+        let spawner = Spawner::start().unwrap();
+        let launcher = ProcessLauncher::new(config, spawner, clock, Arc::new(sink)).unwrap();
+        let launcher = Arc::new(launcher);
+        let pool = Pool::new(
+            Arc::clone(&launcher) as Arc<dyn Launcher>,
+            PoolConfig::default(),
+        );
+        Self {
+            folder,
+            pool,
+            logs,
+            launcher,
+        }
+    }
+
+    /// A function with one file.
+    fn spec(&self, runtime: &str, handler: &str, file: &str, text: &str) -> Spec {
+        let code = TempDir::with_prefix_in("code-", self.folder.path())
+            .unwrap()
+            .keep();
+        let path = code.join(file);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        Spec {
+            account: "000000000000".to_owned(),
+            function: "f".to_owned(),
+            version: "$LATEST".to_owned(),
+            revision: "1".to_owned(),
+            arn: "arn:aws:lambda:us-east-1:000000000000:function:f".to_owned(),
+            region: "us-east-1".to_owned(),
+            runtime: runtime.parse().unwrap(),
+            handler: handler.to_owned(),
+            code,
+            memory_mib: 512,
+            timeout: Duration::from_secs(30),
+            environment: BTreeMap::from([("GREETING".to_owned(), "hello".to_owned())]),
+            log_group: "/aws/lambda/f".to_owned(),
+        }
+    }
+
+    async fn invoke(&self, spec: &Arc<Spec>, payload: &Value) -> Finished {
+        let payload = Bytes::from(payload.to_string());
+        self.pool
+            .invoke(spec, invocation(spec, payload))
+            .await
+            .unwrap()
+    }
+
+    /// The answer of a function that succeeds.
+    async fn answer(&self, spec: &Arc<Spec>, payload: &Value) -> Value {
+        let finished = self.invoke(spec, payload).await;
+        let tail = String::from_utf8_lossy(&finished.log_tail).into_owned();
+        match finished.outcome {
+            Outcome::Success(body) => serde_json::from_slice(&body).unwrap(),
+            other => panic!("{other:?}: {tail}"),
+        }
+    }
+
+    /// The error of a function that fails, as its invoker sees it.
+    async fn error(&self, spec: &Arc<Spec>, payload: &Value) -> Value {
+        let finished = self.invoke(spec, payload).await;
+        assert_eq!(finished.outcome.function_error(), Some("Unhandled"));
+        serde_json::from_slice(&finished.outcome.body(REQUEST)).unwrap()
+    }
+
+    /// The text of the log so far, after the queue has been emptied.
+    fn log(&mut self) -> String {
+        let mut text = Vec::new();
+        while let Some(chunk) = self.logs.try_next() {
+            text.extend_from_slice(&chunk.text);
+        }
+        String::from_utf8(text).unwrap()
+    }
+}
+
+const REQUEST: &str = "8476a536-e9f4-11e8-9739-2dfe598c3fcd";
+
+fn invocation(spec: &Spec, payload: Bytes) -> Invocation {
+    Invocation {
+        request_id: REQUEST.to_owned(),
+        payload,
+        arn: spec.arn.clone(),
+        trace_id: Some("Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700".to_owned()),
+        client_context: Some(r#"{"custom":{"a":"b"}}"#.to_owned()),
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests look for programs where their caller does"
+)]
+fn search_path() -> String {
+    std::env::var("PATH").unwrap()
+}
+
+fn is_alive(pid: &Value) -> bool {
+    let pid = i32::try_from(pid.as_i64().unwrap()).unwrap();
+    test_kill_process(Pid::from_raw(pid).unwrap()).is_ok()
+}

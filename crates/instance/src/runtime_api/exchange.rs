@@ -18,6 +18,8 @@ pub(crate) struct Exchange {
     turn: Mutex<Turn>,
     offered: Notify,
     initialisation: watch::Sender<Initialisation>,
+    /// How many requests for an event wait for one.
+    asking: watch::Sender<usize>,
 }
 
 /// How far the runtime has come before its first event.
@@ -95,6 +97,7 @@ impl Exchange {
             turn: Mutex::new(Turn::Nobody),
             offered: Notify::new(),
             initialisation: watch::Sender::new(Initialisation::Running),
+            asking: watch::Sender::new(0),
         }
     }
 
@@ -128,6 +131,11 @@ impl Exchange {
         self.initialisation.subscribe()
     }
 
+    /// Follows how many requests for an event wait for one.
+    pub(crate) fn asking(&self) -> watch::Receiver<usize> {
+        self.asking.subscribe()
+    }
+
     /// The next event, whenever there is one. Cancel safe: an event that was not returned is
     /// offered to the next caller.
     pub(crate) async fn next(&self) -> Result<Event, Refusal> {
@@ -138,6 +146,7 @@ impl Exchange {
             }
             first
         });
+        let _asking = Asking::begin(&self.asking);
         loop {
             let offered = self.offered.notified();
             if let Some(event) = self.take()? {
@@ -208,6 +217,22 @@ impl Exchange {
         } else {
             Err(Refusal::OutOfTurn)
         }
+    }
+}
+
+/// Counts a request while it waits.
+struct Asking<'a>(&'a watch::Sender<usize>);
+
+impl<'a> Asking<'a> {
+    fn begin(count: &'a watch::Sender<usize>) -> Self {
+        count.send_modify(|asking| *asking += 1);
+        Self(count)
+    }
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|asking| *asking -= 1);
     }
 }
 
