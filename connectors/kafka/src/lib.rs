@@ -1,1 +1,32 @@
 //! A foreign Kafka cluster's topics as a source of events.
+//!
+//! **What is read**: one partition of one topic per [`KafkaSource`], committed records only, into the
+//! partition of the same number of `kafka.<connection>.<topic>`, which has as many partitions. Keys,
+//! values, headers, times and tombstones are copied as they stand; nothing is added.
+//!
+//! **Ordering and duplicates**: records keep the order of their partition. The position lives in our
+//! log, written with the records, so each record is copied exactly once, whatever crashes.
+//!
+//! **Resuming**: partitions are assigned by hand at the position in our log; the foreign cluster is
+//! asked for no group membership. Progress is committed there under the group
+//! `tidemill-<connection>` for other people's lag tools, and never read back.
+//!
+//! **Gaps**: when the cluster has dropped records that were not copied yet, reading goes on at the
+//! first record there is; the gap is logged as an error and counted. A position beyond the end of the
+//! partition is rejected: the topic is not the one that was read before.
+//!
+//! A topic that gets more partitions at the source needs one more [`KafkaSource`] each, and ours must
+//! have them too; the runner refuses a partition that ours lacks, by name.
+
+mod config;
+
+mod source;
+
+mod position;
+
+mod decode;
+
+mod lag;
+
+pub use config::{Config, Start};
+pub use source::KafkaSource;

@@ -1,0 +1,300 @@
+//! The contract, kept with librdkafka.
+
+use std::cmp::Ordering;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use connector::{Batch, Delivery, Placement, Source, SourceError, TopicPlan};
+use event::{SourceId, SourcePosition};
+use event_log::{Partition, TopicName};
+use futures::FutureExt as _;
+use rdkafka::consumer::{CommitMode, Consumer as _, StreamConsumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::{Message as _, Offset, TopicPartitionList};
+
+use crate::lag::EndOfPartition;
+use crate::position::{Begin, PositionError};
+use crate::{Config, decode, position};
+
+/// How long the cluster may take to describe a partition.
+const DESCRIBE: Duration = Duration::from_secs(10);
+
+/// One partition of a topic on a foreign cluster.
+pub struct KafkaSource {
+    id: SourceId,
+    topic: TopicName,
+    target: Partition,
+    config: Config,
+    session: Option<Session>,
+}
+
+/// An open connection.
+struct Session {
+    consumer: StreamConsumer<EndOfPartition>,
+    /// The next offset to hand over.
+    next: i64,
+    /// Found while a batch was filled, to be told with the next call.
+    failure: Option<KafkaError>,
+}
+
+/// What the cluster says of a partition.
+struct Described {
+    consumer: StreamConsumer<EndOfPartition>,
+    partitions: usize,
+    first: i64,
+    end: i64,
+}
+
+impl std::fmt::Debug for KafkaSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KafkaSource")
+            .field("id", &self.id)
+            .field("config", &self.config)
+            .field("open", &self.session.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+impl KafkaSource {
+    /// A source that is not connected yet.
+    ///
+    /// # Errors
+    /// `kafka.<connection>.<topic>` is no legal name for our topic, or the partition is negative.
+    pub fn new(config: Config) -> Result<Self, event_log::Error> {
+        let Config {
+            connection, topic, ..
+        } = &config;
+        let name = TopicName::new(format!("kafka.{connection}.{topic}"))?;
+        let target = u32::try_from(config.partition).map(Partition::new);
+        let target = target.map_err(|_| event_log::Error::InvalidTopicName {
+            name: format!("{name}, partition {}", config.partition),
+        })?;
+        Ok(Self {
+            id: SourceId::new(format!("/kafka/{connection}/{topic}/{target}")),
+            topic: name,
+            target,
+            config,
+            session: None,
+        })
+    }
+
+    async fn describe(&self) -> Result<Described, SourceError> {
+        let config = self.config.clone();
+        // These calls of librdkafka wait on the thread that makes them.
+        let described = tokio::task::spawn_blocking(move || {
+            let Config {
+                topic, partition, ..
+            } = &config;
+            let end = EndOfPartition::unknown(topic.clone(), *partition);
+            let consumer: StreamConsumer<EndOfPartition> =
+                config.client().create_with_context(end)?;
+            let metadata = consumer.fetch_metadata(Some(topic), DESCRIBE)?;
+            let partitions = metadata
+                .topics()
+                .first()
+                .map_or(0, |found| found.partitions().len());
+            let (first, end) = consumer.fetch_watermarks(topic, *partition, DESCRIBE)?;
+            Ok(Described {
+                consumer,
+                partitions,
+                first,
+                end,
+            })
+        });
+        described
+            .await
+            .map_err(|died| self.unavailable("describe", died))?
+            .map_err(|error| self.classify("describe", error))
+    }
+
+    fn session(&mut self) -> Result<&mut Session, SourceError> {
+        // The runner opens a source before it asks for anything.
+        self.session
+            .as_mut()
+            .ok_or_else(|| SourceError::Unavailable {
+                act: format!("read {}", self.id),
+                source: "it is not open".into(),
+            })
+    }
+
+    fn announce(&self, begin: Begin) {
+        if begin.lost > 0 {
+            metrics::counter!("tidemill_connector_lost_events_total", "source" => self.id.to_string())
+                .increment(begin.lost);
+            tracing::error!(
+                source = %self.id,
+                lost = begin.lost,
+                resumed_at = begin.at,
+                "the cluster has dropped records before they were copied"
+            );
+        }
+    }
+
+    fn unavailable(
+        &self,
+        verb: &str,
+        error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> SourceError {
+        SourceError::Unavailable {
+            act: format!("{verb} {}", self.id),
+            source: error.into(),
+        }
+    }
+
+    fn rejected(
+        &self,
+        verb: &str,
+        error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> SourceError {
+        SourceError::Rejected {
+            act: format!("{verb} {}", self.id),
+            source: error.into(),
+        }
+    }
+
+    fn classify(&self, verb: &str, error: KafkaError) -> SourceError {
+        let configuration = matches!(
+            error,
+            KafkaError::ClientConfig(..) | KafkaError::ClientCreation(_)
+        );
+        match error.rdkafka_error_code() {
+            _ if configuration => self.rejected(verb, error),
+            Some(
+                Code::Authentication
+                | Code::SaslAuthenticationFailed
+                | Code::TopicAuthorizationFailed
+                | Code::GroupAuthorizationFailed
+                | Code::ClusterAuthorizationFailed
+                | Code::InvalidTopic,
+            ) => self.rejected(verb, error),
+            Some(Code::ThrottlingQuotaExceeded) => SourceError::Throttled {
+                act: format!("{verb} {}", self.id),
+                wait: None,
+            },
+            // Foreign and open-ended: leaders move, brokers restart, topics are created later.
+            _ => self.unavailable(verb, error),
+        }
+    }
+}
+
+#[async_trait]
+impl Source for KafkaSource {
+    fn id(&self) -> &SourceId {
+        &self.id
+    }
+
+    async fn open(
+        &mut self,
+        position: Option<&SourcePosition>,
+    ) -> Result<Vec<TopicPlan>, SourceError> {
+        self.session = None;
+        let described = self.describe().await?;
+        let Described {
+            consumer,
+            partitions,
+            first,
+            end,
+        } = described;
+        consumer.context().set(end);
+        let begin = position::begin(position, self.config.start, first, end)
+            .map_err(|error: PositionError| self.rejected("resume", error))?;
+        self.announce(begin);
+        let mut assignment = TopicPartitionList::new();
+        assignment
+            .add_partition_offset(
+                &self.config.topic,
+                self.config.partition,
+                Offset::Offset(begin.at),
+            )
+            .and_then(|()| consumer.assign(&assignment))
+            .map_err(|error| self.classify("assign", error))?;
+        self.session = Some(Session {
+            consumer,
+            next: begin.at,
+            failure: None,
+        });
+        let partitions = u32::try_from(partitions).unwrap_or(u32::MAX);
+        Ok(vec![TopicPlan {
+            name: self.topic.clone(),
+            partitions: partitions.max(1),
+        }])
+    }
+
+    async fn next(&mut self, max_bytes: usize) -> Result<Batch, SourceError> {
+        let (topic, target) = (self.topic.clone(), self.target);
+        let session = self.session()?;
+        let mut deliveries = Vec::new();
+        let mut bytes = 0;
+        let failure = match session.failure.take() {
+            Some(failure) => Some(failure),
+            None => loop {
+                // Only the first message is waited for: from then on nothing here can be cancelled.
+                let received = if deliveries.is_empty() {
+                    Some(session.consumer.recv().await)
+                } else if bytes < max_bytes {
+                    session.consumer.recv().now_or_never()
+                } else {
+                    None
+                };
+                match received {
+                    None => break None,
+                    Some(Err(failure)) => break Some(failure),
+                    Some(Ok(message)) => {
+                        let record = decode::record(&message);
+                        bytes += record.payload_len();
+                        session.next = message.offset() + 1;
+                        deliveries.push(Delivery {
+                            position: position::of(session.next),
+                            topic: topic.clone(),
+                            placement: Placement::Exact(target),
+                            record,
+                        });
+                    }
+                }
+            },
+        };
+        let next = session.next;
+        match failure {
+            Some(failure) if deliveries.is_empty() => return Err(self.classify("read", failure)),
+            failure => session.failure = failure,
+        }
+        Ok(Batch {
+            deliveries,
+            position: position::of(next),
+        })
+    }
+
+    async fn acknowledge(&mut self, position: &SourcePosition) -> Result<(), SourceError> {
+        let next = position::read(position).map_err(|error| self.rejected("commit", error))?;
+        let Config {
+            topic, partition, ..
+        } = self.config.clone();
+        let id = self.id.clone();
+        let mut offsets = TopicPartitionList::new();
+        let committed = offsets
+            .add_partition_offset(&topic, partition, Offset::Offset(next))
+            .and_then(|()| {
+                self.session()
+                    .map_err(|_| KafkaError::Canceled)?
+                    .consumer
+                    .commit(&offsets, CommitMode::Async)
+            });
+        if let Err(error) = committed {
+            // Nobody reads it back; the position that counts is in our log.
+            tracing::debug!(source = %id, %error, "progress could not be committed to the cluster");
+        }
+        Ok(())
+    }
+
+    fn order(&self, one: &SourcePosition, other: &SourcePosition) -> Ordering {
+        position::read(one).ok().cmp(&position::read(other).ok())
+    }
+
+    fn lag(&self) -> Option<u64> {
+        let session = self.session.as_ref()?;
+        Some(session.consumer.context().lag(session.next))
+    }
+}
+
+#[cfg(test)]
+mod tests;
