@@ -1,5 +1,7 @@
 //! Which package's tests need what on the machine. Adding a need here is all it takes.
 
+use std::collections::HashSet;
+
 use anyhow::Result;
 
 use crate::checkout::{Checkout, Profile};
@@ -16,16 +18,28 @@ enum Need {
 }
 
 /// PostgreSQL is absent until a test reads from it; `cargo xtask servers postgres` starts it all the same.
-const NEEDS: &[(&str, &[Need])] = &[(
-    "tests",
-    &[
-        Need::Client(Client::Kcat),
-        Need::Client(Client::Python),
-        Need::Client(Client::Node),
-        Need::Peer(&Kafka),
-        Need::Peer(&S3),
-    ],
-)];
+const NEEDS: &[(&str, &[Need])] = &[
+    ("connector-kafka", &[Need::Peer(&Kafka)]),
+    (
+        "tests",
+        &[
+            Need::Client(Client::Kcat),
+            Need::Client(Client::Python),
+            Need::Client(Client::Node),
+            Need::Peer(&Kafka),
+            Need::Peer(&S3),
+        ],
+    ),
+];
+
+impl Need {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Client(client) => client.name(),
+            Self::Peer(peer) => peer.name(),
+        }
+    }
+}
 
 /// What has been brought and started for a run of tests; servers end when this is dropped.
 pub(crate) struct Provided {
@@ -73,9 +87,13 @@ pub(crate) fn provide(
     })
 }
 
+/// Each need once, however many packages have it.
 fn of(package: Option<&str>) -> impl Iterator<Item = Need> {
+    let mut seen = HashSet::new();
     let wanted = NEEDS
         .iter()
         .filter(move |(name, _)| package.is_none_or(|package| package == *name));
-    wanted.flat_map(|(_, needs)| needs.iter().copied())
+    wanted
+        .flat_map(|(_, needs)| needs.iter().copied())
+        .filter(move |need| seen.insert(need.name()))
 }
