@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use super::index::{Entry, Index};
 use super::segment::Segment;
 use crate::ledger::{Change, Judged, Ledger, PartitionKey};
-use crate::{Error, Lifetime, Offset, TopicPartition};
+use crate::{Error, Lifetime, Offset, Topic, TopicPartition};
 
 /// What the log knows, shared by readers and committers.
 #[derive(Debug)]
@@ -68,7 +68,7 @@ impl Accepted {
 impl Books {
     pub(super) fn new(ledger: Ledger, mut indexes: HashMap<PartitionKey, Index>) -> Self {
         let mut partitions = HashMap::new();
-        for place in ledger.topics().flat_map(crate::Topic::partitions) {
+        for place in ledger.topics().flat_map(Topic::partitions) {
             let key = ledger.key(&place).expect("the topic is in the ledger");
             let index = indexes
                 .remove(&key)
@@ -100,12 +100,15 @@ impl Books {
         ))
     }
 
-    /// Every partition with its identity.
-    pub(super) fn partitions(&self) -> Vec<(PartitionKey, Arc<PartitionLog>)> {
+    /// The partitions whose records lie in the journal `home`.
+    pub(super) fn partitions(&self, home: Lifetime) -> Vec<(PartitionKey, Arc<PartitionLog>)> {
         let published = self.published.read();
-        let partitions = published.partitions.iter();
-        partitions
-            .map(|(key, partition)| (*key, Arc::clone(partition)))
+        let topics = published.ledger.topics();
+        let topics = topics.filter(|topic| topic.config.lifetime == home);
+        let keys = topics
+            .flat_map(Topic::partitions)
+            .filter_map(|place| published.ledger.key(&place).ok());
+        keys.map(|key| (key, Arc::clone(&published.partitions[&key])))
             .collect()
     }
 

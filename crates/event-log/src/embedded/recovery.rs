@@ -40,6 +40,8 @@ pub(super) struct Replay {
     damage: Option<Damage>,
     /// Bytes of frames lost with their manifests since the last snapshot.
     lost: u64,
+    /// Ranges of bytes that were given up.
+    pub(super) quarantined: u64,
     /// Partitions whose ends are known since the latest damage.
     ends_known: HashSet<PartitionKey>,
 }
@@ -79,6 +81,7 @@ impl Replay {
             sequence: Continuity::Exact,
             damage: None,
             lost: 0,
+            quarantined: 0,
             ends_known: HashSet::new(),
         }
     }
@@ -125,11 +128,36 @@ impl Replay {
     }
 
     fn quarantine(&mut self, segment: &Arc<Segment>, at: usize, bytes: u64) {
-        report(segment, at, bytes);
+        self.report(segment, at, bytes);
         self.damage = Some(Damage {
             segment: Arc::clone(segment),
             position: at as u64,
         });
+    }
+
+    fn report(&mut self, segment: &Segment, position: usize, bytes: u64) {
+        self.quarantined += 1;
+        metrics::counter!("tidemill_log_quarantined_ranges_total").increment(1);
+        tracing::error!(
+            file = segment.name,
+            position,
+            bytes,
+            "stored data is damaged; the range is quarantined and the rest is served"
+        );
+    }
+
+    /// Reads a segment's header, and reports a damaged copy of it.
+    fn header(&mut self, segment: &Segment) -> io::Result<Option<Header>> {
+        let mut bytes = [0; FRAMES];
+        if segment.file.len()? < FRAMES as u64 {
+            return Ok(None);
+        }
+        segment.file.read_at(&mut bytes, 0)?;
+        let header = Header::decode(&bytes);
+        if let Some((_, Copies::One)) = header {
+            self.report(segment, 0, FRAMES as u64);
+        }
+        Ok(header.map(|(header, _)| header))
     }
 
     fn follows(&self, frame: &Frame<'_>) -> bool {
@@ -296,16 +324,6 @@ impl Replay {
     }
 }
 
-fn report(segment: &Segment, position: usize, bytes: u64) {
-    metrics::counter!("tidemill_log_quarantined_ranges_total").increment(1);
-    tracing::error!(
-        file = segment.name,
-        position,
-        bytes,
-        "stored data is damaged; the range is quarantined and the rest is served"
-    );
-}
-
 /// Zero bytes at the end: the part of a preallocated segment that was never written.
 pub(super) fn trailing_zeros(bytes: &[u8]) -> usize {
     const BLOCK: usize = 4096;
@@ -345,7 +363,10 @@ pub(super) fn recover(
         mark: mark_file,
     };
     let mut replay = Replay::new(home);
-    let headers: io::Result<Vec<_>> = segments.iter().map(|segment| header(segment)).collect();
+    let headers: io::Result<Vec<_>> = segments
+        .iter()
+        .map(|segment| replay.header(segment))
+        .collect();
     let headers = headers.map_err(io)?;
     for (index, segment) in segments.iter().enumerate() {
         if let Some(before) = journal.segments.back()
@@ -397,20 +418,6 @@ pub(super) fn recover(
     journal.next_frame = replay.next_frame;
     replay.finish();
     Ok((journal, replay))
-}
-
-/// Reads a segment's header, and reports a damaged copy of it.
-fn header(segment: &Segment) -> io::Result<Option<Header>> {
-    let mut bytes = [0; FRAMES];
-    if segment.file.len()? < FRAMES as u64 {
-        return Ok(None);
-    }
-    segment.file.read_at(&mut bytes, 0)?;
-    let header = Header::decode(&bytes);
-    if let Some((_, Copies::One)) = header {
-        report(segment, 0, FRAMES as u64);
-    }
-    Ok(header.map(|(header, _)| header))
 }
 
 /// Whether the last segment can be written on.

@@ -31,7 +31,7 @@ pub(super) fn apply(journal: &mut Journal, books: &Books, retention: Retention) 
         if is_needed(books, number) {
             break;
         }
-        for (_, partition) in books.partitions() {
+        for (_, partition) in books.partitions(journal.lifetime) {
             partition.index.write().drop_through(number);
         }
         if let Err(error) = journal.drop_oldest() {
@@ -58,11 +58,14 @@ fn is_due(journal: &Journal, retention: Retention) -> bool {
 /// Whether a consumer still has to read a record in the segments up to `number`.
 fn is_needed(books: &Books, number: u64) -> bool {
     let lowest = books.published(crate::ledger::Ledger::lowest_checkpoints);
-    books.partitions().iter().any(|(key, partition)| {
-        let end = partition.index.read().end_within(number);
-        match (lowest.get(key), end) {
-            (Some(next), Some(end)) => *next < end,
-            (None, _) | (_, None) => false,
-        }
-    })
+    books
+        .partitions(Lifetime::Events)
+        .iter()
+        .any(|(key, partition)| {
+            let end = partition.index.read().end_within(number);
+            match (lowest.get(key), end) {
+                (Some(next), Some(end)) => *next < end,
+                (None, _) | (_, None) => false,
+            }
+        })
 }
