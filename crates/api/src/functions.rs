@@ -1,0 +1,26 @@
+//! Operations on functions and what belongs to them.
+
+mod account;
+mod code;
+mod concurrency;
+mod event_invoke;
+mod manage;
+mod permissions;
+mod read;
+mod settings;
+mod shape;
+mod tags;
+
+pub(crate) use account::account_settings;
+pub(crate) use concurrency::{delete_concurrency, get_concurrency, put_concurrency};
+pub(crate) use event_invoke::{
+    delete_event_invoke, get_event_invoke, list_event_invoke, put_event_invoke, seconds,
+    update_event_invoke,
+};
+pub(crate) use manage::{create, delete, update_code, update_configuration};
+pub(crate) use permissions::{add_permission, get_policy, remove_permission};
+pub(crate) use read::{
+    get, get_code_signing, get_configuration, get_recursion, list, list_versions, listed,
+};
+pub(crate) use settings::check_tags;
+pub(crate) use tags::{list_tags, tag, untag};

@@ -1,0 +1,123 @@
+//! Creating, changing and deleting functions.
+
+use axum::response::Response;
+use function::limits::{DEFAULT_MEMORY_MIB, DEFAULT_TIMEOUT_SECONDS};
+use function::{Function, NewFunction};
+use http::StatusCode;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::code;
+use super::settings::{Settings, check_tags};
+use super::shape::{ARCHITECTURE, configuration};
+use crate::members::Members;
+use crate::router::{Request, empty, json as answer};
+use crate::{ApiError, State};
+
+pub(crate) async fn create(state: &State, request: &Request) -> Result<Response, ApiError> {
+    let mut members = request.members()?;
+    let named = members.required_text("FunctionName")?;
+    let name = state.function_name(&named, None)?;
+    let settings = Settings::take(&mut members, &name)?;
+    let tags = members.map("Tags")?.unwrap_or_default();
+    check_tags(&tags)?;
+    members.only("PackageType", &json!("Zip"))?;
+    members.only("Architectures", &json!([ARCHITECTURE]))?;
+    let Some(mut place) = members.object("Code")? else {
+        return Err(missing("code"));
+    };
+    members.finish()?;
+    let (Some(runtime), Some(handler)) = (
+        settings.runtime.clone(),
+        settings
+            .handler
+            .clone()
+            .filter(|handler| !handler.is_empty()),
+    ) else {
+        return Err(ApiError::InvalidParameter(
+            "Runtime and Handler are mandatory parameters for functions created with deployment \
+             packages."
+                .to_owned(),
+        ));
+    };
+    let Some(role) = settings.role.clone() else {
+        return Err(missing("role"));
+    };
+    if state.registry.function(&name).is_some() {
+        return Err(exists(&name));
+    }
+    let package = code::package(state, &mut place).await?;
+    place.finish()?;
+    let new = NewFunction {
+        account: state.account.clone(),
+        name: name.clone(),
+        runtime,
+        handler,
+        role,
+        description: settings.description.unwrap_or_default(),
+        memory_mib: settings.memory_mib.unwrap_or(DEFAULT_MEMORY_MIB),
+        timeout_seconds: settings.timeout_seconds.unwrap_or(DEFAULT_TIMEOUT_SECONDS),
+        environment: settings.environment.unwrap_or_default(),
+        tags,
+    };
+    let function = state.registry.create_function(new, package).await?;
+    Ok(answer(StatusCode::CREATED, configuration(state, &function)))
+}
+
+pub(crate) async fn update_code(state: &State, request: &Request) -> Result<Response, ApiError> {
+    let name = request.function(state)?;
+    let mut members = request.members()?;
+    let expected = revision(&mut members)?;
+    members.only("Architectures", &json!([ARCHITECTURE]))?;
+    state.expect_function(&name)?;
+    let package = code::package(state, &mut members).await?;
+    members.finish()?;
+    let function = state.registry.update_code(&name, expected, package).await?;
+    Ok(answer(StatusCode::OK, configuration(state, &function)))
+}
+
+pub(crate) async fn update_configuration(
+    state: &State,
+    request: &Request,
+) -> Result<Response, ApiError> {
+    let name = request.function(state)?;
+    let mut members = request.members()?;
+    let expected = revision(&mut members)?;
+    let settings = Settings::take(&mut members, &name)?;
+    members.finish()?;
+    state.expect_function(&name)?;
+    let change = |function: &mut Function| settings.apply(function);
+    let updated = state.registry.update_configuration(&name, expected, change);
+    let updated = updated.await?;
+    Ok(answer(StatusCode::OK, configuration(state, &updated)))
+}
+
+pub(crate) async fn delete(state: &State, request: &Request) -> Result<Response, ApiError> {
+    let name = request.function(state)?;
+    if request.query.get("Qualifier").is_some() {
+        return Err(ApiError::InvalidParameter(
+            "$LATEST version cannot be deleted without deleting the function.".to_owned(),
+        ));
+    }
+    state.expect_function(&name)?;
+    state.registry.delete_function(&name).await?;
+    Ok(empty(StatusCode::NO_CONTENT))
+}
+
+/// The revision that the caller insists on. One that is no UUID can be nobody's.
+pub(super) fn revision(members: &mut Members) -> Result<Option<Uuid>, ApiError> {
+    let given = members.text("RevisionId")?;
+    given
+        .map(|text| Uuid::parse_str(&text).map_err(|_| ApiError::PreconditionFailed))
+        .transpose()
+}
+
+fn missing(member: &str) -> ApiError {
+    ApiError::Validation(format!(
+        "Value null at '{member}' failed to satisfy constraint: Member must not be null"
+    ))
+}
+
+fn exists(name: &function::FunctionName) -> ApiError {
+    ApiError::Conflict(format!("Function already exist: {name}"))
+}

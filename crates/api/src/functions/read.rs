@@ -1,0 +1,94 @@
+//! Looking at functions.
+
+use axum::response::Response;
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use super::shape::configuration;
+use crate::router::{Request, json as answer};
+use crate::{ApiError, State};
+
+/// Functions on one page (AWS shows 50, whatever more is asked for).
+const PAGE: usize = 50;
+const LONGEST_PAGE: usize = 10_000;
+
+pub(crate) fn get(state: &State, request: &Request) -> Result<Response, ApiError> {
+    let function = state.expect_function(&request.function(state)?)?;
+    let mut shown = json!({
+        "Configuration": configuration(state, &function),
+        "Code": {"RepositoryType": "S3"},
+    });
+    if !function.tags.is_empty() {
+        shown["Tags"] = json!(function.tags);
+    }
+    if let Some(reserved) = function.reserved_concurrency {
+        shown["Concurrency"] = json!({"ReservedConcurrentExecutions": reserved});
+    }
+    Ok(answer(StatusCode::OK, shown))
+}
+
+pub(crate) fn get_configuration(state: &State, request: &Request) -> Result<Response, ApiError> {
+    let function = state.expect_function(&request.function(state)?)?;
+    Ok(answer(StatusCode::OK, configuration(state, &function)))
+}
+
+pub(crate) fn list(state: &State, request: &Request) -> Result<Response, ApiError> {
+    let page = request.query.page(PAGE, LONGEST_PAGE)?;
+    match request.query.get("FunctionVersion") {
+        None | Some("ALL") => {}
+        Some(other) => {
+            return Err(ApiError::Validation(format!(
+                "Value '{other}' at 'functionVersion' failed to satisfy constraint: Member must \
+                 satisfy enum value set: [ALL]"
+            )));
+        }
+    }
+    if request
+        .query
+        .get("MasterRegion")
+        .is_some_and(|region| region != "ALL")
+    {
+        return Err(ApiError::InvalidParameter(
+            "MasterRegion is not supported by this server: leave it out".to_owned(),
+        ));
+    }
+    let (functions, next) = page.cut(state.registry.functions(), |function| {
+        function.name.as_str().to_owned()
+    });
+    let shown: Vec<_> = functions
+        .iter()
+        .map(|function| configuration(state, function))
+        .collect();
+    Ok(answer(StatusCode::OK, listed("Functions", shown, next)))
+}
+
+pub(crate) fn list_versions(state: &State, request: &Request) -> Result<Response, ApiError> {
+    let page = request.query.page(PAGE, LONGEST_PAGE)?;
+    let function = state.expect_function(&request.function(state)?)?;
+    let mut latest = configuration(state, &function);
+    latest["FunctionArn"] = json!(format!("{}:$LATEST", function.arn(&state.region)));
+    let (versions, next) = page.cut([latest], |_| function::Function::VERSION.to_owned());
+    Ok(answer(StatusCode::OK, listed("Versions", versions, next)))
+}
+
+/// No function has one: packages are not signed here.
+pub(crate) fn get_code_signing(state: &State, request: &Request) -> Result<Response, ApiError> {
+    let function = state.expect_function(&request.function(state)?)?;
+    let shown = json!({"CodeSigningConfigArn": "", "FunctionName": function.name.as_str()});
+    Ok(answer(StatusCode::OK, shown))
+}
+
+/// Loops are not detected here, so none is ended.
+pub(crate) fn get_recursion(state: &State, request: &Request) -> Result<Response, ApiError> {
+    state.expect_function(&request.function(state)?)?;
+    Ok(answer(StatusCode::OK, json!({"RecursiveLoop": "Allow"})))
+}
+
+/// A page of a list.
+pub(crate) fn listed(member: &str, items: Vec<Value>, next: Option<String>) -> Value {
+    let mut shown = json!({member: items});
+    if let Some(next) = next {
+        shown["NextMarker"] = json!(next);
+    }
+    shown
+}

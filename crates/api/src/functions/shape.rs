@@ -1,0 +1,60 @@
+//! How a function is shown.
+
+use function::Function;
+use function::limits::EPHEMERAL_STORAGE_MIB;
+use serde_json::{Value, json};
+use time::macros::format_description;
+
+use super::settings::log_group;
+use crate::State;
+
+/// The machine's architecture in AWS's word: the only one that functions can have here.
+pub(super) const ARCHITECTURE: &str = if cfg!(target_arch = "aarch64") {
+    "arm64"
+} else {
+    "x86_64"
+};
+
+/// AWS's `FunctionConfiguration`. A function is active at once: its package was unpacked before it
+/// became visible.
+pub(super) fn configuration(state: &State, function: &Function) -> Value {
+    let mut shown = json!({
+        "FunctionName": function.name.as_str(),
+        "FunctionArn": function.arn(&state.region),
+        "Runtime": function.runtime,
+        "Role": function.role,
+        "Handler": function.handler,
+        "CodeSize": function.code.size,
+        "CodeSha256": function.code.sha256,
+        "Description": function.description,
+        "Timeout": function.timeout_seconds,
+        "MemorySize": function.memory_mib,
+        "LastModified": last_modified(function),
+        "Version": Function::VERSION,
+        "RevisionId": function.revision.to_string(),
+        "State": "Active",
+        "LastUpdateStatus": "Successful",
+        "PackageType": "Zip",
+        "Architectures": [ARCHITECTURE],
+        "TracingConfig": {"Mode": "PassThrough"},
+        "EphemeralStorage": {"Size": EPHEMERAL_STORAGE_MIB},
+        "SnapStart": {"ApplyOn": "None", "OptimizationStatus": "Off"},
+        "LoggingConfig": {"LogFormat": "Text", "LogGroup": log_group(&function.name)},
+    });
+    if !function.environment.is_empty() {
+        shown["Environment"] = json!({"Variables": function.environment});
+    }
+    shown
+}
+
+/// `2026-11-20T23:19:00.123+0000`.
+fn last_modified(function: &Function) -> String {
+    let format = format_description!(
+        "[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]+0000"
+    );
+    function
+        .last_modified
+        .to_utc()
+        .format(&format)
+        .expect("every component of the format is in the date")
+}

@@ -1,0 +1,99 @@
+//! Looking at, changing and deleting mappings.
+
+use std::sync::Arc;
+
+use axum::response::Response;
+use function::{Trigger, TriggerSource};
+use http::StatusCode;
+
+use super::settings::Settings;
+use super::shape::mapping;
+use crate::functions::listed;
+use crate::reference::{mapping_id, mapping_not_found};
+use crate::router::{Request, json as answer};
+use crate::{ApiError, State};
+
+/// Mappings on one page (AWS shows 100, whatever more is asked for).
+const PAGE: usize = 100;
+const LONGEST_PAGE: usize = 10_000;
+
+pub(crate) fn get(state: &State, request: &Request) -> Result<Response, ApiError> {
+    let trigger = find(state, request)?;
+    Ok(answer(StatusCode::OK, mapping(state, &trigger, None)))
+}
+
+pub(crate) fn list(state: &State, request: &Request) -> Result<Response, ApiError> {
+    let page = request.query.page(PAGE, LONGEST_PAGE)?;
+    let function = request
+        .query
+        .get("FunctionName")
+        .map(|text| state.function_name(text, None))
+        .transpose()?;
+    // Mappings of this server have no source with an ARN, so a search for one finds nothing.
+    let by_arn = request.query.get("EventSourceArn").is_some();
+    let triggers = state.registry.triggers().into_iter().filter(|trigger| {
+        is_mapping(trigger)
+            && !by_arn
+            && function
+                .as_ref()
+                .is_none_or(|function| trigger.function == *function)
+    });
+    let (shown, next) = page.cut(triggers, |trigger| trigger.id.to_string());
+    let shown = shown.iter().map(|trigger| mapping(state, trigger, None));
+    Ok(answer(
+        StatusCode::OK,
+        listed("EventSourceMappings", shown.collect(), next),
+    ))
+}
+
+pub(crate) async fn update(state: &State, request: &Request) -> Result<Response, ApiError> {
+    let before = find(state, request)?;
+    let mut members = request.members()?;
+    let function = members.text("FunctionName")?;
+    let function = function
+        .map(|text| state.function_name(&text, None))
+        .transpose()?;
+    if let Some(function) = &function {
+        state.expect_function(function)?;
+    }
+    let settings = Settings::take(state, &mut members).await?;
+    members.finish()?;
+    let transition = settings.transition(&before);
+    if transition == "Enabling" && function.is_none() {
+        state.expect_function(&before.function)?;
+    }
+    let change = |trigger: &mut Trigger| {
+        if let Some(function) = function {
+            trigger.function = function;
+        }
+        settings.apply(trigger);
+    };
+    let trigger = state.registry.update_trigger(before.id, change).await?;
+    Ok(answer(
+        StatusCode::ACCEPTED,
+        mapping(state, &trigger, Some(transition)),
+    ))
+}
+
+pub(crate) async fn delete(state: &State, request: &Request) -> Result<Response, ApiError> {
+    let before = find(state, request)?;
+    let trigger = state.registry.delete_trigger(before.id).await?;
+    Ok(answer(
+        StatusCode::ACCEPTED,
+        mapping(state, &trigger, Some("Deleting")),
+    ))
+}
+
+fn find(state: &State, request: &Request) -> Result<Arc<Trigger>, ApiError> {
+    let id = mapping_id(request.piece(0))?;
+    let trigger = state.registry.trigger(id);
+    let mapping = trigger.filter(|trigger| is_mapping(trigger));
+    mapping.ok_or_else(mapping_not_found)
+}
+
+fn is_mapping(trigger: &Trigger) -> bool {
+    match trigger.source {
+        TriggerSource::Topic { .. } => true,
+        TriggerSource::Bucket { .. } => false,
+    }
+}

@@ -1,0 +1,67 @@
+//! What handlers see of a trigger's records, and what they answer.
+
+mod answer;
+mod bucket;
+mod kafka;
+#[cfg(test)]
+mod tests;
+
+use bytes::Bytes;
+use dispatcher::{BatchAnswer, Payloads};
+use event_log::{Partition, StoredRecord};
+use function::{Trigger, TriggerSource};
+use serde_json::Value;
+
+/// AWS's event shapes: `SelfManagedKafka` for topics, S3 event notifications for buckets.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LambdaPayloads;
+
+impl Payloads for LambdaPayloads {
+    fn encode(&self, trigger: &Trigger, partition: Partition, records: &[StoredRecord]) -> Bytes {
+        match &trigger.source {
+            TriggerSource::Topic {
+                topic,
+                bootstrap_servers,
+                ..
+            } => kafka::encode(bootstrap_servers, topic, partition, records),
+            TriggerSource::Bucket {
+                configuration_id, ..
+            } => bucket::encode(configuration_id, records),
+        }
+    }
+
+    fn selects(&self, trigger: &Trigger, record: &StoredRecord) -> bool {
+        match &trigger.source {
+            TriggerSource::Topic { .. } => true,
+            TriggerSource::Bucket { .. } => bucket::selects(&trigger.source, &record.record),
+        }
+    }
+
+    fn filter_document(
+        &self,
+        trigger: &Trigger,
+        partition: Partition,
+        record: &StoredRecord,
+    ) -> Option<Value> {
+        match &trigger.source {
+            TriggerSource::Topic { topic, .. } => {
+                Some(kafka::filter_document(topic, partition, record))
+            }
+            TriggerSource::Bucket { .. } => bucket::event(&record.record),
+        }
+    }
+
+    fn batch_answer(
+        &self,
+        trigger: &Trigger,
+        partition: Partition,
+        records: &[StoredRecord],
+        answer: &Bytes,
+    ) -> BatchAnswer {
+        if trigger.report_batch_item_failures {
+            answer::read(&trigger.topic(), partition, records, answer)
+        } else {
+            BatchAnswer::Done
+        }
+    }
+}

@@ -1,0 +1,196 @@
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use clock::Timestamp;
+use dispatcher::{BatchAnswer, Payloads as _};
+use event::Record;
+use event_log::{Offset, Partition, StoredRecord, TopicName};
+use function::{
+    Backoff, BatchPolicy, Destination, Filter, FunctionName, Ordering, RetryPolicy,
+    StartingPosition, Trigger, TriggerId, TriggerSource,
+};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::LambdaPayloads;
+
+const PARTITION: Partition = Partition::new(0);
+
+fn trigger(source: TriggerSource) -> Trigger {
+    Trigger {
+        id: TriggerId::random(),
+        function: FunctionName::new("f").unwrap(),
+        source,
+        filters: Vec::new(),
+        batch: BatchPolicy {
+            batch_size: 100,
+            maximum_batching_window_ms: 0,
+        },
+        retry: RetryPolicy {
+            maximum_retry_attempts: None,
+            maximum_record_age_seconds: None,
+            bisect_batch_on_function_error: false,
+            backoff: Backoff::Exponential,
+            on_failure: Destination::DeadLetters,
+        },
+        ordering: Ordering::Partition,
+        report_batch_item_failures: true,
+        enabled: true,
+        problem: None,
+        tags: BTreeMap::new(),
+        starting_position: StartingPosition::TrimHorizon,
+        last_modified: Timestamp::default(),
+        revision: Uuid::nil(),
+    }
+}
+
+fn topic() -> Trigger {
+    trigger(TriggerSource::Topic {
+        topic: TopicName::new("orders").unwrap(),
+        bootstrap_servers: "localhost:9092".to_owned(),
+        consumer_group_id: "g".to_owned(),
+    })
+}
+
+fn bucket(suffix: &str) -> Trigger {
+    trigger(TriggerSource::Bucket {
+        bucket: "photos".to_owned(),
+        configuration_id: "thumbnails".to_owned(),
+        events: vec!["s3:ObjectCreated:*".to_owned()],
+        prefix: Some("in box/".to_owned()),
+        suffix: Some(suffix.to_owned()),
+    })
+}
+
+fn stored(offset: u64, record: Record) -> StoredRecord {
+    StoredRecord {
+        offset: Offset::new(offset),
+        record,
+    }
+}
+
+fn put(key: &str) -> StoredRecord {
+    let value = json!({"eventName": "ObjectCreated:Put", "s3": {"configurationId": "", "object": {"key": "in+box/a.png"}}});
+    let record = Record::new(value.to_string(), Timestamp::from_millis(5))
+        .with_header("ce_type", "com.amazonaws.s3.ObjectCreated.Put")
+        .with_header("ce_subject", key.to_owned());
+    stored(3, record)
+}
+
+#[test]
+fn a_kafka_event_has_the_documented_shape() {
+    let plain = Record::new("Hello", Timestamp::from_millis(1_545_084_650_987))
+        .with_key("k")
+        .with_header("headerKey", vec![104, 200]);
+    let tombstone = Record {
+        value: None,
+        ..Record::default()
+    };
+    let records = [stored(15, plain), stored(16, tombstone)];
+    let event = LambdaPayloads.encode(&topic(), PARTITION, &records);
+    let expected = r#"{"eventSource":"SelfManagedKafka","bootstrapServers":"localhost:9092","records":{"orders-0":[{"topic":"orders","partition":0,"offset":15,"timestamp":1545084650987,"timestampType":"CREATE_TIME","key":"aw==","value":"SGVsbG8=","headers":[{"headerKey":[104,-56]}]},{"topic":"orders","partition":0,"offset":16,"timestamp":0,"timestampType":"CREATE_TIME","headers":[]}]}}"#;
+    assert_eq!(std::str::from_utf8(&event).unwrap(), expected);
+}
+
+#[test]
+fn an_s3_event_names_the_configuration_that_wanted_it() {
+    let event = LambdaPayloads.encode(&bucket(".png"), PARTITION, &[put("in box/a.png")]);
+    let event: Value = serde_json::from_slice(&event).unwrap();
+    assert_eq!(event["Records"][0]["s3"]["configurationId"], "thumbnails");
+    assert_eq!(event["Records"][0]["s3"]["object"]["key"], "in+box/a.png");
+}
+
+#[test]
+fn a_bucket_selects_by_event_name_prefix_and_suffix_of_the_key_as_it_is() {
+    let selects =
+        |trigger: &Trigger, record: &StoredRecord| LambdaPayloads.selects(trigger, record);
+    assert!(selects(&bucket(".png"), &put("in box/a.png")));
+    assert!(!selects(&bucket(".jpg"), &put("in box/a.png")));
+    assert!(!selects(&bucket(".png"), &put("in+box/a.png")));
+    let mut removed = put("in box/a.png");
+    removed.record = removed
+        .record
+        .with_header("ce_type", "com.amazonaws.s3.ObjectRemoved.Delete");
+    assert!(!selects(&bucket(".png"), &removed));
+    let stranger = stored(0, Record::new("{}", Timestamp::default()));
+    assert!(!selects(&bucket(".png"), &stranger));
+    assert!(selects(&topic(), &stranger));
+}
+
+#[test]
+fn filters_see_json_as_json_and_text_as_text() {
+    let matches = |pattern: Value, value: &str| {
+        let record = stored(
+            7,
+            Record::new(value.to_owned(), Timestamp::default()).with_key("k1"),
+        );
+        let document = LambdaPayloads.filter_document(&topic(), PARTITION, &record);
+        let filter = Filter::compile(&pattern.to_string()).unwrap();
+        filter.matches(&document.unwrap())
+    };
+    let wants_total = json!({"value": {"total": [{"numeric": [">", 10]}]}});
+    assert!(matches(wants_total.clone(), r#"{"total": 11}"#));
+    assert!(!matches(wants_total.clone(), r#"{"total": 9}"#));
+    assert!(!matches(wants_total, "no json"));
+    assert!(matches(json!({"value": [{"prefix": "no"}]}), "no json"));
+    assert!(matches(
+        json!({"key": ["k1"], "partition": [0], "offset": [7]}),
+        "x"
+    ));
+}
+
+fn answer(trigger: &Trigger, text: &str) -> BatchAnswer {
+    let records: Vec<_> = (100..103).map(|at| stored(at, Record::default())).collect();
+    let answer = Bytes::from(text.to_owned());
+    LambdaPayloads.batch_answer(trigger, PARTITION, &records, &answer)
+}
+
+#[test]
+fn an_empty_report_means_that_everything_succeeded() {
+    for text in [
+        "",
+        "null",
+        "{}",
+        r#"{"batchItemFailures": null}"#,
+        r#"{"batchItemFailures": []}"#,
+        r#"{"statusCode": 200}"#,
+    ] {
+        assert_eq!(answer(&topic(), text), BatchAnswer::Done, "{text}");
+    }
+}
+
+#[test]
+fn failed_items_are_read_in_both_spellings() {
+    let text = r#"{"batchItemFailures": [
+        {"itemIdentifier": {"partition": "orders-0", "offset": 102}},
+        {"itemIdentifier": {"topic-partition": "orders-0", "offset": 100}},
+        {"itemIdentifier": {"partition": "orders-0", "offset": 102}}]}"#;
+    let failed = vec![Offset::new(100), Offset::new(102)];
+    assert_eq!(answer(&topic(), text), BatchAnswer::Failed(failed));
+}
+
+#[test]
+fn what_cannot_be_understood_fails_the_whole_batch() {
+    let items = [
+        r#"{"itemIdentifier": ""}"#,
+        r#"{"itemIdentifier": null}"#,
+        r#"{"badName": {"partition": "orders-0", "offset": 100}}"#,
+        r#"{"itemIdentifier": {"partition": "orders-1", "offset": 100}}"#,
+        r#"{"itemIdentifier": {"partition": "orders-0", "offset": 103}}"#,
+        r#"{"itemIdentifier": {"partition": "orders-0", "offset": -1}}"#,
+    ];
+    for item in items {
+        let text = format!(r#"{{"batchItemFailures": [{item}]}}"#);
+        assert_eq!(answer(&topic(), &text), BatchAnswer::Unreadable, "{text}");
+    }
+    for text in ["{", "\"ok\"", "[]", r#"{"batchItemFailures": "x"}"#] {
+        assert_eq!(answer(&topic(), text), BatchAnswer::Unreadable, "{text}");
+    }
+}
+
+#[test]
+fn without_the_setting_an_answer_is_not_read() {
+    let mut quiet = topic();
+    quiet.report_batch_item_failures = false;
+    assert_eq!(answer(&quiet, "{"), BatchAnswer::Done);
+}

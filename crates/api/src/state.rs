@@ -1,0 +1,140 @@
+//! What the API is made of.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use clock::SharedClock;
+use dispatcher::Invoker;
+use event_log::SharedLog;
+use function::Registry;
+
+use crate::sigv4::Verifier;
+
+/// Everything that operations need. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// Functions and triggers.
+    pub registry: Arc<Registry>,
+    /// Who runs functions.
+    pub invoker: Arc<Invoker>,
+    /// The topics that mappings read.
+    pub log: SharedLog,
+    /// The time.
+    pub clock: SharedClock,
+    /// Who may call.
+    pub verifier: Verifier,
+    /// Where packages lie that are named by bucket and key.
+    pub code_source: Arc<dyn CodeSource>,
+    /// The account that owns everything here: twelve digits.
+    pub account: String,
+    /// The region that this server stands for.
+    pub region: String,
+    /// Our own Kafka port: mappings read no other cluster.
+    pub own_kafka: OwnKafka,
+    /// Partitions of a topic that a mapping creates.
+    pub default_partitions: u32,
+}
+
+/// Where packages lie that are named by bucket and key (`Code.S3Bucket`, `Code.S3Key`).
+#[async_trait]
+pub trait CodeSource: std::fmt::Debug + Send + Sync + 'static {
+    /// The bytes of an object, or of one version of it.
+    ///
+    /// # Errors
+    /// See [`CodeSourceError`].
+    async fn fetch(
+        &self,
+        bucket: &str,
+        key: &str,
+        version: Option<&str>,
+        max_bytes: u64,
+    ) -> Result<Bytes, CodeSourceError>;
+}
+
+/// Why a package was not fetched.
+#[derive(Debug, thiserror::Error)]
+pub enum CodeSourceError {
+    /// Reject: there is no such bucket, object or version, or it is too large.
+    #[error("{code}: {message}")]
+    Refused {
+        /// S3's name of the error, for example `NoSuchKey`.
+        code: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// Retry later: the store failed.
+    #[error("fetch a package from its bucket")]
+    Unavailable {
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// The addresses under which clients know our own Kafka port.
+#[derive(Clone, Debug)]
+pub struct OwnKafka {
+    listen: SocketAddr,
+    advertised: Vec<String>,
+}
+
+impl OwnKafka {
+    /// The port that is listened on, and further addresses (`host:port`) that lead to it.
+    #[must_use]
+    pub fn new(listen: SocketAddr, advertised: impl IntoIterator<Item = String>) -> Self {
+        Self {
+            listen,
+            advertised: advertised.into_iter().collect(),
+        }
+    }
+
+    /// Whether `address` (`host:port`) leads to it. Every name of this machine's loopback is the
+    /// same where loopback is listened on.
+    #[must_use]
+    pub fn contains(&self, address: &str) -> bool {
+        if self.advertised.iter().any(|own| own == address) {
+            return true;
+        }
+        let Some((host, port)) = address.rsplit_once(':') else {
+            return false;
+        };
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let ip = host.parse::<std::net::IpAddr>().ok();
+        let loopback = host == "localhost" || ip.is_some_and(|ip| ip.is_loopback());
+        let listens_on_loopback =
+            self.listen.ip().is_loopback() || self.listen.ip().is_unspecified();
+        let same_host = (loopback && listens_on_loopback) || ip == Some(self.listen.ip());
+        same_host && port.parse() == Ok(self.listen.port())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_own_port_is_known_under_all_its_names_and_no_other() {
+        let own = OwnKafka::new(([127, 0, 0, 1], 9092).into(), ["tidemill:9092".to_owned()]);
+        for address in [
+            "localhost:9092",
+            "127.0.0.1:9092",
+            "[::1]:9092",
+            "tidemill:9092",
+        ] {
+            assert!(own.contains(address), "{address}");
+        }
+        for address in [
+            "localhost:9093",
+            "broker:9092",
+            "localhost",
+            "",
+            "10.0.0.1:9092",
+        ] {
+            assert!(!own.contains(address), "{address}");
+        }
+        let every = OwnKafka::new(([0, 0, 0, 0], 9092).into(), []);
+        assert!(every.contains("localhost:9092") && !every.contains("broker:9092"));
+    }
+}
