@@ -4,8 +4,12 @@
 //! objects ride inside it. An object is therefore visible exactly when its event is in the log:
 //! no object without an event, no event without an object, whatever crashes in between.
 //!
-//! [`BucketStore`] has buckets, objects, multipart uploads and conditional writes over a log and a
-//! folder of blobs. It knows nothing of HTTP.
+//! Three layers:
+//! 1. [`BucketStore`]: buckets, objects, multipart uploads and conditional writes over a log and a
+//!    folder of blobs. It knows nothing of HTTP.
+//! 2. [`s3`]: the S3 protocol over a store, with signatures verified.
+//! 3. [`BucketObjectStore`]: the `object_store` interface over one bucket of a store, for parts of
+//!    Tidemill that keep documents.
 //!
 //! What this crate does not know: functions, triggers (it hands notification configurations to a
 //! [`Notifications`]), dispatch, configuration files.
@@ -38,6 +42,8 @@ mod uploads;
 mod store;
 
 mod notifications;
+mod object_store_adapter;
+pub mod s3;
 
 pub use attributes::{ObjectAttributes, ObjectHeaders};
 pub use body::{BodyError, PutBody};
@@ -50,6 +56,7 @@ pub use listing::{ListQuery, Listing};
 pub use notifications::{FunctionNotification, NotificationError, Notifications};
 pub use object::Object;
 pub use object_key::ObjectKey;
+pub use object_store_adapter::BucketObjectStore;
 pub use reading::ObjectBody;
 pub use requester::Requester;
 pub use sequencer::Sequencer;

@@ -1,0 +1,126 @@
+//! The S3 protocol over a [`BucketStore`]: path style, every request signed.
+//!
+//! `s3s` parses requests, verifies signatures (headers, presigned, chunked with trailers) and writes
+//! answers; here requests become calls of the store, and its errors S3's. A parameter that cannot be
+//! applied is refused by name, and an operation that is not in the table below answers
+//! `NotImplemented` with its name: nothing is accepted and ignored.
+//!
+//! Reserved buckets do not exist here.
+
+mod bodies;
+mod buckets;
+mod call;
+mod conditions;
+mod copies;
+mod deletes;
+mod errors;
+mod fields;
+mod lists;
+mod notification_config;
+mod reads;
+mod refusals;
+mod uploads;
+mod writes;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use s3s::auth::SimpleAuth;
+use s3s::config::{S3Config, StaticConfigProvider};
+use s3s::dto::*;
+use s3s::service::{S3Service, S3ServiceBuilder};
+use s3s::{S3, S3Request, S3Response, S3Result};
+
+use crate::{BucketStore, Notifications};
+
+/// The most bytes of a form upload: `s3s` gathers the file of a form in memory.
+const MAX_FORM_BYTES: u64 = 64 * 1024 * 1024;
+
+/// A pair of keys that requests are signed with.
+#[derive(Clone)]
+pub struct Credential {
+    /// The public half.
+    pub access_key_id: String,
+    /// The secret half.
+    pub secret_access_key: String,
+}
+
+/// The address of a request's sender. Who serves the door puts it into the request's extensions;
+/// without it events name the unspecified address.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientAddress(pub IpAddr);
+
+/// The S3 service over `store`, for requests signed with one of `credentials`. Anonymous requests
+/// are refused. Cheap to clone; a service of both `hyper` and `tower`.
+#[must_use]
+pub fn service(
+    store: BucketStore,
+    credentials: impl IntoIterator<Item = Credential>,
+    notifications: Arc<dyn Notifications>,
+) -> S3Service {
+    let mut auth = SimpleAuth::new();
+    for credential in credentials {
+        auth.register(
+            credential.access_key_id,
+            credential.secret_access_key.into(),
+        );
+    }
+    let mut config = S3Config::default();
+    config.post_object_max_file_size = MAX_FORM_BYTES;
+    let mut builder = S3ServiceBuilder::new(Door {
+        store,
+        notifications,
+    });
+    builder.set_auth(auth);
+    builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
+    builder.build()
+}
+
+/// What answers requests.
+struct Door {
+    store: BucketStore,
+    notifications: Arc<dyn Notifications>,
+}
+
+/// The operations of the door: method, names in `s3s`, and who answers.
+macro_rules! operations {
+    ($($method:ident: $input:ident => $output:ident, $name:literal, $answer:path;)*) => {
+        #[async_trait]
+        impl S3 for Door {
+            $(
+                async fn $method(&self, request: S3Request<$input>) -> S3Result<S3Response<$output>> {
+                    self.answer($name, request, |call| $answer(self, call)).await
+                }
+            )*
+        }
+    };
+}
+
+operations! {
+    create_bucket: CreateBucketInput => CreateBucketOutput, "CreateBucket", buckets::create;
+    delete_bucket: DeleteBucketInput => DeleteBucketOutput, "DeleteBucket", buckets::delete;
+    head_bucket: HeadBucketInput => HeadBucketOutput, "HeadBucket", buckets::head;
+    get_bucket_location: GetBucketLocationInput => GetBucketLocationOutput, "GetBucketLocation", buckets::location;
+    list_buckets: ListBucketsInput => ListBucketsOutput, "ListBuckets", buckets::list;
+    put_object: PutObjectInput => PutObjectOutput, "PutObject", writes::put;
+    get_object: GetObjectInput => GetObjectOutput, "GetObject", reads::get;
+    head_object: HeadObjectInput => HeadObjectOutput, "HeadObject", reads::head;
+    delete_object: DeleteObjectInput => DeleteObjectOutput, "DeleteObject", deletes::one;
+    delete_objects: DeleteObjectsInput => DeleteObjectsOutput, "DeleteObjects", deletes::many;
+    copy_object: CopyObjectInput => CopyObjectOutput, "CopyObject", copies::object;
+    list_objects: ListObjectsInput => ListObjectsOutput, "ListObjects", lists::version_1;
+    list_objects_v2: ListObjectsV2Input => ListObjectsV2Output, "ListObjectsV2", lists::version_2;
+    create_multipart_upload: CreateMultipartUploadInput => CreateMultipartUploadOutput, "CreateMultipartUpload", uploads::create;
+    upload_part: UploadPartInput => UploadPartOutput, "UploadPart", uploads::part;
+    upload_part_copy: UploadPartCopyInput => UploadPartCopyOutput, "UploadPartCopy", copies::part;
+    list_parts: ListPartsInput => ListPartsOutput, "ListParts", uploads::list_parts;
+    list_multipart_uploads: ListMultipartUploadsInput => ListMultipartUploadsOutput, "ListMultipartUploads", uploads::list;
+    complete_multipart_upload: CompleteMultipartUploadInput => CompleteMultipartUploadOutput, "CompleteMultipartUpload", uploads::complete;
+    abort_multipart_upload: AbortMultipartUploadInput => AbortMultipartUploadOutput, "AbortMultipartUpload", uploads::abort;
+    put_bucket_notification_configuration: PutBucketNotificationConfigurationInput => PutBucketNotificationConfigurationOutput, "PutBucketNotificationConfiguration", notification_config::put;
+    get_bucket_notification_configuration: GetBucketNotificationConfigurationInput => GetBucketNotificationConfigurationOutput, "GetBucketNotificationConfiguration", notification_config::get;
+}
+
+#[cfg(test)]
+mod tests;

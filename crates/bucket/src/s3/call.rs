@@ -1,0 +1,105 @@
+//! What surrounds every operation: ids, counters, whom it is for.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use s3s::header::{CONTENT_TYPE, X_AMZ_REQUEST_ID};
+use s3s::{S3ErrorCode, S3Request, S3Response, S3Result, TrailingHeaders, s3_error};
+
+use super::{ClientAddress, Door};
+use crate::{BucketName, Requester};
+
+/// The header names and values of a request or an answer.
+pub(super) type Headers = hyper::HeaderMap;
+
+/// One request, parsed and verified.
+pub(super) struct Call<I> {
+    pub(super) input: I,
+    pub(super) requester: Requester,
+    pub(super) method: hyper::Method,
+    pub(super) headers: Headers,
+    pub(super) trailers: Option<TrailingHeaders>,
+}
+
+impl Door {
+    /// Answers one request, and counts it.
+    pub(super) async fn answer<I, O, F>(
+        &self,
+        operation: &'static str,
+        request: S3Request<I>,
+        work: impl FnOnce(Call<I>) -> F,
+    ) -> S3Result<S3Response<O>>
+    where
+        F: Future<Output = S3Result<O>>,
+    {
+        let principal = match &request.credentials {
+            Some(credentials) => format!("AWS:{}", credentials.access_key),
+            None => return Err(s3_error!(AccessDenied, "requests must be signed")),
+        };
+        let address = request.extensions.get::<ClientAddress>();
+        let unknown = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        let requester = Requester::new(principal, address.map_or(unknown, |client| client.0));
+        let (id, extended) = (
+            requester.request_id.clone(),
+            requester.extended_request_id.clone(),
+        );
+        let call = Call {
+            input: request.input,
+            requester,
+            method: request.method,
+            headers: request.headers,
+            trailers: request.trailing_headers,
+        };
+        let outcome = work(call).await;
+        let code = outcome.as_ref().map_or_else(
+            |error| error.code().as_str().to_owned(),
+            |_| "OK".to_owned(),
+        );
+        metrics::counter!("tidemill_s3_requests_total", "operation" => operation, "code" => code)
+            .increment(1);
+        match outcome {
+            Ok(output) => {
+                let mut response = S3Response::new(output);
+                identify(&mut response.headers, &id, &extended);
+                Ok(response)
+            }
+            Err(mut error) => {
+                let mut headers = error.headers().cloned().unwrap_or_default();
+                identify(&mut headers, &id, &extended);
+                // Headers of an error replace those that `s3s` sets.
+                headers.insert(
+                    CONTENT_TYPE,
+                    hyper::header::HeaderValue::from_static("application/xml"),
+                );
+                error.set_headers(headers);
+                error.set_request_id(id);
+                Err(error)
+            }
+        }
+    }
+
+    /// A bucket that clients may know of.
+    pub(super) fn bucket_name(&self, name: &str) -> S3Result<BucketName> {
+        let name = BucketName::new(name)?;
+        if name.is_reserved() {
+            return Err(S3ErrorCode::NoSuchBucket.into());
+        }
+        Ok(name)
+    }
+
+    /// The same, for a request that says whose bucket it expects it to be.
+    pub(super) fn owned_bucket(&self, name: &str, owner: Option<&str>) -> S3Result<BucketName> {
+        if owner.is_some_and(|owner| owner != self.store.account()) {
+            return Err(s3_error!(
+                AccessDenied,
+                "the bucket belongs to another account"
+            ));
+        }
+        self.bucket_name(name)
+    }
+}
+
+fn identify(headers: &mut Headers, id: &str, extended: &str) {
+    let value = |text: &str| text.parse().expect("ids are hexadecimal");
+    headers.insert(X_AMZ_REQUEST_ID, value(id));
+    headers.insert("x-amz-id-2", value(extended));
+}

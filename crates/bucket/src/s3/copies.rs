@@ -1,0 +1,157 @@
+//! CopyObject and UploadPartCopy.
+
+use std::sync::Arc;
+
+use s3s::dto::{
+    CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopyPartResult, CopySource,
+    MetadataDirective, Range, TaggingDirective, UploadPartCopyInput, UploadPartCopyOutput,
+};
+use s3s::{S3ErrorCode, S3Result, s3_error};
+
+use super::Door;
+use super::call::Call;
+use super::conditions::ReadCondition;
+use super::fields::{self, attributes_of, set_checksums, timestamp};
+use super::refusals::{not_applied, refuse, refuse_extras_of_writes};
+use crate::{BucketName, CopyOptions, Object, ObjectKey, PartNumber, UploadId, WriteCondition};
+
+/// The source of a copy, once its conditions hold: the object, its bucket and its key.
+macro_rules! source {
+    ($door:expr, $input:expr) => {{
+        refuse!($input;
+            copy_source_sse_customer_algorithm => "x-amz-copy-source-server-side-encryption-customer-algorithm",
+        );
+        let owner = $input.expected_source_bucket_owner.as_deref();
+        let (bucket, key) = named($door, &$input.copy_source, owner)?;
+        let object = $door.store.head(&bucket, &key)?;
+        let condition = ReadCondition {
+            if_match: $input.copy_source_if_match.as_ref(),
+            if_none_match: $input.copy_source_if_none_match.as_ref(),
+            if_modified_since: $input.copy_source_if_modified_since.as_ref(),
+            if_unmodified_since: $input.copy_source_if_unmodified_since.as_ref(),
+        };
+        condition.check_source(&object)?;
+        (object, bucket, key)
+    }};
+}
+
+pub(super) async fn object(door: &Door, call: Call<CopyObjectInput>) -> S3Result<CopyObjectOutput> {
+    let mut input = call.input;
+    refuse_extras_of_writes!(input);
+    match input
+        .tagging_directive
+        .as_ref()
+        .map(TaggingDirective::as_str)
+    {
+        None | Some(TaggingDirective::COPY) => {}
+        Some(_) => return Err(not_applied("x-amz-tagging-directive")),
+    }
+    let replace = match input
+        .metadata_directive
+        .as_ref()
+        .map(MetadataDirective::as_str)
+    {
+        None | Some(MetadataDirective::COPY) => false,
+        Some(MetadataDirective::REPLACE) => true,
+        Some(other) => {
+            return Err(s3_error!(
+                InvalidArgument,
+                "Unknown metadata directive: {other}"
+            ));
+        }
+    };
+    let bucket = door.owned_bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
+    let key = ObjectKey::new(&input.key)?;
+    let (source, source_bucket, source_key) = source!(door, input);
+    if !replace && source_bucket == bucket && source_key == key {
+        return Err(s3_error!(
+            InvalidRequest,
+            "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes."
+        ));
+    }
+    let attributes = replace.then(|| attributes_of!(input));
+    let options = CopyOptions {
+        attributes,
+        condition: WriteCondition::Always,
+        checksum: fields::algorithm(input.checksum_algorithm.as_ref())?,
+        requester: call.requester,
+    };
+    let copy = door.store.copy(&source, &bucket, &key, options).await?;
+    let mut result = CopyObjectResult {
+        e_tag: Some(fields::etag(copy.etag())),
+        last_modified: Some(timestamp(copy.last_modified())),
+        checksum_type: Some(fields::checksum_type(copy.checksums().kind)),
+        ..Default::default()
+    };
+    set_checksums!(result, copy.checksums());
+    Ok(CopyObjectOutput {
+        copy_object_result: Some(result),
+        ..Default::default()
+    })
+}
+
+pub(super) async fn part(
+    door: &Door,
+    call: Call<UploadPartCopyInput>,
+) -> S3Result<UploadPartCopyOutput> {
+    let input = call.input;
+    refuse!(input; sse_customer_algorithm => "x-amz-server-side-encryption-customer-algorithm");
+    let bucket = door.owned_bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
+    let key = ObjectKey::new(&input.key)?;
+    let upload = UploadId::parse(&input.upload_id)?;
+    let number = PartNumber::new(input.part_number)?;
+    let (source, ..) = source!(door, input);
+    let range = copied_range(&source, input.copy_source_range.as_deref())?;
+    let part = door
+        .store
+        .copy_part(&source, range, (&bucket, &key, &upload), number)
+        .await?;
+    let mut result = CopyPartResult {
+        e_tag: Some(fields::etag(&part.etag)),
+        last_modified: Some(timestamp(part.uploaded)),
+        ..Default::default()
+    };
+    set_checksums!(result, &part.checksums);
+    Ok(UploadPartCopyOutput {
+        copy_part_result: Some(result),
+        ..Default::default()
+    })
+}
+
+fn named(
+    door: &Door,
+    source: &CopySource,
+    owner: Option<&str>,
+) -> S3Result<(BucketName, ObjectKey)> {
+    match source {
+        CopySource::Bucket {
+            bucket,
+            key,
+            version_id,
+        } => {
+            super::refusals::version(version_id.as_deref().map(str::to_owned).as_ref())?;
+            Ok((door.owned_bucket(bucket, owner)?, ObjectKey::new(key)?))
+        }
+        CopySource::AccessPoint { .. } | CopySource::Outpost { .. } => {
+            Err(not_applied("a copy source that is no bucket"))
+        }
+    }
+}
+
+/// Unlike a range of a read, one of a copy names both ends and must lie within the source.
+fn copied_range(source: &Arc<Object>, range: Option<&str>) -> S3Result<std::ops::Range<u64>> {
+    let Some(range) = range else {
+        return Ok(0..source.size());
+    };
+    match Range::parse(range) {
+        Ok(Range::Int {
+            first,
+            last: Some(last),
+        }) if last < source.size() => Ok(first..last + 1),
+        Ok(Range::Int { last: Some(_), .. }) => Err(S3ErrorCode::InvalidRange.into()),
+        Ok(Range::Int { last: None, .. } | Range::Suffix { .. }) | Err(_) => Err(s3_error!(
+            InvalidArgument,
+            "The x-amz-copy-source-range value must be of the form bytes=first-last"
+        )),
+    }
+}

@@ -1,0 +1,240 @@
+//! PutBucketNotificationConfiguration and its counterpart.
+
+use std::collections::HashSet;
+
+use s3s::dto::{
+    Event, FilterRule, FilterRuleName, GetBucketNotificationConfigurationInput,
+    GetBucketNotificationConfigurationOutput, LambdaFunctionConfiguration,
+    NotificationConfigurationFilter, PutBucketNotificationConfigurationInput,
+    PutBucketNotificationConfigurationOutput, S3KeyFilter,
+};
+use s3s::{S3Error, S3Result, s3_error};
+use uuid::Uuid;
+
+use super::Door;
+use super::call::Call;
+use super::refusals::not_applied;
+use crate::FunctionNotification;
+
+/// The events that buckets have, and the patterns that name several.
+const EVENTS: [&str; 7] = [
+    "s3:ObjectCreated:*",
+    "s3:ObjectCreated:Put",
+    "s3:ObjectCreated:Post",
+    "s3:ObjectCreated:Copy",
+    "s3:ObjectCreated:CompleteMultipartUpload",
+    "s3:ObjectRemoved:*",
+    "s3:ObjectRemoved:Delete",
+];
+
+pub(super) async fn put(
+    door: &Door,
+    call: Call<PutBucketNotificationConfigurationInput>,
+) -> S3Result<PutBucketNotificationConfigurationOutput> {
+    let input = call.input;
+    let bucket = door.owned_bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
+    door.store.bucket(&bucket)?;
+    if input.skip_destination_validation == Some(true) {
+        return Err(not_applied("x-amz-skip-destination-validation"));
+    }
+    let configuration = input.notification_configuration;
+    if configuration.event_bridge_configuration.is_some() {
+        return Err(unsupported("EventBridgeConfiguration"));
+    }
+    if configuration
+        .queue_configurations
+        .is_some_and(|queues| !queues.is_empty())
+    {
+        return Err(unsupported("QueueConfiguration"));
+    }
+    if configuration
+        .topic_configurations
+        .is_some_and(|topics| !topics.is_empty())
+    {
+        return Err(unsupported("TopicConfiguration"));
+    }
+    let functions = configuration
+        .lambda_function_configurations
+        .unwrap_or_default();
+    let functions = functions
+        .into_iter()
+        .map(notification)
+        .collect::<S3Result<Vec<_>>>()?;
+    check_together(&functions)?;
+    door.notifications.replace(&bucket, functions).await?;
+    Ok(PutBucketNotificationConfigurationOutput {})
+}
+
+pub(super) async fn get(
+    door: &Door,
+    call: Call<GetBucketNotificationConfigurationInput>,
+) -> S3Result<GetBucketNotificationConfigurationOutput> {
+    let input = call.input;
+    let bucket = door.owned_bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
+    door.store.bucket(&bucket)?;
+    let functions = door.notifications.get(&bucket).await?;
+    let configurations = functions.into_iter().map(configuration).collect();
+    Ok(GetBucketNotificationConfigurationOutput {
+        lambda_function_configurations: Some(configurations),
+        ..Default::default()
+    })
+}
+
+fn unsupported(what: &str) -> S3Error {
+    s3_error!(
+        InvalidArgument,
+        "{what} is not supported: notifications go to functions (CloudFunctionConfiguration)"
+    )
+}
+
+fn notification(configuration: LambdaFunctionConfiguration) -> S3Result<FunctionNotification> {
+    let events: Vec<String> = configuration.events.into_iter().map(String::from).collect();
+    if events.is_empty() {
+        return Err(s3_error!(MalformedXML, "name at least one event"));
+    }
+    if let Some(unknown) = events
+        .iter()
+        .find(|event| !EVENTS.contains(&event.as_str()))
+    {
+        return Err(s3_error!(
+            InvalidArgument,
+            "The event '{unknown}' is not supported for notifications"
+        ));
+    }
+    let rules = configuration.filter.and_then(|filter| filter.key);
+    let rules = rules.and_then(|key| key.filter_rules).unwrap_or_default();
+    let (mut prefix, mut suffix) = (None, None);
+    for rule in rules {
+        let name = rule.name.as_ref().map_or("", FilterRuleName::as_str);
+        let slot = match name.to_ascii_lowercase().as_str() {
+            "prefix" => &mut prefix,
+            "suffix" => &mut suffix,
+            _ => {
+                return Err(s3_error!(
+                    InvalidArgument,
+                    "filter rule name must be either prefix or suffix"
+                ));
+            }
+        };
+        if slot.replace(rule.value.unwrap_or_default()).is_some() {
+            return Err(s3_error!(
+                InvalidArgument,
+                "Cannot specify more than one {name} rule in a filter."
+            ));
+        }
+    }
+    Ok(FunctionNotification {
+        id: configuration
+            .id
+            .filter(|id| !id.is_empty())
+            .unwrap_or_else(|| Uuid::new_v4().to_string()),
+        function_arn: configuration.lambda_function_arn,
+        events,
+        prefix,
+        suffix,
+    })
+}
+
+fn configuration(notification: FunctionNotification) -> LambdaFunctionConfiguration {
+    let rule = |name: &'static str, value: Option<String>| {
+        value.map(|value| FilterRule {
+            name: Some(FilterRuleName::from_static(name)),
+            value: Some(value),
+        })
+    };
+    let rules: Vec<FilterRule> = [
+        rule("Prefix", notification.prefix),
+        rule("Suffix", notification.suffix),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let filter = (!rules.is_empty()).then_some(NotificationConfigurationFilter {
+        key: Some(S3KeyFilter {
+            filter_rules: Some(rules),
+        }),
+    });
+    LambdaFunctionConfiguration {
+        id: Some(notification.id),
+        lambda_function_arn: notification.function_arn,
+        events: notification.events.into_iter().map(Event::from).collect(),
+        filter,
+    }
+}
+
+/// What no two configurations of a bucket may have in common: an id, or an event of an object.
+fn check_together(functions: &[FunctionNotification]) -> S3Result<()> {
+    let mut ids = HashSet::new();
+    if functions.iter().any(|function| !ids.insert(&function.id)) {
+        return Err(s3_error!(
+            InvalidArgument,
+            "Same ID used for multiple configurations. IDs must be unique"
+        ));
+    }
+    for (index, one) in functions.iter().enumerate() {
+        for other in &functions[index + 1..] {
+            if overlap(one, other) {
+                return Err(s3_error!(
+                    InvalidArgument,
+                    "Configurations overlap. Configurations on the same bucket cannot share a common event type. : {}, {}",
+                    one.id,
+                    other.id
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn overlap(one: &FunctionNotification, other: &FunctionNotification) -> bool {
+    let events = one
+        .events
+        .iter()
+        .any(|a| other.events.iter().any(|b| share_events(a, b)));
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let (a, b) = (text(&one.prefix), text(&other.prefix));
+    let prefixes = a.starts_with(&b) || b.starts_with(&a);
+    let (a, b) = (text(&one.suffix), text(&other.suffix));
+    let suffixes = a.ends_with(&b) || b.ends_with(&a);
+    events && prefixes && suffixes
+}
+
+fn share_events(a: &str, b: &str) -> bool {
+    let covers = |pattern: &str, event: &str| {
+        pattern
+            .strip_suffix('*')
+            .is_some_and(|kind| event.starts_with(kind))
+    };
+    a == b || covers(a, b) || covers(b, a)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn to(id: &str, event: &str, prefix: &str, suffix: &str) -> FunctionNotification {
+        FunctionNotification {
+            id: id.to_owned(),
+            function_arn: String::new(),
+            events: vec![event.to_owned()],
+            prefix: Some(prefix.to_owned()),
+            suffix: Some(suffix.to_owned()),
+        }
+    }
+
+    #[test]
+    fn configurations_overlap_when_one_object_could_go_to_both() {
+        let all = to("a", "s3:ObjectCreated:*", "in/", ".csv");
+        for (other, overlaps) in [
+            (to("b", "s3:ObjectCreated:Put", "in/x", ""), true),
+            (to("b", "s3:ObjectCreated:Put", "out/", ".csv"), false),
+            (to("b", "s3:ObjectCreated:Put", "in/", ".json"), false),
+            (to("b", "s3:ObjectRemoved:*", "in/", ".csv"), false),
+            (to("b", "s3:ObjectCreated:*", "", "v"), true),
+        ] {
+            assert_eq!(check_together(&[all.clone(), other]).is_err(), overlaps);
+        }
+        let same_id = [all.clone(), to("a", "s3:ObjectRemoved:*", "", "")];
+        assert!(check_together(&same_id).is_err());
+    }
+}
