@@ -1,1 +1,42 @@
-//! Kafka protocol door over the event log.
+//! The Kafka protocol over any event log.
+//!
+//! A thin door: requests become calls of the [`EventLog`](event_log::EventLog) contract, batches
+//! pass through as the bytes they arrived in, and committed offsets are checkpoints of the log.
+//!
+//! - An acknowledged record is durable, whatever `acks` says; answers keep the order of requests.
+//! - Produce requests are submitted when they are decoded, so that those a client sends without
+//!   waiting share a group commit.
+//! - A waiting fetch is woken by the log's tails; group deadlines are timers that a decision named.
+//!   Nothing polls.
+//! - Whatever a client sends costs bounded memory: frames, claimed counts, answers that nobody
+//!   reads and group state all have a limit.
+//! - A setting that is not applied is refused by name.
+//!
+//! What this crate does not know: functions, triggers, buckets, configuration files, and for now
+//! authentication, encryption and transactions.
+
+mod apis;
+mod broker;
+mod config;
+mod configs;
+mod connection;
+mod error;
+mod error_code;
+mod fetch;
+mod gateway;
+mod groups;
+mod metadata;
+mod meter;
+mod offsets;
+mod pipeline;
+mod produce;
+mod producers;
+mod topics;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+pub use config::{Advertised, GatewayConfig};
+pub use error::Error;
+pub use gateway::Gateway;

@@ -1,0 +1,221 @@
+//! What all connections share, and which module answers which request.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use event_log::{SharedLog, Topic, TopicName};
+use kafka_protocol::messages::RequestKind;
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::groups::Coordinator;
+use crate::wire::{self, Body, Request, WireError};
+use crate::{Advertised, GatewayConfig, apis, configs, fetch, groups, metadata, offsets};
+use crate::{producers, topics};
+
+/// The only node there is.
+pub(crate) const NODE: i32 = 1;
+/// The cluster's id, as clients show it.
+pub(crate) const CLUSTER: &str = "tidemill";
+/// Room for requests that are read and not yet answered, all connections together, in bytes.
+const REQUEST_ROOM: usize = 256 << 20;
+/// Room for fetched records on their way out, all connections together, in bytes.
+const ANSWER_ROOM: usize = 256 << 20;
+/// Semaphores count in these units, so that 32 bits of permits reach far enough.
+const ROOM_UNIT: usize = 1024;
+
+/// The gateway behind its connections.
+#[derive(Debug)]
+pub(crate) struct Broker {
+    pub(crate) log: SharedLog,
+    pub(crate) config: GatewayConfig,
+    pub(crate) advertised: Advertised,
+    pub(crate) groups: Coordinator,
+    pub(crate) requests: Room,
+    pub(crate) answers: Room,
+    ids: Mutex<TopicIds>,
+}
+
+/// A budget of bytes in memory.
+#[derive(Debug)]
+pub(crate) struct Room(Arc<Semaphore>);
+
+/// Part of a budget; it returns when this is dropped.
+#[derive(Debug, Default)]
+pub(crate) struct Space(Option<OwnedSemaphorePermit>);
+
+/// Who asks.
+#[derive(Clone, Debug)]
+pub(crate) struct Client {
+    /// The client's address without its port, as `DescribeGroups` shows it.
+    pub(crate) host: Arc<str>,
+    /// Cancelled when the client is gone or the gateway stops: waiting is over.
+    pub(crate) gone: CancellationToken,
+}
+
+/// An encoded answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// The frame; `None` when the client asked for no answer.
+    pub(crate) frame: Option<Bytes>,
+    /// The room that the answer takes until it is written.
+    pub(crate) space: Space,
+}
+
+/// Names of topics by id; a cache of the log's list.
+#[derive(Debug)]
+struct TopicIds {
+    names: HashMap<Uuid, TopicName>,
+    changed: watch::Receiver<u64>,
+}
+
+impl Broker {
+    pub(crate) fn new(log: SharedLog, config: GatewayConfig, advertised: Advertised) -> Self {
+        let mut changed = log.topics_changed();
+        changed.mark_changed();
+        let request_room = REQUEST_ROOM.max(config.max_request_bytes);
+        Self {
+            groups: Coordinator::default(),
+            requests: Room::of(request_room),
+            answers: Room::of(ANSWER_ROOM),
+            ids: Mutex::new(TopicIds {
+                names: HashMap::new(),
+                changed,
+            }),
+            log,
+            config,
+            advertised,
+        }
+    }
+
+    /// The topic with that id.
+    pub(crate) fn topic_by_id(&self, id: Uuid) -> Option<Topic> {
+        let name = {
+            let mut ids = self.ids.lock();
+            if ids.changed.has_changed().unwrap_or(false) {
+                ids.changed.mark_unchanged();
+                ids.names = self
+                    .log
+                    .topics()
+                    .into_iter()
+                    .map(|topic| (topic.id, topic.name))
+                    .collect();
+            }
+            ids.names.get(&id)?.clone()
+        };
+        self.log.topic(&name).filter(|topic| topic.id == id)
+    }
+
+    /// Answers any request but Produce, which the pipeline submits early.
+    pub(crate) async fn answer(
+        self: Arc<Self>,
+        request: Request,
+        client: Client,
+    ) -> Result<Answer, WireError> {
+        let Request { header, body } = request;
+        let version = header.version;
+        let body = match body {
+            Body::Served(body) => body,
+            Body::FutureApiVersions => {
+                return Ok(Answer::of(wire::encode_future_api_versions(&header)?));
+            }
+        };
+        let frame = match body {
+            RequestKind::ApiVersions(_) => wire::encode(&header, &apis::versions()),
+            RequestKind::Metadata(asked) => {
+                wire::encode(&header, &metadata::metadata(&self, asked, version).await)
+            }
+            RequestKind::DescribeCluster(asked) => {
+                wire::encode(&header, &metadata::cluster(&self, &asked))
+            }
+            RequestKind::FindCoordinator(asked) => {
+                wire::encode(&header, &metadata::coordinator(&self, asked, version))
+            }
+            RequestKind::Fetch(asked) => {
+                let (response, space) = fetch::fetch(&self, asked, version, &client).await;
+                let frame = wire::encode(&header, &response)?;
+                return Ok(Answer {
+                    frame: Some(frame),
+                    space,
+                });
+            }
+            RequestKind::ListOffsets(asked) => {
+                wire::encode(&header, &offsets::list(&self, asked, version).await)
+            }
+            RequestKind::OffsetForLeaderEpoch(asked) => {
+                wire::encode(&header, &offsets::for_leader_epoch(&self, asked))
+            }
+            RequestKind::CreateTopics(asked) => {
+                wire::encode(&header, &topics::create(&self, asked, version).await)
+            }
+            RequestKind::DeleteTopics(asked) => {
+                wire::encode(&header, &topics::delete(&self, asked, version).await)
+            }
+            RequestKind::CreatePartitions(asked) => {
+                wire::encode(&header, &topics::create_partitions(&self, asked))
+            }
+            RequestKind::DescribeConfigs(asked) => {
+                wire::encode(&header, &configs::describe(&self, asked))
+            }
+            RequestKind::InitProducerId(asked) => {
+                wire::encode(&header, &producers::init(&self, asked).await)
+            }
+            other => return groups::answer(&self, header, other, &client).await,
+        };
+        Ok(Answer::of(frame?))
+    }
+}
+
+impl Answer {
+    /// An answer that is small.
+    pub(crate) fn of(frame: Bytes) -> Self {
+        Self {
+            frame: Some(frame),
+            space: Space::default(),
+        }
+    }
+}
+
+impl Room {
+    fn of(bytes: usize) -> Self {
+        Self(Arc::new(Semaphore::new(bytes / ROOM_UNIT)))
+    }
+
+    /// Waits for room. A caller must hold none of the same room while it waits.
+    pub(crate) async fn take(&self, bytes: usize) -> Space {
+        let permit = self.0.clone().acquire_many_owned(units(bytes)).await;
+        Space(Some(permit.expect("the semaphore is never closed")))
+    }
+
+    /// Room, if there is some right now.
+    pub(crate) fn try_take(&self, bytes: usize) -> Option<Space> {
+        let permit = self.0.clone().try_acquire_many_owned(units(bytes)).ok()?;
+        Some(Space(Some(permit)))
+    }
+}
+
+impl Space {
+    /// Adds `other` to this; both must come from the same room.
+    pub(crate) fn merge(&mut self, other: Self) {
+        match (&mut self.0, other.0) {
+            (Some(held), Some(more)) => held.merge(more),
+            (held @ None, more) => *held = more,
+            (Some(_), None) => {}
+        }
+    }
+
+    /// Gives back what is held above `bytes`.
+    pub(crate) fn shrink_to(&mut self, bytes: usize) {
+        if let Some(held) = &mut self.0 {
+            let surplus = held.num_permits().saturating_sub(units(bytes) as usize);
+            drop(held.split(surplus));
+        }
+    }
+}
+
+fn units(bytes: usize) -> u32 {
+    u32::try_from(bytes.div_ceil(ROOM_UNIT)).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,238 @@
+//! OffsetCommit and OffsetFetch: checkpoints of the log under Kafka's names.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use event_log::{
+    Checkpoint, CheckpointUpdate, ConsumerId, Offset, Rule, Settlement, TopicName, TopicPartition,
+};
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::offset_commit_request::{
+    OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
+use kafka_protocol::messages::offset_commit_response::{
+    OffsetCommitResponsePartition, OffsetCommitResponseTopic,
+};
+use kafka_protocol::messages::offset_fetch_response::{
+    OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions,
+    OffsetFetchResponseTopic, OffsetFetchResponseTopics,
+};
+use kafka_protocol::messages::{
+    self, OffsetCommitRequest, OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse,
+};
+use kafka_protocol::protocol::StrBytes;
+
+use super::member::Caller;
+use crate::broker::Broker;
+use crate::error_code::Refusal;
+use crate::topics;
+
+/// The longest note that a commit may carry, in bytes (Kafka's `offset.metadata.max.bytes`).
+const MAX_METADATA: usize = 4_096;
+
+/// Commits offsets. Those that can be are written as one settlement and are durable on return.
+pub(super) async fn commit(broker: &Broker, request: OffsetCommitRequest) -> OffsetCommitResponse {
+    let allowed = may_commit(broker, &request);
+    let consumer = super::consumer(&request.group_id);
+    let mut updates = Vec::new();
+    let mut outcomes = Vec::new();
+    for topic in request.topics {
+        let mut codes = Vec::with_capacity(topic.partitions.len());
+        for asked in &topic.partitions {
+            let update = match &allowed {
+                Ok(()) => update(broker, &consumer, &topic, asked),
+                Err(refusal) => Err(refusal.clone()),
+            };
+            codes.push((
+                asked.partition_index,
+                update.as_ref().err().map(Refusal::code),
+            ));
+            updates.extend(update);
+        }
+        outcomes.push((topic.name, codes));
+    }
+    let written = if updates.is_empty() {
+        0
+    } else {
+        let settlement = Settlement {
+            checkpoints: updates,
+            ..Settlement::default()
+        };
+        let settled = broker.log.commit(settlement).await;
+        settled.err().map_or(0, |error| Refusal::from(error).code())
+    };
+    let topics = outcomes.into_iter().map(|(name, codes)| {
+        let partitions = codes.into_iter().map(|(index, refused)| {
+            OffsetCommitResponsePartition::default()
+                .with_partition_index(index)
+                .with_error_code(refused.unwrap_or(written))
+        });
+        OffsetCommitResponseTopic::default()
+            .with_name(name)
+            .with_partitions(partitions.collect())
+    });
+    OffsetCommitResponse::default().with_topics(topics.collect())
+}
+
+/// Says what was committed; -1 where nothing was.
+pub(super) fn fetch(
+    broker: &Broker,
+    request: OffsetFetchRequest,
+    version: i16,
+) -> OffsetFetchResponse {
+    if version >= 8 {
+        let groups = request.groups.into_iter().map(|asked| {
+            let wanted = asked.topics.map(|topics| {
+                let topics = topics.into_iter();
+                topics.map(|t| (t.name, t.partition_indexes)).collect()
+            });
+            let topics = committed(broker, &asked.group_id, wanted);
+            let topics = topics.into_iter().map(|(name, partitions)| {
+                OffsetFetchResponseTopics::default()
+                    .with_name(name)
+                    .with_partitions(partitions.into_iter().map(grouped).collect())
+            });
+            OffsetFetchResponseGroup::default()
+                .with_topics(topics.collect())
+                .with_group_id(asked.group_id)
+        });
+        return OffsetFetchResponse::default().with_groups(groups.collect());
+    }
+    let wanted = request.topics.map(|topics| {
+        let topics = topics.into_iter();
+        topics.map(|t| (t.name, t.partition_indexes)).collect()
+    });
+    let topics = committed(broker, &request.group_id, wanted);
+    let topics = topics.into_iter().map(|(name, partitions)| {
+        OffsetFetchResponseTopic::default()
+            .with_name(name)
+            .with_partitions(partitions.into_iter().map(single).collect())
+    });
+    OffsetFetchResponse::default().with_topics(topics.collect())
+}
+
+/// The partitions asked for, by topic.
+type Wanted = Vec<(messages::TopicName, Vec<i32>)>;
+
+/// One partition's checkpoint, if it has one.
+type Committed = (i32, Option<Checkpoint>);
+
+fn may_commit(broker: &Broker, request: &OffsetCommitRequest) -> Result<(), Refusal> {
+    super::check_id(&request.group_id)?;
+    if request.retention_time_ms >= 0 {
+        return Err(Refusal::new(
+            ResponseError::InvalidRequest,
+            "retention of single commits is not supported",
+        ));
+    }
+    let caller = Caller {
+        member: request.member_id.to_string(),
+        instance: request
+            .group_instance_id
+            .as_ref()
+            .map(|name| name.to_string()),
+        generation: request.generation_id_or_member_epoch,
+    };
+    broker
+        .groups
+        .decide(&request.group_id, |now, group| {
+            group.may_commit(now, &caller)
+        })
+        .map_err(|code| Refusal::new(code, "the committer is not a member of this generation"))
+}
+
+fn update(
+    broker: &Broker,
+    consumer: &ConsumerId,
+    topic: &OffsetCommitRequestTopic,
+    asked: &OffsetCommitRequestPartition,
+) -> Result<CheckpointUpdate, Refusal> {
+    let partition =
+        topics::partition(&TopicName::new(topic.name.as_str())?, asked.partition_index)?;
+    broker.log.bounds(&partition)?;
+    let next = u64::try_from(asked.committed_offset).map_err(|_| {
+        Refusal::new(
+            ResponseError::InvalidRequest,
+            format!("offset {} is negative", asked.committed_offset),
+        )
+    })?;
+    let metadata = asked.committed_metadata.as_ref();
+    let metadata = metadata.map_or_else(Bytes::new, |m| Bytes::copy_from_slice(m.as_bytes()));
+    if metadata.len() > MAX_METADATA {
+        return Err(Refusal::new(
+            ResponseError::OffsetMetadataTooLarge,
+            format!("a commit's metadata has at most {MAX_METADATA} bytes"),
+        ));
+    }
+    Ok(CheckpointUpdate {
+        consumer: consumer.clone(),
+        partition,
+        next: Offset::new(next),
+        finished_above: Vec::new(),
+        metadata,
+        rule: Rule::Reset,
+    })
+}
+
+/// The checkpoints of a group: those wanted, or all there are.
+fn committed(
+    broker: &Broker,
+    group: &str,
+    wanted: Option<Wanted>,
+) -> Vec<(messages::TopicName, Vec<Committed>)> {
+    let consumer = super::consumer(group);
+    let Some(wanted) = wanted else {
+        let mut topics = BTreeMap::<TopicName, Vec<Committed>>::new();
+        for (place, checkpoint) in broker.log.checkpoints(&consumer) {
+            let index = i32::try_from(place.partition.index()).unwrap_or(i32::MAX);
+            let topic = topics.entry(place.topic).or_default();
+            topic.push((index, Some(checkpoint)));
+        }
+        let topics = topics.into_iter();
+        return topics
+            .map(|(name, found)| (wire_name(&name), found))
+            .collect();
+    };
+    let wanted = wanted.into_iter().map(|(name, indexes)| {
+        let topic = TopicName::new(name.as_str()).ok();
+        let found = indexes.into_iter().map(|index| {
+            let place: Option<TopicPartition> = topic
+                .as_ref()
+                .and_then(|topic| topics::partition(topic, index).ok());
+            let checkpoint = place.and_then(|place| broker.log.checkpoint(&consumer, &place));
+            (index, checkpoint)
+        });
+        (name, found.collect())
+    });
+    wanted.collect()
+}
+
+fn single((index, checkpoint): Committed) -> OffsetFetchResponsePartition {
+    let (offset, metadata) = on_the_wire(checkpoint);
+    OffsetFetchResponsePartition::default()
+        .with_partition_index(index)
+        .with_committed_offset(offset)
+        .with_metadata(Some(metadata))
+}
+
+fn grouped((index, checkpoint): Committed) -> OffsetFetchResponsePartitions {
+    let (offset, metadata) = on_the_wire(checkpoint);
+    OffsetFetchResponsePartitions::default()
+        .with_partition_index(index)
+        .with_committed_offset(offset)
+        .with_metadata(Some(metadata))
+}
+
+fn on_the_wire(checkpoint: Option<Checkpoint>) -> (i64, StrBytes) {
+    match checkpoint {
+        None => (-1, StrBytes::new()),
+        Some(checkpoint) => {
+            let metadata = StrBytes::from_utf8(checkpoint.metadata).unwrap_or_default();
+            (checkpoint.next.get().cast_signed(), metadata)
+        }
+    }
+}
+
+fn wire_name(topic: &TopicName) -> messages::TopicName {
+    messages::TopicName(StrBytes::from_string(topic.as_str().to_owned()))
+}

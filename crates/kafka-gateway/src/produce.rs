@@ -1,0 +1,246 @@
+//! Produce: batches into the log as they arrived.
+
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use event_log::{
+    Appended, Error, Partition, Permit, RecordBatch, Settled, Settlement, SharedLog, TopicName,
+};
+use futures::future::BoxFuture;
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages;
+use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+use kafka_protocol::messages::{ProduceRequest, ProduceResponse};
+
+use crate::broker::Broker;
+use crate::error_code::Refusal;
+
+/// The most records in one batch: what is decoded to check it must fit in memory. librdkafka's
+/// `batch.num.messages` allows no more.
+const MAX_BATCH_RECORDS: usize = 1_000_000;
+
+/// The writes of one Produce request, one per partition, each with its own outcome.
+pub(crate) struct Writes {
+    log: SharedLog,
+    acknowledgement: Acknowledgement,
+    topics: Vec<TopicWrites>,
+}
+
+/// Whether the client listens for the outcome. Either way records are durable when it is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Acknowledgement {
+    Wanted,
+    Unwanted,
+}
+
+struct TopicWrites {
+    name: messages::TopicName,
+    partitions: Vec<(i32, Write)>,
+}
+
+/// One batch on its way: `Reserving` room, then `Settling`, then `Done`.
+enum Write {
+    Reserving(BoxFuture<'static, Permit>, Settlement),
+    Settling(BoxFuture<'static, Result<Settled, Error>>),
+    Done(Result<Appended, Refusal>),
+}
+
+impl Writes {
+    /// Checks every batch. Nothing is written before the first [`poll`](Self::poll).
+    pub(crate) fn begin(broker: &Broker, request: ProduceRequest) -> Self {
+        let refused = refuse_whole(&request);
+        let acknowledgement = if request.acks == 0 {
+            Acknowledgement::Unwanted
+        } else {
+            Acknowledgement::Wanted
+        };
+        let topics = request.topic_data.into_iter();
+        let topics = topics.map(|topic| TopicWrites::begin(broker, topic, refused.as_ref()));
+        Self {
+            log: broker.log.clone(),
+            acknowledgement,
+            topics: topics.collect(),
+        }
+    }
+
+    /// Drives every write; ready when all have an outcome. Writes reach the log in order: none is
+    /// settled while one before it still waits for room.
+    pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let mut outcome = Poll::Ready(());
+        let writes = self
+            .topics
+            .iter_mut()
+            .flat_map(|topic| &mut topic.partitions);
+        for (_, write) in writes {
+            if write.poll(&self.log, context).is_pending() {
+                outcome = Poll::Pending;
+            }
+            if !write.is_submitted() {
+                break;
+            }
+        }
+        outcome
+    }
+
+    /// Whether every batch has reached the log, so that later ones may follow.
+    pub(crate) fn are_submitted(&self) -> bool {
+        self.all().all(Write::is_submitted)
+    }
+
+    /// Whether the client wants an answer.
+    pub(crate) fn are_acknowledged(&self) -> bool {
+        self.acknowledgement == Acknowledgement::Wanted
+    }
+
+    /// Whether some batch was refused.
+    pub(crate) fn are_refused(&self) -> bool {
+        self.all().any(|write| matches!(write, Write::Done(Err(_))))
+    }
+
+    /// The answer, once [`poll`](Self::poll) was ready.
+    pub(crate) fn response(&mut self) -> ProduceResponse {
+        let topics = std::mem::take(&mut self.topics);
+        let responses = topics.into_iter().map(|topic| {
+            let partitions = topic.partitions.into_iter();
+            TopicProduceResponse::default()
+                .with_name(topic.name)
+                .with_partition_responses(partitions.map(partition_response).collect())
+        });
+        ProduceResponse::default().with_responses(responses.collect())
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Write> {
+        let partitions = self.topics.iter().flat_map(|topic| &topic.partitions);
+        partitions.map(|(_, write)| write)
+    }
+}
+
+impl TopicWrites {
+    fn begin(broker: &Broker, topic: TopicProduceData, refused: Option<&Refusal>) -> Self {
+        let name = topic.name;
+        let partitions = topic.partition_data.into_iter().map(|data| {
+            let index = data.index;
+            let admitted = match refused {
+                Some(refusal) => Err(refusal.clone()),
+                None => admit(broker, &name, data),
+            };
+            (index, Write::begin(&broker.log, admitted))
+        });
+        Self {
+            partitions: partitions.collect(),
+            name: name.clone(),
+        }
+    }
+}
+
+impl Write {
+    fn begin(log: &SharedLog, admitted: Result<Settlement, Refusal>) -> Self {
+        match admitted {
+            Err(refusal) => Self::Done(Err(refusal)),
+            Ok(settlement) => {
+                let (log, bytes) = (log.clone(), settlement.bytes());
+                Self::Reserving(
+                    Box::pin(async move { log.reserve(bytes).await }),
+                    settlement,
+                )
+            }
+        }
+    }
+
+    fn is_submitted(&self) -> bool {
+        match self {
+            Self::Reserving(..) => false,
+            Self::Settling(_) | Self::Done(_) => true,
+        }
+    }
+
+    fn poll(&mut self, log: &SharedLog, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            match self {
+                Self::Reserving(reserve, settlement) => {
+                    let permit = ready!(reserve.as_mut().poll(context));
+                    let (log, settlement) = (log.clone(), std::mem::take(settlement));
+                    let settle = async move { log.settle(permit, settlement).await };
+                    *self = Self::Settling(Box::pin(settle));
+                }
+                Self::Settling(settle) => {
+                    let settled = ready!(settle.as_mut().poll(context));
+                    *self = Self::Done(settled.map(first_place).map_err(Refusal::from));
+                }
+                Self::Done(_) => return Poll::Ready(()),
+            }
+        }
+    }
+}
+
+fn first_place(settled: Settled) -> Appended {
+    *settled
+        .appended
+        .first()
+        .expect("a settlement of one batch appends one")
+}
+
+fn refuse_whole(request: &ProduceRequest) -> Option<Refusal> {
+    if request.transactional_id.is_some() {
+        return Some(Refusal::transactional());
+    }
+    if !(-1..=1).contains(&request.acks) {
+        return Some(Refusal::new(
+            ResponseError::InvalidRequiredAcks,
+            format!("acks is {}, only -1, 0 and 1 exist", request.acks),
+        ));
+    }
+    None
+}
+
+/// Checks one partition's part of a request.
+fn admit(broker: &Broker, name: &str, data: PartitionProduceData) -> Result<Settlement, Refusal> {
+    let topic_name = TopicName::new(name)?;
+    if broker.config.protects(name) {
+        return Err(Refusal::protected(name));
+    }
+    let partition = broker
+        .log
+        .topic(&topic_name)
+        .and_then(|topic| {
+            let index = u32::try_from(data.index).ok()?;
+            (index < topic.config.partitions).then(|| topic_name.partition(Partition::new(index)))
+        })
+        .ok_or_else(|| Refusal::unknown(name))?;
+    let batch = check_batch(data.records.unwrap_or_default())?;
+    Ok(Settlement::of(partition, batch))
+}
+
+/// Takes exactly one batch of plain records. It is opened once, here, so that whoever reads the
+/// log can rely on it being readable.
+fn check_batch(mut records: Bytes) -> Result<RecordBatch, Refusal> {
+    let invalid = |reason: &str| Refusal::new(ResponseError::InvalidRecord, reason);
+    let batch = RecordBatch::take(&mut records)?;
+    if !records.is_empty() {
+        return Err(invalid("a partition takes one batch in a request"));
+    }
+    if batch.header().is_control() || batch.header().is_transactional() {
+        return Err(Refusal::transactional());
+    }
+    if batch.header().record_count() > MAX_BATCH_RECORDS {
+        return Err(invalid("a batch holds at most 1,000,000 records"));
+    }
+    batch.records()?;
+    Ok(batch)
+}
+
+fn partition_response((index, write): (i32, Write)) -> PartitionProduceResponse {
+    let response = PartitionProduceResponse::default()
+        .with_index(index)
+        .with_base_offset(-1);
+    match write {
+        Write::Done(Ok(appended)) => response.with_base_offset(appended.base().get().cast_signed()),
+        Write::Done(Err(refusal)) => response
+            .with_error_code(refusal.code())
+            .with_error_message(Some(refusal.message())),
+        Write::Reserving(..) | Write::Settling(_) => {
+            response.with_error_code(ResponseError::RequestTimedOut.code())
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Frames, headers and the codec.
+//!
+//! A request is scanned before it is decoded: the codec sets memory aside for as many elements as a
+//! frame claims, so every claim is checked against the bytes that are there.
+
+mod requests;
+mod scan;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::{
+    ApiKey, ApiVersionsResponse, RequestHeader, RequestKind, ResponseHeader,
+};
+use kafka_protocol::protocol::{Decodable, Encodable};
+
+use crate::apis;
+
+/// Bytes in front of a frame: its length.
+pub(crate) const LENGTH: usize = 4;
+/// Bytes of a request that every header has: API, version, correlation id.
+pub(crate) const FIXED_HEADER: usize = 8;
+/// The largest request that carries no records.
+const MAX_WITHOUT_RECORDS: usize = 16 << 20;
+
+/// Why a connection is closed. Nothing can be answered to such a frame.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WireError {
+    #[error("a frame claims {len} bytes, between {FIXED_HEADER} and {limit} are taken")]
+    FrameLength { len: i64, limit: usize },
+    #[error("api {key} in version {version} is not known")]
+    UnknownApi { key: i16, version: i16 },
+    #[error("{api:?} in version {version} is not served")]
+    UnsupportedVersion { api: ApiKey, version: i16 },
+    #[error("{api:?} in version {version} is malformed: {reason}")]
+    Malformed {
+        api: ApiKey,
+        version: i16,
+        reason: String,
+    },
+    #[error("the answer to {api:?} in version {version} could not be encoded: {reason}")]
+    Encode {
+        api: ApiKey,
+        version: i16,
+        reason: String,
+    },
+    #[error("records were sent without waiting for an answer and refused")]
+    RefusedUnheard,
+    #[error("the client made no progress in time")]
+    Stalled,
+    #[error("the connection broke")]
+    Io(#[from] std::io::Error),
+}
+
+/// What a request says before its body.
+#[derive(Clone, Debug)]
+pub(crate) struct Header {
+    pub(crate) api: ApiKey,
+    pub(crate) version: i16,
+    pub(crate) correlation: i32,
+    pub(crate) client_id: String,
+}
+
+/// A request as decoded.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) header: Header,
+    pub(crate) body: Body,
+}
+
+/// What is asked.
+#[derive(Debug)]
+pub(crate) enum Body {
+    /// A request of a version that is served.
+    Served(RequestKind),
+    /// `ApiVersions` in a version from the future: the one request that is answered all the same.
+    FutureApiVersions,
+}
+
+/// The largest frame that is read when it begins with these bytes.
+pub(crate) fn limit(fixed_header: &[u8; FIXED_HEADER], max_request_bytes: usize) -> usize {
+    let key = i16::from_be_bytes([fixed_header[0], fixed_header[1]]);
+    if key == ApiKey::Produce as i16 {
+        max_request_bytes
+    } else {
+        max_request_bytes.min(MAX_WITHOUT_RECORDS)
+    }
+}
+
+/// Decodes a frame without its length. Records share the frame's memory.
+pub(crate) fn decode(mut frame: Bytes) -> Result<Request, WireError> {
+    if frame.len() < FIXED_HEADER {
+        return Err(WireError::FrameLength {
+            len: i64::try_from(frame.len()).unwrap_or(i64::MAX),
+            limit: FIXED_HEADER,
+        });
+    }
+    let key = i16::from_be_bytes([frame[0], frame[1]]);
+    let version = i16::from_be_bytes([frame[2], frame[3]]);
+    let correlation = i32::from_be_bytes([frame[4], frame[5], frame[6], frame[7]]);
+    let api = ApiKey::try_from(key).map_err(|()| WireError::UnknownApi { key, version })?;
+    let served = apis::find(api).ok_or(WireError::UnknownApi { key, version })?;
+    if !served.takes(version) {
+        if api == ApiKey::ApiVersions {
+            return Ok(Request {
+                header: Header {
+                    api,
+                    version: 0,
+                    correlation,
+                    client_id: String::new(),
+                },
+                body: Body::FutureApiVersions,
+            });
+        }
+        return Err(WireError::UnsupportedVersion { api, version });
+    }
+    let malformed = |reason: String| WireError::Malformed {
+        api,
+        version,
+        reason,
+    };
+    let header_version = api.request_header_version(version);
+    scan::request(&frame, api, version).map_err(|reason| malformed(reason.to_string()))?;
+    let header = RequestHeader::decode(&mut frame, header_version)
+        .map_err(|error| malformed(format!("{error:#}")))?;
+    let body = RequestKind::decode(api, &mut frame, version)
+        .map_err(|error| malformed(format!("{error:#}")))?;
+    Ok(Request {
+        header: Header {
+            api,
+            version,
+            correlation,
+            client_id: header.client_id.as_deref().unwrap_or("").to_owned(),
+        },
+        body: Body::Served(body),
+    })
+}
+
+/// Encodes an answer as a frame with its length.
+pub(crate) fn encode<T: Encodable>(header: &Header, response: &T) -> Result<Bytes, WireError> {
+    let Header { api, version, .. } = *header;
+    encode_frame(header, response).map_err(|error| WireError::Encode {
+        api,
+        version,
+        reason: format!("{error:#}"),
+    })
+}
+
+/// The answer to `ApiVersions` from the future: version 0 with the error that makes clients ask
+/// again in a version that is listed.
+pub(crate) fn encode_future_api_versions(header: &Header) -> Result<Bytes, WireError> {
+    let answer: ApiVersionsResponse =
+        apis::versions().with_error_code(ResponseError::UnsupportedVersion.code());
+    encode(header, &answer)
+}
+
+fn encode_frame<T: Encodable>(
+    header: &Header,
+    response: &T,
+) -> Result<Bytes, Box<dyn std::error::Error + Send + Sync>> {
+    let header_version = header.api.response_header_version(header.version);
+    let head = ResponseHeader::default().with_correlation_id(header.correlation);
+    let len = head.compute_size(header_version)? + response.compute_size(header.version)?;
+    let mut frame = BytesMut::with_capacity(LENGTH + len);
+    frame.put_i32(i32::try_from(len)?);
+    head.encode(&mut frame, header_version)?;
+    response.encode(&mut frame, header.version)?;
+    if frame.len() != LENGTH + len {
+        return Err("computed and encoded sizes disagree".into());
+    }
+    Ok(frame.freeze())
+}
+
+#[cfg(test)]
+mod tests;
