@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::{Finished, Invocation, LogQueue, LogReceiver, Outcome, Pool, PoolConfig, log_queue};
 
+mod examples;
 mod node;
 mod provided;
 mod python;
