@@ -36,29 +36,39 @@ const count = (value) => ({ value: number(value), kind: "number" });
 const measured = (value) => ({ value, kind: "number" });
 const alarm = (value) => ({ value: number(value), kind: value > 0 ? "number bad" : "number" });
 
+// On narrow screens the style turns tables into lists, which costs elements their meaning to screen
+// readers: the roles keep it.
+const roles = { thead: "rowgroup", tbody: "rowgroup", tr: "row", td: "cell" };
+
 function element(name, content, className) {
   const made = document.createElement(name);
+  if (roles[name]) made.setAttribute("role", roles[name]);
   if (content !== undefined) made.textContent = content;
   if (className) made.className = className;
   return made;
 }
 
 function fill(id, columns, rows, nothing) {
-  const head = document.createElement("thead");
-  const heading = head.appendChild(document.createElement("tr"));
+  const head = element("thead");
+  const heading = head.appendChild(element("tr"));
   const sample = rows[0] ?? [];
   columns.forEach((column, index) => {
-    const cell = element("th", column, sample[index]?.kind ? "number" : "");
+    const cell = element("th", column, sample[index]?.kind?.startsWith("number") ? "number" : "");
     cell.scope = "col";
+    cell.setAttribute("role", "columnheader");
     heading.append(cell);
   });
-  const body = document.createElement("tbody");
+  const body = element("tbody");
   for (const row of rows) {
-    const line = document.createElement("tr");
+    const line = element("tr");
     row.forEach((cell, index) => {
       const made = element(index === 0 ? "th" : "td", cell.value, cell.kind);
-      if (index === 0) made.scope = "row";
-      else made.dataset.label = columns[index];
+      if (index === 0) {
+        made.scope = "row";
+        made.setAttribute("role", "rowheader");
+      } else {
+        made.dataset.label = columns[index];
+      }
       line.append(made);
     });
     body.append(line);
@@ -66,9 +76,11 @@ function fill(id, columns, rows, nothing) {
   if (rows.length === 0) {
     const cell = element("td", nothing, "empty");
     cell.colSpan = columns.length;
-    body.appendChild(document.createElement("tr")).append(cell);
+    body.appendChild(element("tr")).append(cell);
   }
-  document.getElementById(id).replaceChildren(head, body);
+  const table = document.getElementById(id);
+  table.setAttribute("role", "table");
+  table.replaceChildren(head, body);
 }
 
 function show(data) {
