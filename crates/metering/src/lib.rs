@@ -26,6 +26,8 @@ mod meter;
 
 mod price;
 
+mod bills;
+
 mod report;
 
 mod recount;
@@ -36,6 +38,7 @@ mod error;
 mod testing;
 
 pub use billing::{BillingId, BillingRecord, UsageRange};
+pub use bills::Bills;
 pub use error::Error;
 pub use fold::{Fold, Group, Implausible};
 pub use meter::{Metering, Progress, Settings};

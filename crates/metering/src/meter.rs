@@ -151,21 +151,8 @@ impl Progress {
     /// # Errors
     /// [`Error::Stopped`] when metering ends before; [`Error::Log`] when the log cannot say where
     /// usage ends.
-    ///
-    /// # Panics
-    /// Never: the topic's name is legal.
     pub async fn caught_up(&self) -> Result<(), Error> {
-        let topic = TopicName::new(UsageRecord::TOPIC).expect("the name is legal");
-        let mut ends = Settled::new();
-        if let Some(topic) = self.log.topic(&topic) {
-            for partition in topic.partitions() {
-                let bounds = self
-                    .log
-                    .bounds(&partition)
-                    .map_err(Error::log(format!("find the end of {partition}")))?;
-                ends.insert(partition.partition, bounds.end);
-            }
-        }
+        let ends = self.ends()?;
         self.hurry.notify_one();
         let reached = |settled: &Settled| {
             ends.iter().all(|(partition, end)| {
@@ -178,6 +165,35 @@ impl Progress {
             .await
             .map(drop)
             .map_err(|_| Error::Stopped)
+    }
+
+    /// Usage records that are in the log and not billed yet.
+    ///
+    /// # Errors
+    /// [`Error::Log`] when the log cannot say where usage ends.
+    pub fn unbilled(&self) -> Result<u64, Error> {
+        let ends = self.ends()?;
+        let settled = self.settled.borrow();
+        let behind = ends.iter().map(|(partition, end)| {
+            let next = settled.get(partition).copied().unwrap_or(Offset::ZERO);
+            end.get().saturating_sub(next.get())
+        });
+        Ok(behind.sum())
+    }
+
+    fn ends(&self) -> Result<Settled, Error> {
+        let topic = TopicName::new(UsageRecord::TOPIC).expect("the name is legal");
+        let mut ends = Settled::new();
+        if let Some(topic) = self.log.topic(&topic) {
+            for partition in topic.partitions() {
+                let bounds = self
+                    .log
+                    .bounds(&partition)
+                    .map_err(Error::log(format!("find the end of {partition}")))?;
+                ends.insert(partition.partition, bounds.end);
+            }
+        }
+        Ok(ends)
     }
 }
 

@@ -85,19 +85,20 @@ pub(crate) async fn read_chunk(
 pub async fn read_billing(log: &SharedLog) -> Result<Vec<BillingRecord>, Error> {
     let topic = TopicName::new(BillingRecord::TOPIC).expect("the name is legal");
     let records = read_topic(log, &topic).await?;
-    Ok(records
-        .iter()
-        .filter_map(|raw| match serde_json::from_slice(&raw.value) {
-            Ok(billing) => Some(billing),
-            Err(error) => {
-                tracing::error!(
-                    partition = raw.partition.index(),
-                    offset = raw.offset.get(),
-                    %error,
-                    "a record of {topic} is no bill and is left out"
-                );
-                None
-            }
+    Ok(records.iter().filter_map(parse_bill).collect())
+}
+
+/// Reads a record as a bill; one that is none is reported.
+pub(crate) fn parse_bill(raw: &RawRecord) -> Option<BillingRecord> {
+    serde_json::from_slice(&raw.value)
+        .inspect_err(|error| {
+            tracing::error!(
+                topic = BillingRecord::TOPIC,
+                partition = raw.partition.index(),
+                offset = raw.offset.get(),
+                %error,
+                "a record is no bill and is left out"
+            );
         })
-        .collect())
+        .ok()
 }

@@ -9,11 +9,11 @@ mod focus;
 mod json;
 mod table;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use rust_decimal::Decimal;
 
-use crate::{BillingId, BillingRecord, Cost, PriceSheet, Span, Totals, WindowKey};
+use crate::{BillingRecord, Bills, Cost, PriceSheet, Span, Totals, WindowKey};
 
 /// Bills of a range under a price sheet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,14 +79,18 @@ impl Report {
         range: Option<Span>,
         sheet: PriceSheet,
     ) -> Self {
-        let mut seen: HashSet<BillingId> = HashSet::new();
-        let mut totals: BTreeMap<WindowKey, Totals> = BTreeMap::new();
+        let mut bills = Bills::default();
         for record in records {
-            let wanted = range.is_none_or(|range| range.contains(record.window.start));
-            if wanted && seen.insert(record.billing_id.clone()) {
-                *totals.entry(record.key()).or_default() += record.totals();
-            }
+            bills.add(&record);
         }
+        bills.report(range, sheet)
+    }
+
+    pub(crate) fn new(
+        range: Option<Span>,
+        sheet: PriceSheet,
+        totals: BTreeMap<WindowKey, Totals>,
+    ) -> Self {
         let range = range.unwrap_or_else(|| Span {
             start: totals
                 .keys()

@@ -1,6 +1,6 @@
 use clock::{ManualClock, Timestamp};
 use event::Record;
-use event_log::{Lifetime, MemoryLog, RecordBatch, Settlement};
+use event_log::{EmbeddedConfig, EmbeddedLog, Lifetime, MemoryLog, RecordBatch, Settlement};
 use proptest::prelude::*;
 use tokio::task::JoinHandle;
 
@@ -8,7 +8,10 @@ use super::biller::{MAX_RECORDS, ensure};
 use super::crashing::CrashingLog;
 use super::*;
 use crate::testing::{START, usage, usages};
-use crate::{BillingRecord, RawRecord, Verdict, read_billing, read_topic, recount};
+use crate::{
+    BillingRecord, Bills, Grouping, PriceSheet, RawRecord, Report, Verdict, read_billing,
+    read_topic, recount,
+};
 
 fn metering(log: &SharedLog) -> Metering {
     let clock = ManualClock::starting_at(Timestamp::from_millis(START));
@@ -208,4 +211,47 @@ async fn a_newer_run_fences_an_older_one() {
     );
     newer.caught_up().await.unwrap();
     assert!(verify(&log).await.is_exact());
+}
+
+#[tokio::test(start_paused = true)]
+async fn sums_that_grow_with_the_topic_are_those_of_the_whole_topic() {
+    let log: SharedLog = MemoryLog::new();
+    let (progress, ..) = start(&log);
+    let mut bills = Bills::default();
+    for n in 0..4 {
+        append(&log, &[usage(2 * n), usage(2 * n + 1)]).await;
+        assert_eq!(progress.unbilled().unwrap(), 2);
+        progress.caught_up().await.unwrap();
+        assert_eq!(progress.unbilled().unwrap(), 0);
+        bills.read_on(&log).await.unwrap();
+    }
+    let whole = read_billing(&log).await.unwrap();
+    let whole = Report::from_billing(whole, None, PriceSheet::standard());
+    let grown = bills.report(None, PriceSheet::standard());
+    assert_eq!(grown, whole);
+    assert!(
+        grown.to_csv(Grouping::Function).contains(",8,8,"),
+        "{grown:?}"
+    );
+}
+
+#[tokio::test]
+async fn bills_are_exact_after_the_log_on_disk_is_closed_and_opened_again() {
+    let folder = tempfile::tempdir().unwrap();
+    for n in 0..3 {
+        let config = EmbeddedConfig::new(folder.path());
+        let clock = ManualClock::starting_at(Timestamp::from_millis(START));
+        let embedded = EmbeddedLog::open(config, Arc::new(clock)).unwrap();
+        let log: SharedLog = embedded.clone();
+        append(&log, &[usage(2 * n), usage(2 * n + 1)]).await;
+        let (progress, _, run) = start(&log);
+        progress.caught_up().await.unwrap();
+        let verdict = verify(&log).await;
+        assert!(verdict.is_exact(), "{verdict:?}");
+        assert_eq!((verdict.usage_records, verdict.unbilled), (2 * (n + 1), 0));
+        run.abort();
+        let _ = run.await;
+        embedded.close().await;
+        drop((progress, log, embedded));
+    }
 }
