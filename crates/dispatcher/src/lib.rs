@@ -19,6 +19,7 @@ mod invoke;
 mod invoker;
 mod payloads;
 mod queue;
+mod schedule;
 mod settings;
 
 pub use concurrency::ReservationError;
