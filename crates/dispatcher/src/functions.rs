@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use function::{Function, FunctionName, Trigger};
+use function::{Function, FunctionName, Registry, Trigger};
 use tokio::sync::watch;
 
 /// The registry as the dispatcher sees it. Lookups answer from memory.
@@ -32,4 +32,30 @@ pub trait Functions: Send + Sync + std::fmt::Debug + 'static {
         &self,
         function: &Function,
     ) -> Result<PathBuf, Box<dyn std::error::Error + Send + Sync>>;
+}
+
+#[async_trait]
+impl Functions for Registry {
+    fn function(&self, name: &FunctionName) -> Option<Arc<Function>> {
+        Registry::function(self, name)
+    }
+
+    fn functions(&self) -> Vec<Arc<Function>> {
+        Registry::functions(self)
+    }
+
+    fn triggers(&self) -> Vec<Arc<Trigger>> {
+        Registry::triggers(self)
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        Registry::changes(self)
+    }
+
+    async fn code_dir(
+        &self,
+        function: &Function,
+    ) -> Result<PathBuf, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(Registry::code_dir(self, function).await?)
+    }
 }

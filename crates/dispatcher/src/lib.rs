@@ -2,25 +2,31 @@
 //!
 //! [`Invoker`] is the one way to run a function: it holds the concurrency permits, calls the
 //! instance pool and accounts for what was used. Synchronous calls go straight through it;
-//! asynchronous ones it only writes down.
+//! asynchronous ones it only writes down. The [`Dispatcher`] reads topics and that queue, asks the
+//! pure schedule what to do, runs batches through the invoker, and settles what has ended: usage,
+//! dead letters and checkpoint in one append.
+//!
+//! Invariants: D1 a checkpoint never passes an unfinished event, D2 in-flight invocations never
+//! exceed the function's concurrency, D3 events of one key reach an ordered trigger in log order, D4
+//! every event ends in exactly one recorded state per trigger, M1 one usage record per finished
+//! attempt, none twice.
 //!
 //! What this crate knows: the log, functions, triggers, instances, usage. What it does not know:
 //! any cloud's JSON ([`Payloads`] encodes it), the Kafka protocol, how a process is started.
 
-#![allow(
-    dead_code,
-    reason = "the trigger runtime, which uses the rest, comes next"
-)]
+mod settings;
+
+mod functions;
+mod payloads;
 
 mod attempt;
 mod concurrency;
-mod functions;
 mod invoke;
 mod invoker;
-mod payloads;
 mod queue;
+
+mod runtime;
 mod schedule;
-mod settings;
 
 pub use concurrency::ReservationError;
 pub use functions::Functions;
@@ -28,6 +34,8 @@ pub use invoke::{FunctionResult, InvokeError, InvokeRequest, InvokeResponse, Thr
 pub use invoker::{Invoker, InvokerParts};
 pub use payloads::{BatchAnswer, Payloads};
 pub use queue::ASYNC_TOPIC;
+pub use runtime::{Dispatcher, DispatcherParts, DispatcherStatus, TriggerStatus};
+pub use schedule::Tallies;
 pub use settings::Settings;
 
 #[cfg(test)]

@@ -28,7 +28,8 @@ mod simulation;
 mod tests;
 
 pub(crate) use batch::{Reason, Verdict};
-pub(crate) use notes::{NotesError, Tallies, ranges};
+pub use notes::Tallies;
+pub(crate) use notes::{NotesError, ranges};
 pub(crate) use policy::{Limits, MAX_PAYLOAD_BYTES, Pauses, Policy};
 
 use batch::{Batch, Item, Judged, Lane};
@@ -201,7 +202,8 @@ pub(crate) struct GivenUp {
     /// How often it was tried.
     pub(crate) attempts: u32,
     pub(crate) reason: Reason,
-    /// The attempt whose end decided it, if one did: it is in the same settlement.
+    /// The flight whose end decided it, if one did. If it was an attempt, it is among those that
+    /// the same settlement finishes.
     pub(crate) flight: Option<FlightId>,
 }
 
@@ -424,7 +426,8 @@ impl Schedule {
         let mut attempts = flight.batch.attempt - 1;
         let mut decided_by = None;
         match verdict {
-            Verdict::Refused | Verdict::Rejected => {}
+            Verdict::Refused => {}
+            Verdict::Rejected => decided_by = Some(id),
             Verdict::Succeeded | Verdict::ItemsFailed(_) | Verdict::Failed => {
                 self.unsettled.dirty = true;
                 self.unsettled.finished.push(id);

@@ -6,6 +6,8 @@ use std::time::Duration;
 /// Settings of the dispatcher. Every field has a default; see [`Settings::default`].
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// The account that pays for attempts at functions that are gone.
+    pub account: String,
     /// The region that functions are told they run in.
     pub region: String,
     /// Variables that every function's process gets beneath its own: endpoints, credentials.
@@ -37,6 +39,7 @@ impl Default for Settings {
     /// pauses of one and two minutes; 8 MiB per partition and 256 MiB in all; 30 s to drain.
     fn default() -> Self {
         Self {
+            account: "000000000000".to_owned(),
             region: "us-east-1".to_owned(),
             environment: BTreeMap::new(),
             account_concurrency: 64,

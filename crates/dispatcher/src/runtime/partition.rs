@@ -1,0 +1,447 @@
+//! The task that works off one partition for one feed.
+//!
+//! It feeds the schedule with what happens and does what the schedule decides. Reads, flights and
+//! settlements run beside it in one set of tasks that ends with it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use clock::Timestamp;
+use event_log::{Checkpoint, Error, Offset, TopicPartition};
+use function::StartingPosition;
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::Shared;
+use super::feed::Feed;
+use super::flight::{Departure, Flown, error_text, instant_of};
+use super::reading::{self, Fetched};
+use super::settling::Outgoing;
+use super::shelf::Shelf;
+use crate::Tallies;
+use crate::schedule::{Flight, FlightId, Input, Schedule, Settle, Step};
+
+/// How the work on a partition ended.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// It was told to stop; everything that had ended is settled.
+    Stopped,
+    /// The topic was deleted.
+    TopicGone,
+    /// It cannot go on, for this reason.
+    Failed(String),
+}
+
+/// Why the loop ends early.
+enum Halt {
+    TopicGone,
+    Failed(String),
+}
+
+/// The work on one partition.
+pub(super) struct PartitionTask {
+    shared: Arc<Shared>,
+    feed: Arc<Feed>,
+    place: TopicPartition,
+    schedule: Schedule,
+    shelf: Shelf,
+    tail: watch::Receiver<Offset>,
+    tasks: JoinSet<Done>,
+    fetching: bool,
+    aloft: BTreeMap<FlightId, Aloft>,
+    /// Flights that have ended and are not settled.
+    flown: BTreeMap<FlightId, Flown>,
+    /// What the settlement under way makes true.
+    settling: Option<Settling>,
+    revision: u64,
+    settled: Tallies,
+    /// Cancelled when nothing more is to be begun.
+    halt: CancellationToken,
+    /// Cancelled when what still runs is cut off.
+    last_call: CancellationToken,
+}
+
+struct Aloft {
+    task: AbortHandle,
+    started: Arc<AtomicBool>,
+    /// Whether the schedule knows that the attempt has begun.
+    told: bool,
+}
+
+struct Settling {
+    next: Offset,
+    tallies: Tallies,
+}
+
+enum Done {
+    Fetched(Result<Fetched, Error>),
+    Flown(Box<Flown>),
+    Settled(Result<(), Error>),
+}
+
+impl PartitionTask {
+    /// Works until `stop`, then drains.
+    pub(super) async fn work(
+        shared: Arc<Shared>,
+        feed: Arc<Feed>,
+        place: TopicPartition,
+        stop: CancellationToken,
+    ) -> Ended {
+        let key = (feed.id(), place.clone());
+        let status = shared.status.clone();
+        let ended = match Self::open(shared, feed, place).await {
+            Ok(task) => task.run(stop).await,
+            Err(Halt::TopicGone) => Ended::TopicGone,
+            Err(Halt::Failed(reason)) => Ended::Failed(reason),
+        };
+        match &ended {
+            Ended::Stopped | Ended::TopicGone => status.remove(&key),
+            Ended::Failed(reason) => {
+                tracing::error!(partition = %key.1, reason, "the work on a partition has stopped");
+                status.set(&key, |entry| {
+                    entry.last_result = super::status::problem(reason);
+                });
+            }
+        }
+        ended
+    }
+
+    async fn open(
+        shared: Arc<Shared>,
+        feed: Arc<Feed>,
+        place: TopicPartition,
+    ) -> Result<Self, Halt> {
+        let parts = shared.parts();
+        let tail = parts.log.tail(&place).map_err(Halt::from)?;
+        let checkpoint = match parts.log.checkpoint(&feed.consumer(), &place) {
+            Some(checkpoint) => checkpoint,
+            None => Checkpoint {
+                next: start(&shared, &feed, &place).await.map_err(Halt::from)?,
+                ..Checkpoint::default()
+            },
+        };
+        let policy = feed.policy(&parts.settings);
+        let schedule = Schedule::resume(policy, &checkpoint, parts.clock.now())
+            .map_err(|error| Halt::Failed(error.to_string()))?;
+        let settled = schedule.tallies();
+        shared.status.set(&(feed.id(), place.clone()), |entry| {
+            entry.next = checkpoint.next;
+            entry.tallies = settled;
+        });
+        Ok(Self {
+            shelf: Shelf::new(Arc::clone(&shared)),
+            shared,
+            feed,
+            place,
+            schedule,
+            tail,
+            tasks: JoinSet::new(),
+            fetching: false,
+            aloft: BTreeMap::new(),
+            flown: BTreeMap::new(),
+            settling: None,
+            revision: checkpoint.revision,
+            settled,
+            halt: CancellationToken::new(),
+            last_call: CancellationToken::new(),
+        })
+    }
+
+    async fn run(mut self, stop: CancellationToken) -> Ended {
+        // What the checkpoint shows as cut off is settled before anything else.
+        self.step(Input::TimeReached);
+        let mut drain_until = None;
+        loop {
+            let at_end = self.read_on();
+            if drain_until.is_some() && self.schedule.is_at_rest() {
+                return Ended::Stopped;
+            }
+            let wake = self.schedule.wake_at(self.now());
+            let timer = wake.map(|at| instant_of(at, self.now()));
+            let happened = tokio::select! {
+                Some(done) = self.tasks.join_next(), if !self.tasks.is_empty() => {
+                    self.done(done)
+                }
+                changed = self.tail.changed(), if at_end => {
+                    changed.map_err(|_| Halt::TopicGone)
+                }
+                () = until(timer) => {
+                    // The wall clock may have been set back: the time has been waited for all the same.
+                    self.step_at(Input::TimeReached, wake.unwrap_or_default().max(self.now()));
+                    Ok(())
+                }
+                () = stop.cancelled(), if drain_until.is_none() => {
+                    drain_until = Some(Instant::now() + self.shared.parts().settings.drain);
+                    self.halt.cancel();
+                    self.step(Input::StopIntake);
+                    Ok(())
+                }
+                () = until(drain_until), if !self.last_call.is_cancelled() => {
+                    self.cut_off();
+                    Ok(())
+                }
+            };
+            match happened {
+                Ok(()) => {}
+                Err(Halt::TopicGone) => return Ended::TopicGone,
+                Err(Halt::Failed(reason)) => return Ended::Failed(reason),
+            }
+        }
+    }
+
+    /// Begins to read if the schedule wants more and there is room. Says whether the end of the
+    /// partition is what it waits for.
+    fn read_on(&mut self) -> bool {
+        if self.fetching {
+            return false;
+        }
+        let (Some(from), Some(room)) = (self.schedule.wants(), self.shelf.room()) else {
+            return false;
+        };
+        let end = *self.tail.borrow_and_update();
+        if from >= end {
+            return true;
+        }
+        self.fetching = true;
+        let (shared, feed) = (Arc::clone(&self.shared), Arc::clone(&self.feed));
+        let place = self.place.clone();
+        self.tasks.spawn(async move {
+            Done::Fetched(reading::fetch(shared, feed, place, from, room).await)
+        });
+        false
+    }
+
+    fn done(&mut self, done: Result<Done, tokio::task::JoinError>) -> Result<(), Halt> {
+        match done {
+            Ok(Done::Fetched(fetched)) => {
+                self.fetching = false;
+                let Fetched {
+                    end,
+                    arrivals,
+                    records,
+                    unreadable,
+                } = fetched?;
+                for record in records {
+                    self.shelf.put(record);
+                }
+                for (offset, reason) in unreadable {
+                    self.shelf.put_unreadable(offset, reason);
+                }
+                self.step(Input::Fetched { end, arrivals });
+            }
+            Ok(Done::Flown(flown)) => self.landed(*flown),
+            Ok(Done::Settled(settled)) => {
+                settled?;
+                self.settled();
+            }
+            Err(ended) if ended.is_cancelled() => {}
+            Err(panicked) => return Err(Halt::Failed(panicked.to_string())),
+        }
+        Ok(())
+    }
+
+    fn landed(&mut self, flown: Flown) {
+        // After it was cut off its attempt is void, whatever it says.
+        if self.aloft.remove(&flown.id).is_none() {
+            return;
+        }
+        let (id, verdict) = (flown.id, flown.verdict.clone());
+        let result = flown.result.clone();
+        self.shared
+            .status
+            .set(&self.key(), |entry| entry.last_result = result);
+        self.flown.insert(id, flown);
+        self.step(Input::Finished(id, verdict));
+    }
+
+    fn settled(&mut self) {
+        self.revision += 1;
+        if let Some(settling) = self.settling.take() {
+            self.count(settling.tallies);
+            self.settled = settling.tallies;
+            self.shared.status.set(&self.key(), |entry| {
+                entry.next = settling.next;
+                entry.tallies = settling.tallies;
+            });
+        }
+        self.step(Input::Settled);
+    }
+
+    fn cut_off(&mut self) {
+        self.last_call.cancel();
+        self.tell_what_started();
+        for (_, aloft) in std::mem::take(&mut self.aloft) {
+            aloft.task.abort();
+        }
+        self.step(Input::CutOff);
+    }
+
+    fn step(&mut self, input: Input) {
+        self.step_at(input, self.now());
+    }
+
+    fn step_at(&mut self, input: Input, now: Timestamp) {
+        self.tell_what_started();
+        let step = self.schedule.step(input, now);
+        self.carry_out(step);
+        let in_flight = self.schedule.in_flight();
+        self.shared
+            .status
+            .set(&self.key(), |entry| entry.in_flight = in_flight);
+        self.forget_refused();
+    }
+
+    /// Attempts begin in tasks of their own; a settlement must know which have.
+    fn tell_what_started(&mut self) {
+        let mut begun = Vec::new();
+        for (id, aloft) in &mut self.aloft {
+            if !aloft.told && aloft.started.load(Ordering::Acquire) {
+                aloft.told = true;
+                begun.push(*id);
+            }
+        }
+        for id in begun {
+            let step = self.schedule.step(Input::Started(id), self.now());
+            self.carry_out(step);
+        }
+    }
+
+    fn carry_out(&mut self, step: Step) {
+        for flight in step.invoke {
+            self.depart(flight);
+        }
+        if let Some(settle) = step.settle {
+            self.settle(settle);
+        }
+        self.shelf.drop_all(&step.released);
+    }
+
+    fn depart(&mut self, flight: Flight) {
+        let id = flight.id;
+        let started = Arc::new(AtomicBool::new(false));
+        let departure = Departure {
+            shared: Arc::clone(&self.shared),
+            feed: Arc::clone(&self.feed),
+            place: self.place.clone(),
+            records: self.shelf.get(flight.offsets.iter().copied()),
+            flight,
+            started: Arc::clone(&started),
+            halt: self.halt.clone(),
+        };
+        let task = self
+            .tasks
+            .spawn(async move { Done::Flown(Box::new(departure.fly().await)) });
+        let told = false;
+        self.aloft.insert(
+            id,
+            Aloft {
+                task,
+                started,
+                told,
+            },
+        );
+    }
+
+    fn settle(&mut self, settle: Settle) {
+        self.settling = Some(Settling {
+            next: settle.next,
+            tallies: settle.tallies,
+        });
+        let decided = settle
+            .given_up
+            .iter()
+            .filter_map(|given_up| given_up.flight);
+        let flown = settle.finished.iter().copied().chain(decided);
+        let flown = flown
+            .filter_map(|id| Some((id, self.flown.remove(&id)?)))
+            .collect();
+        let mut given_up: Vec<_> = settle.given_up.iter().map(|it| it.offset).collect();
+        given_up.sort_unstable();
+        let unreadable = given_up
+            .iter()
+            .filter_map(|offset| Some((*offset, self.shelf.reason(*offset)?.clone())))
+            .collect();
+        let outgoing = Outgoing {
+            shared: Arc::clone(&self.shared),
+            feed: Arc::clone(&self.feed),
+            place: self.place.clone(),
+            flown,
+            records: self.shelf.get(given_up),
+            unreadable,
+            settle,
+            expected_revision: self.revision,
+            last_call: self.last_call.clone(),
+        };
+        self.tasks
+            .spawn(async move { Done::Settled(outgoing.write().await) });
+    }
+
+    /// A refusal leaves nothing to settle.
+    fn forget_refused(&mut self) {
+        self.flown
+            .retain(|_, flown| flown.verdict != crate::schedule::Verdict::Refused);
+    }
+
+    fn count(&self, now: Tallies) {
+        let before = self.settled;
+        for (state, count) in [
+            ("succeeded", now.succeeded - before.succeeded),
+            ("filtered", now.filtered - before.filtered),
+            ("failed", now.failed - before.failed),
+            ("expired", now.expired - before.expired),
+        ] {
+            if count > 0 {
+                metrics::counter!(
+                    "tidemill_events_total", "trigger" => self.feed.label(), "state" => state
+                )
+                .increment(count);
+            }
+        }
+    }
+
+    fn key(&self) -> (Option<function::TriggerId>, TopicPartition) {
+        (self.feed.id(), self.place.clone())
+    }
+
+    fn now(&self) -> Timestamp {
+        self.shared.parts().clock.now()
+    }
+}
+
+impl From<Error> for Halt {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::UnknownTopic { .. } | Error::UnknownPartition { .. } => Self::TopicGone,
+            other => Self::Failed(error_text(&other)),
+        }
+    }
+}
+
+/// Where a feed without a checkpoint begins.
+async fn start(shared: &Shared, feed: &Feed, place: &TopicPartition) -> Result<Offset, Error> {
+    let log = &shared.parts().log;
+    let bounds = log.bounds(place)?;
+    let position = feed.trigger().map(|trigger| &trigger.starting_position);
+    let start = match position {
+        None | Some(StartingPosition::TrimHorizon) => bounds.start,
+        Some(StartingPosition::Latest { ends }) => ends
+            .get(&place.partition.index())
+            .copied()
+            .unwrap_or_default(),
+        Some(StartingPosition::AtTimestamp { time }) => {
+            let found = log.offset_at(place, *time).await?;
+            found.map_or(bounds.end, |(offset, _)| offset)
+        }
+    };
+    Ok(start.clamp(bounds.start, bounds.end))
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

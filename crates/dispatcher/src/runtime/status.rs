@@ -1,0 +1,138 @@
+//! How far every trigger has come, for whoever asks.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use event_log::{Offset, SharedLog, TopicPartition};
+use function::TriggerId;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::Tallies;
+
+/// How far one trigger has come in one partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TriggerStatus {
+    /// The trigger; `None` for the queue of asynchronous invocations.
+    pub trigger: Option<TriggerId>,
+    /// What it reads.
+    pub partition: TopicPartition,
+    /// The lowest offset that is not settled.
+    pub next: Offset,
+    /// The end of the partition, exclusive.
+    pub end: Offset,
+    /// Events from `next` to `end`: settled ones above `next` count, too.
+    pub lag: u64,
+    /// Events taken in that have not ended.
+    pub in_flight: u64,
+    /// How many events have ended in which state, settled.
+    pub tallies: Tallies,
+    /// `No records processed`, `OK`, or `PROBLEM: …`.
+    pub last_result: String,
+}
+
+/// A cheap handle to the status of a dispatcher.
+#[derive(Clone, Debug)]
+pub struct DispatcherStatus {
+    log: SharedLog,
+    board: Arc<Mutex<BTreeMap<Key, Entry>>>,
+    changes: Arc<watch::Sender<u64>>,
+}
+
+type Key = (Option<TriggerId>, TopicPartition);
+
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) next: Offset,
+    pub(super) in_flight: u64,
+    pub(super) tallies: Tallies,
+    pub(super) last_result: String,
+}
+
+impl DispatcherStatus {
+    pub(super) fn new(log: SharedLog) -> Self {
+        Self {
+            log,
+            board: Arc::default(),
+            changes: Arc::default(),
+        }
+    }
+
+    /// Every partition that is worked on, or was until it met a problem.
+    #[must_use]
+    pub fn list(&self) -> Vec<TriggerStatus> {
+        let board = self.board.lock().clone();
+        board
+            .into_iter()
+            .map(|((trigger, partition), entry)| {
+                let bounds = self.log.bounds(&partition);
+                let end = bounds.map_or(entry.next, |bounds| bounds.end);
+                TriggerStatus {
+                    trigger,
+                    partition,
+                    next: entry.next,
+                    end,
+                    lag: end.get().saturating_sub(entry.next.get()),
+                    in_flight: entry.in_flight,
+                    tallies: entry.tallies,
+                    last_result: entry.last_result,
+                }
+            })
+            .collect()
+    }
+
+    /// What AWS calls the last processing result of a trigger: the first problem among its
+    /// partitions, else whether anything was processed. `None` for a trigger that does not run.
+    #[must_use]
+    pub fn last_result(&self, trigger: TriggerId) -> Option<String> {
+        let board = self.board.lock();
+        let results = board
+            .iter()
+            .filter(|((of, _), _)| *of == Some(trigger))
+            .map(|(_, entry)| &entry.last_result);
+        let rank = |result: &&String| match result.as_str() {
+            NOTHING => 0,
+            OK => 1,
+            _ => 2,
+        };
+        results.max_by_key(rank).cloned()
+    }
+
+    /// Whether every event that stands in a topic now has ended and is settled, for every trigger.
+    #[must_use]
+    pub fn is_caught_up(&self) -> bool {
+        let caught_up = |status: &TriggerStatus| status.lag == 0 && status.in_flight == 0;
+        self.list().iter().all(caught_up)
+    }
+
+    /// Changes whenever the status of some partition has.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    pub(super) fn set(&self, key: &Key, change: impl FnOnce(&mut Entry)) {
+        let mut board = self.board.lock();
+        change(board.entry(key.clone()).or_insert_with(|| Entry {
+            next: Offset::ZERO,
+            in_flight: 0,
+            tallies: Tallies::default(),
+            last_result: NOTHING.to_owned(),
+        }));
+        drop(board);
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    pub(super) fn remove(&self, key: &Key) {
+        self.board.lock().remove(key);
+        self.changes.send_modify(|count| *count += 1);
+    }
+}
+
+pub(super) const OK: &str = "OK";
+const NOTHING: &str = "No records processed";
+
+/// A result that tells of a problem.
+pub(super) fn problem(text: impl std::fmt::Display) -> String {
+    format!("PROBLEM: {text}")
+}

@@ -1,0 +1,7 @@
+mod asynchronous;
+mod crashes;
+mod doubles;
+mod ordering;
+mod registry;
+mod retries;
+mod world;
