@@ -58,6 +58,9 @@ pub trait LogSink: Send + Sync {
     fn lines(&self, chunk: LogChunk) -> Taken;
 }
 
+/// What a waiting chunk costs beside its text, in bytes: many short ones must not pass the bound.
+const OVERHEAD: usize = 256;
+
 /// The sending end of a queue of log chunks that is bounded in bytes.
 #[derive(Clone)]
 pub struct LogQueue {
@@ -72,8 +75,8 @@ pub struct LogReceiver {
     held: Arc<AtomicUsize>,
 }
 
-/// A queue that holds up to `limit` bytes of what functions print. Platform lines are let in
-/// beyond it, so the channel itself has no bound: the bytes have.
+/// A queue that holds up to `limit` bytes of what functions print, 256 bytes added for every chunk.
+/// Platform lines are let in beyond it, so the channel itself has no bound: the bytes have.
 #[must_use]
 pub fn log_queue(limit: usize) -> (LogQueue, LogReceiver) {
     let (sender, receiver) = mpsc::unbounded_channel();
@@ -88,7 +91,7 @@ pub fn log_queue(limit: usize) -> (LogQueue, LogReceiver) {
 
 impl LogSink for LogQueue {
     fn lines(&self, chunk: LogChunk) -> Taken {
-        let bytes = chunk.text.len();
+        let bytes = cost(&chunk);
         let before = self.held.fetch_add(bytes, Ordering::Relaxed);
         let room = before + bytes <= self.limit;
         if !room && chunk.kind == LogKind::Function {
@@ -117,16 +120,20 @@ impl LogReceiver {
     /// empty. Cancel safe.
     pub async fn next(&mut self) -> Option<LogChunk> {
         let chunk = self.receiver.recv().await?;
-        self.held.fetch_sub(chunk.text.len(), Ordering::Relaxed);
+        self.held.fetch_sub(cost(&chunk), Ordering::Relaxed);
         Some(chunk)
     }
 
     /// The next chunk if one is waiting.
     pub fn try_next(&mut self) -> Option<LogChunk> {
         let chunk = self.receiver.try_recv().ok()?;
-        self.held.fetch_sub(chunk.text.len(), Ordering::Relaxed);
+        self.held.fetch_sub(cost(&chunk), Ordering::Relaxed);
         Some(chunk)
     }
+}
+
+fn cost(chunk: &LogChunk) -> usize {
+    OVERHEAD + chunk.text.len()
 }
 
 #[cfg(test)]
@@ -148,7 +155,7 @@ mod tests {
 
     #[test]
     fn a_full_queue_refuses_what_functions_print_but_not_what_the_platform_says() {
-        let (queue, mut receiver) = log_queue(8);
+        let (queue, mut receiver) = log_queue(OVERHEAD + 8);
         assert_eq!(queue.lines(chunk(LogKind::Function, "12345\n")), Taken::Yes);
         assert_eq!(queue.lines(chunk(LogKind::Function, "lost\n")), Taken::Full);
         assert_eq!(queue.lines(chunk(LogKind::Platform, "END\n")), Taken::Yes);

@@ -193,7 +193,8 @@ impl Pool {
     }
 
     /// Takes no more invocations, waits up to `grace` for those that run, kills what is left, and
-    /// returns the number of invocations that had to be killed. Nothing is alive afterwards.
+    /// returns the number of invocations that had to be killed. Afterwards everything has been told
+    /// to end, and whatever was idle has ended.
     pub async fn shutdown(&self, grace: Duration) -> usize {
         self.state.lock().closed = true;
         let in_time = tokio::time::timeout(grace, self.until_none_is_busy()).await;

@@ -20,7 +20,7 @@ use crate::{Finished, Instance, Invocation, Metrics, Outcome, Spec};
 const INIT_LIMIT: Duration = Duration::from_secs(10);
 
 /// A started process. It is read from only while it serves, as AWS freezes it in between: what it
-/// prints while idle is logged with the next invocation.
+/// prints while idle is logged before the next invocation begins.
 pub(super) struct ProcessInstance {
     pub(super) spec: Arc<Spec>,
     pub(super) clock: SharedClock,
@@ -54,14 +54,16 @@ enum Ending {
 #[async_trait]
 impl Instance for ProcessInstance {
     async fn invoke(mut self: Box<Self>, invocation: Invocation) -> Finished {
-        self.journal.begin(&invocation.request_id);
         let mut metrics = Metrics::default();
-        let ending = match self.initialise(&mut metrics).await {
+        let initialised = self.initialise(&mut metrics).await;
+        // What was printed until now, as far as it has come, belongs to no invocation.
+        if let Some(lines) = self.output.rest() {
+            self.journal.function(lines);
+        }
+        self.journal.start(&invocation.request_id);
+        let ending = match initialised {
             Ok(()) => self.run(invocation, &mut metrics).await,
-            Err(ending) => {
-                self.journal.start();
-                ending
-            }
+            Err(ending) => ending,
         };
         match ending {
             Ending::Alive(outcome) => self.finish(outcome, metrics),
@@ -132,10 +134,6 @@ impl ProcessInstance {
     }
 
     async fn run(&mut self, invocation: Invocation, metrics: &mut Metrics) -> Ending {
-        if let Some(lines) = self.output.rest() {
-            self.journal.function(lines);
-        }
-        self.journal.start();
         let timeout = self.spec.timeout;
         let offered = self.clock.monotonic();
         let answer = self.api.exchange.offer(invocation, timeout);

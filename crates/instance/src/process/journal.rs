@@ -53,11 +53,6 @@ impl Journal {
         &self.stream
     }
 
-    /// From here on, lines belong to this invocation.
-    pub(super) fn begin(&mut self, request_id: &str) {
-        self.request_id = Some(request_id.into());
-    }
-
     /// What the function printed. Lines that the sink has no room for are counted.
     pub(super) fn function(&mut self, lines: Bytes) {
         let count = lines.iter().filter(|byte| **byte == b'\n').count();
@@ -72,9 +67,10 @@ impl Journal {
         let _ = self.hand_over(LogKind::Platform, Bytes::from(format!("{line}\n")));
     }
 
-    /// `START`.
-    pub(super) fn start(&mut self) {
-        let line = format!("START RequestId: {} Version: {}", self.id(), self.version);
+    /// `START`: from here on, lines belong to this invocation.
+    pub(super) fn start(&mut self, request_id: &str) {
+        self.request_id = Some(request_id.into());
+        let line = format!("START RequestId: {request_id} Version: {}", self.version);
         self.platform(&line);
     }
 

@@ -28,7 +28,10 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            // What is being killed may still write; the next start removes the rest.
             tracing::warn!(%error, folder = %self.0.display(), "a temporary folder stays");
         }
     }

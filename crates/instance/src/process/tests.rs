@@ -1,6 +1,7 @@
 //! Real processes. What needs Python or Node.js says so by name when the machine lacks it.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,12 +28,17 @@ struct Bench {
 }
 
 impl Bench {
-    fn new() -> Self {
+    /// `None`, and a skip, on a machine that lacks `program`.
+    fn having(program: &str) -> Option<Self> {
         let (sink, logs) = log_queue(16 << 20);
-        Self::with(sink, logs)
+        Self::with(program, sink, logs)
     }
 
-    fn with(sink: LogQueue, logs: LogReceiver) -> Self {
+    fn with(program: &str, sink: LogQueue, logs: LogReceiver) -> Option<Self> {
+        (!lacks(program)).then(|| Self::over(sink, logs))
+    }
+
+    fn over(sink: LogQueue, logs: LogReceiver) -> Self {
         let folder = TempDir::new().unwrap();
         let config = ProcessConfig {
             instances: folder.path().join("instances"),
@@ -127,12 +133,35 @@ fn invocation(spec: &Spec, payload: Bytes) -> Invocation {
     }
 }
 
+fn search_path() -> String {
+    from_caller("PATH").unwrap()
+}
+
 #[expect(
     clippy::disallowed_methods,
-    reason = "tests look for programs where their caller does"
+    reason = "tests are told by their caller where programs are, and where to note a skip"
 )]
-fn search_path() -> String {
-    std::env::var("PATH").unwrap()
+fn from_caller(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Whether the machine lacks `program`, which is noted: the running test is skipped then.
+fn lacks(program: &str) -> bool {
+    let path = search_path();
+    let lacks = !std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
+    if lacks {
+        let thread = std::thread::current();
+        let test = thread.name().unwrap_or("a test");
+        let line = format!("skipped: instance::{test}: {program} is not installed\n");
+        if let Some(file) = from_caller("TIDEMILL_SKIPS") {
+            let file = std::fs::File::options()
+                .append(true)
+                .create(true)
+                .open(file);
+            file.unwrap().write_all(line.as_bytes()).unwrap();
+        }
+    }
+    lacks
 }
 
 fn is_alive(pid: &Value) -> bool {

@@ -8,7 +8,9 @@ fn node(bench: &Bench, file: &str, text: &str) -> Arc<Spec> {
 
 #[tokio::test]
 async fn every_style_of_handler_answers() {
-    let bench = Bench::new();
+    let Some(bench) = Bench::having("node") else {
+        return;
+    };
     let styles = [
         (
             "index.js",
@@ -52,7 +54,9 @@ async fn every_style_of_handler_answers() {
 
 #[tokio::test]
 async fn a_package_of_modules_is_imported() {
-    let bench = Bench::new();
+    let Some(bench) = Bench::having("node") else {
+        return;
+    };
     let spec = node(
         &bench,
         "index.js",
@@ -65,7 +69,9 @@ async fn a_package_of_modules_is_imported() {
 
 #[tokio::test]
 async fn a_handler_that_says_nothing_answers_null() {
-    let bench = Bench::new();
+    let Some(bench) = Bench::having("node") else {
+        return;
+    };
     for (revision, text) in [
         "exports.handler = () => { setTimeout(() => {}, 5); };",
         "exports.handler = async () => { await new Promise(() => {}); };",
@@ -85,7 +91,9 @@ async fn a_handler_that_says_nothing_answers_null() {
 
 #[tokio::test]
 async fn the_context_is_that_of_lambda() {
-    let bench = Bench::new();
+    let Some(bench) = Bench::having("node") else {
+        return;
+    };
     let text = "exports.handler = async (event, c) => [c.functionName, c.functionVersion, c.memoryLimitInMB, c.awsRequestId, c.invokedFunctionArn, c.logGroupName, c.clientContext.custom.a, process.env._X_AMZN_TRACE_ID, c.getRemainingTimeInMillis() > 20000];";
     let spec = node(&bench, "index.js", text);
     assert_eq!(
@@ -106,7 +114,9 @@ async fn the_context_is_that_of_lambda() {
 
 #[tokio::test]
 async fn what_is_thrown_has_the_shape_of_awss_and_the_instance_lives_on() {
-    let mut bench = Bench::new();
+    let Some(mut bench) = Bench::having("node") else {
+        return;
+    };
     let text = "exports.handler = async (event) => { if (event.fail) throw new TypeError('nö'); if (event.text) throw 'text'; return process.pid; };";
     let spec = node(&bench, "index.js", text);
     let pid = bench.answer(&spec, &json!({})).await;
@@ -133,7 +143,9 @@ async fn what_is_thrown_has_the_shape_of_awss_and_the_instance_lives_on() {
 
 #[tokio::test]
 async fn console_lines_carry_time_request_and_level() {
-    let mut bench = Bench::new();
+    let Some(mut bench) = Bench::having("node") else {
+        return;
+    };
     let text = "exports.handler = async () => { console.log('a %d', 1, { b: 2 }); console.warn('w'); console.error('e'); };";
     let spec = node(&bench, "index.js", text);
     bench.answer(&spec, &json!({})).await;
@@ -148,7 +160,9 @@ async fn console_lines_carry_time_request_and_level() {
 
 #[tokio::test]
 async fn a_rejection_that_nobody_handles_is_reported_and_the_next_event_runs() {
-    let bench = Bench::new();
+    let Some(bench) = Bench::having("node") else {
+        return;
+    };
     let text = "exports.handler = async (event) => { if (event.stray) { Promise.reject(new Error('lost')); await new Promise((done) => setTimeout(done, 1000)); } return 'ok'; };";
     let spec = node(&bench, "index.js", text);
     let error = bench.error(&spec, &json!({"stray": true})).await;
@@ -159,7 +173,9 @@ async fn a_rejection_that_nobody_handles_is_reported_and_the_next_event_runs() {
 
 #[tokio::test]
 async fn a_handler_that_cannot_be_loaded_is_an_error_with_awss_type() {
-    let bench = Bench::new();
+    let Some(bench) = Bench::having("node") else {
+        return;
+    };
     let cases = [
         (
             "index.js",
@@ -211,7 +227,9 @@ async fn a_handler_that_cannot_be_loaded_is_an_error_with_awss_type() {
 
 #[tokio::test]
 async fn six_megabytes_pass_both_ways_and_more_is_refused() {
-    let bench = Bench::new();
+    let Some(bench) = Bench::having("node") else {
+        return;
+    };
     let text = "exports.handler = async (event) => event[0] === 'd' ? event + event : event;";
     let spec = node(&bench, "index.js", text);
     let payload = json!("x".repeat(6 * 1024 * 1024 - 2));
@@ -225,7 +243,9 @@ async fn six_megabytes_pass_both_ways_and_more_is_refused() {
 
 #[tokio::test]
 async fn an_exit_is_an_exit_error() {
-    let bench = Bench::new();
+    let Some(bench) = Bench::having("node") else {
+        return;
+    };
     let spec = node(
         &bench,
         "index.js",

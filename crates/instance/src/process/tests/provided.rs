@@ -25,7 +25,9 @@ fn provided(bench: &Bench, answer: &str) -> Arc<Spec> {
 
 #[tokio::test]
 async fn a_new_connection_for_every_request_is_served() {
-    let bench = Bench::new();
+    let Some(bench) = Bench::having("python3") else {
+        return;
+    };
     let spec = provided(&bench, "call('POST', f'invocation/{id}/response', event)");
     for number in 0..3 {
         assert_eq!(bench.answer(&spec, &json!(number)).await, number);
@@ -34,7 +36,9 @@ async fn a_new_connection_for_every_request_is_served() {
 
 #[tokio::test]
 async fn a_chunked_answer_is_put_together() {
-    let bench = Bench::new();
+    let Some(bench) = Bench::having("python3") else {
+        return;
+    };
     let spec = provided(
         &bench,
         "call('POST', f'invocation/{id}/response', iter([b'[1', b',2]']), {'Lambda-Runtime-Function-Response-Mode': 'streaming'})",
@@ -44,7 +48,9 @@ async fn a_chunked_answer_is_put_together() {
 
 #[tokio::test]
 async fn an_answer_to_an_unknown_request_is_refused_in_awss_words() {
-    let bench = Bench::new();
+    let Some(bench) = Bench::having("python3") else {
+        return;
+    };
     let spec = provided(
         &bench,
         "import json; s, h, b = call('POST', 'invocation/nobody/response', '1'); call('POST', f'invocation/{id}/response', json.dumps([s, json.loads(b)]))",
@@ -57,7 +63,9 @@ async fn an_answer_to_an_unknown_request_is_refused_in_awss_words() {
 
 #[tokio::test]
 async fn an_answer_counts_though_the_process_ends_right_after_it() {
-    let bench = Bench::new();
+    let Some(bench) = Bench::having("python3") else {
+        return;
+    };
     let spec = provided(
         &bench,
         "call('POST', f'invocation/{id}/response', '5'); os._exit(1)",
@@ -69,7 +77,9 @@ async fn an_answer_counts_though_the_process_ends_right_after_it() {
 
 #[tokio::test]
 async fn a_package_without_bootstrap_is_refused_by_its_path() {
-    let bench = Bench::new();
+    let Some(bench) = Bench::having("python3") else {
+        return;
+    };
     let mut spec = bench.spec("provided.al2023", "any", "other", "");
     let error = bench
         .launcher
@@ -97,7 +107,9 @@ async fn a_package_without_bootstrap_is_refused_by_its_path() {
 
 #[tokio::test]
 async fn a_process_that_dies_while_idle_is_replaced() {
-    let bench = Bench::new();
+    let Some(bench) = Bench::having("python3") else {
+        return;
+    };
     let spec = provided(
         &bench,
         "call('POST', f'invocation/{id}/response', str(os.getpid()))",

@@ -8,7 +8,9 @@ fn python(bench: &Bench, text: &str) -> Arc<Spec> {
 
 #[tokio::test]
 async fn an_event_comes_back_with_its_context() {
-    let bench = Bench::new();
+    let Some(bench) = Bench::having("python3") else {
+        return;
+    };
     let spec = python(
         &bench,
         r#"
@@ -45,7 +47,9 @@ def handler(event, context):
 
 #[tokio::test]
 async fn a_warm_instance_keeps_its_state_and_is_initialised_once() {
-    let mut bench = Bench::new();
+    let Some(mut bench) = Bench::having("python3") else {
+        return;
+    };
     let text =
         "count = 0\ndef handler(event, context):\n  global count\n  count += 1\n  return count\n";
     let spec = python(&bench, text);
@@ -63,7 +67,9 @@ async fn a_warm_instance_keeps_its_state_and_is_initialised_once() {
 
 #[tokio::test]
 async fn a_new_revision_gets_a_new_instance() {
-    let bench = Bench::new();
+    let Some(bench) = Bench::having("python3") else {
+        return;
+    };
     let text = "import os\ndef handler(event, context): return os.getpid()\n";
     let old = python(&bench, text);
     let mut new = Spec::clone(&old);
@@ -76,7 +82,9 @@ async fn a_new_revision_gets_a_new_instance() {
 
 #[tokio::test]
 async fn an_exception_has_the_shape_of_awss_and_the_instance_lives_on() {
-    let mut bench = Bench::new();
+    let Some(mut bench) = Bench::having("python3") else {
+        return;
+    };
     let text = "import os\ndef deep(): raise ValueError('nö')\ndef handler(event, context):\n  if event: deep()\n  return os.getpid()\n";
     let spec = python(&bench, text);
     let pid = bench.answer(&spec, &json!({})).await;
@@ -94,7 +102,9 @@ async fn an_exception_has_the_shape_of_awss_and_the_instance_lives_on() {
 
 #[tokio::test]
 async fn what_is_not_json_is_a_marshal_error() {
-    let bench = Bench::new();
+    let Some(bench) = Bench::having("python3") else {
+        return;
+    };
     let spec = python(
         &bench,
         "def handler(event, context): return {'x': b'bytes'}\n",
@@ -109,7 +119,9 @@ async fn what_is_not_json_is_a_marshal_error() {
 
 #[tokio::test]
 async fn an_exit_is_an_exit_error_and_the_next_event_runs() {
-    let mut bench = Bench::new();
+    let Some(mut bench) = Bench::having("python3") else {
+        return;
+    };
     let text = "import sys\ndef handler(event, context):\n  if 'status' in event: sys.exit(event['status'])\n  return 'ok'\n";
     let spec = python(&bench, text);
     let error = bench.error(&spec, &json!({"status": 7})).await;
@@ -133,7 +145,9 @@ async fn an_exit_is_an_exit_error_and_the_next_event_runs() {
 
 #[tokio::test]
 async fn i3_nothing_outlives_its_deadline() {
-    let mut bench = Bench::new();
+    let Some(mut bench) = Bench::having("python3") else {
+        return;
+    };
     let text = r#"
 import os, subprocess, time
 def handler(event, context):
@@ -174,7 +188,9 @@ def handler(event, context):
 
 #[tokio::test]
 async fn a_process_left_behind_ends_with_its_instance() {
-    let bench = Bench::new();
+    let Some(bench) = Bench::having("python3") else {
+        return;
+    };
     let text = "import subprocess\ndef handler(event, context): return subprocess.Popen(['sleep', '1000'], start_new_session=True).pid\n";
     let spec = python(&bench, text);
     let pid = bench.answer(&spec, &json!({})).await;
@@ -192,7 +208,9 @@ async fn a_process_left_behind_ends_with_its_instance() {
 
 #[tokio::test]
 async fn a_megabyte_of_output_is_logged_whole_between_start_and_end() {
-    let mut bench = Bench::new();
+    let Some(mut bench) = Bench::having("python3") else {
+        return;
+    };
     let text = "def handler(event, context):\n  for n in range(16384): print('x' * 63)\n  print('last', end='')\n  return 'ok'\n";
     let spec = python(&bench, text);
     let finished = bench.invoke(&spec, &json!({})).await;
@@ -210,7 +228,9 @@ async fn a_megabyte_of_output_is_logged_whole_between_start_and_end() {
 #[tokio::test]
 async fn a_full_log_drops_lines_and_says_how_many() {
     let (sink, logs) = log_queue(1024);
-    let mut bench = Bench::with(sink, logs);
+    let Some(mut bench) = Bench::with("python3", sink, logs) else {
+        return;
+    };
     let spec = python(
         &bench,
         "def handler(event, context):\n  for n in range(16384): print('x' * 63)\n  return 'ok'\n",
@@ -231,7 +251,9 @@ async fn a_full_log_drops_lines_and_says_how_many() {
 
 #[tokio::test]
 async fn six_megabytes_pass_both_ways_and_more_is_refused() {
-    let bench = Bench::new();
+    let Some(bench) = Bench::having("python3") else {
+        return;
+    };
     let text = "def handler(event, context): return event * (2 if event[:1] == 'd' else 1)\n";
     let spec = python(&bench, text);
     let payload = json!("x".repeat(6 * 1024 * 1024 - 2));
@@ -248,7 +270,9 @@ async fn six_megabytes_pass_both_ways_and_more_is_refused() {
 
 #[tokio::test]
 async fn a_handler_that_cannot_be_loaded_is_an_error_with_awss_type() {
-    let mut bench = Bench::new();
+    let Some(mut bench) = Bench::having("python3") else {
+        return;
+    };
     let cases = [
         (
             "import nowhere\n",
@@ -291,8 +315,39 @@ async fn a_handler_that_cannot_be_loaded_is_an_error_with_awss_type() {
 }
 
 #[tokio::test]
+async fn lines_printed_while_loading_belong_to_no_invocation() {
+    let Some(mut bench) = Bench::having("python3") else {
+        return;
+    };
+    let text = "print('loading')\ndef handler(event, context): print('serving')\n";
+    let spec = python(&bench, text);
+    bench.answer(&spec, &json!({})).await;
+    let mut owners = Vec::new();
+    while let Some(chunk) = bench.logs.try_next() {
+        let text = String::from_utf8(chunk.text.to_vec()).unwrap();
+        let word = text.split_whitespace().next().unwrap().to_owned();
+        owners.push((word, chunk.request_id.is_some(), chunk.kind));
+    }
+    let (function, platform) = (crate::LogKind::Function, crate::LogKind::Platform);
+    let owned = |word: &str, owned, kind| (word.to_owned(), owned, kind);
+    assert_eq!(
+        owners,
+        [
+            owned("INIT_START", false, platform),
+            owned("loading", false, function),
+            owned("START", true, platform),
+            owned("serving", true, function),
+            owned("END", true, platform),
+            owned("REPORT", true, platform),
+        ]
+    );
+}
+
+#[tokio::test]
 async fn logging_is_set_up_as_in_lambda() {
-    let mut bench = Bench::new();
+    let Some(mut bench) = Bench::having("python3") else {
+        return;
+    };
     let text = "import logging\ndef handler(event, context):\n  logging.getLogger().setLevel('INFO')\n  logging.getLogger('x').info('a %s', 'b')\n";
     let spec = python(&bench, text);
     assert_eq!(bench.answer(&spec, &json!({})).await, Value::Null);
@@ -306,7 +361,9 @@ async fn logging_is_set_up_as_in_lambda() {
 
 #[tokio::test]
 async fn memory_beyond_the_limit_is_told_apart_where_it_is_enforced() {
-    let bench = Bench::new();
+    let Some(bench) = Bench::having("python3") else {
+        return;
+    };
     let text = "def handler(event, context): return len(bytearray(300 << 20))\n";
     let mut spec = Spec::clone(&python(&bench, text));
     spec.memory_mib = 128;
@@ -325,7 +382,9 @@ async fn memory_beyond_the_limit_is_told_apart_where_it_is_enforced() {
 
 #[tokio::test]
 async fn a_missing_interpreter_is_named() {
-    let mut bench = Bench::new();
+    let Some(mut bench) = Bench::having("python3") else {
+        return;
+    };
     let config = ProcessConfig {
         search_path: "/nonexistent".to_owned(),
         ..bench.launcher.config.clone()
