@@ -69,6 +69,10 @@ pub(crate) struct Request {
 
 /// What is asked.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every body is the large one"
+)]
 pub(crate) enum Body {
     /// A request of a version that is served.
     Served(RequestKind),
