@@ -6,7 +6,7 @@
 //!
 //! The pool does not limit concurrency: its caller does. It decides nothing about retries.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -170,6 +170,20 @@ impl Pool {
     #[must_use]
     pub fn count(&self) -> InstanceCount {
         self.state.lock().count()
+    }
+
+    /// How many instances of each function are alive now, by the function's name.
+    #[must_use]
+    pub fn count_by_function(&self) -> BTreeMap<String, InstanceCount> {
+        let state = self.state.lock();
+        let mut counts: BTreeMap<String, InstanceCount> = BTreeMap::new();
+        for idle in &state.idle {
+            counts.entry(idle.spec.function.clone()).or_default().idle += 1;
+        }
+        for busy in state.busy.values() {
+            counts.entry(busy.spec.function.clone()).or_default().busy += 1;
+        }
+        counts
     }
 
     /// Ends idle instances at their deadline and those that were retired, until `stop`. A timer is

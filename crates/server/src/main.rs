@@ -1,2 +1,61 @@
-//! The `tidemill` binary.
-fn main() {}
+//! The `tidemill` binary: parses, loads, wires, runs, drains.
+//!
+//! Only this crate reads configuration and environment; everything else is handed what it needs.
+//! `serve` is the server; `demo` is the server with a job to do; the other commands are clients
+//! that find a running server.
+
+mod admin;
+mod cli;
+mod client;
+mod code_source;
+mod commands;
+mod config;
+mod credentials;
+mod demo;
+mod front;
+mod function_logs;
+mod notifications;
+mod overview;
+mod serve;
+mod status;
+mod telemetry;
+mod topics;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("tidemill")
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&anyhow::Error::new(error).context("start the runtime")),
+    };
+    match runtime.block_on(run(cli)) {
+        Ok(code) => code,
+        Err(error) => failed(&error),
+    }
+}
+
+async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.command {
+        Command::Serve(arguments) => commands::serve::run(arguments).await,
+        Command::Demo(arguments) => demo::run(arguments).await,
+        Command::Logs(arguments) => commands::logs::run(arguments).await,
+        Command::Billing(arguments) => commands::billing::run(arguments).await,
+        Command::Status(arguments) => commands::status::run(arguments).await,
+    }
+}
+
+/// One line for people: what failed, then why.
+#[expect(clippy::print_stderr, reason = "the command line's own error output")]
+fn failed(error: &anyhow::Error) -> ExitCode {
+    eprintln!("tidemill: {error:#}");
+    ExitCode::FAILURE
+}

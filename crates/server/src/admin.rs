@@ -1,0 +1,253 @@
+//! What our own command line asks of a server, over HTTP with AWS signatures (service `tidemill`).
+//!
+//! Topics are streamed as they are; everything that is counted or rendered is counted and rendered
+//! by the client, so that a report or a recount never trusts the server's own sums.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::ops::Range;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::{Bytes, BytesMut};
+use event_log::{Offset, SharedLog, StoredRecord, TopicName, TopicPartition};
+use futures::future::select_all;
+use futures::stream;
+use metering::Progress;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::status::{Status, StatusSource};
+
+/// The service in the scope of our own requests' signatures.
+pub(crate) const SERVICE: &str = "tidemill";
+/// Paths of this door begin so; no bucket may be named so.
+pub(crate) const PREFIX: &str = "/_tidemill/";
+
+/// How much of a partition is read at once.
+const READ_BYTES: usize = 1 << 20;
+
+/// One record as a line of JSON.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct TopicLine {
+    pub(crate) partition: u32,
+    pub(crate) offset: u64,
+    /// Milliseconds since the epoch.
+    pub(crate) timestamp: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) key: Option<Payload>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) value: Option<Payload>,
+}
+
+/// Bytes, as text where they are UTF-8.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Payload {
+    Text(String),
+    Base64(String),
+}
+
+/// What the door needs.
+#[derive(Clone)]
+pub(crate) struct Admin {
+    pub(crate) log: SharedLog,
+    pub(crate) billing: Progress,
+    pub(crate) status: Arc<StatusSource>,
+    /// Ends streams that follow a topic.
+    pub(crate) stop: CancellationToken,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Selection {
+    /// Only records of this key.
+    key: Option<String>,
+    /// Go on at the end.
+    #[serde(default)]
+    follow: bool,
+}
+
+/// The door; requests have passed their signature check.
+pub(crate) fn router(admin: Admin) -> Router {
+    Router::new()
+        .route("/_tidemill/topics/{topic}/records", get(records))
+        .route("/_tidemill/status", get(status))
+        .route("/_tidemill/billing/settle", post(settle))
+        .with_state(admin)
+}
+
+async fn status(State(admin): State<Admin>) -> Json<Status> {
+    Json(admin.status.read())
+}
+
+/// Answers once everything used so far is in the billing topic.
+async fn settle(State(admin): State<Admin>) -> Response {
+    match admin.billing.caught_up().await {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),
+    }
+}
+
+async fn records(
+    State(admin): State<Admin>,
+    Path(topic): Path<String>,
+    Query(selection): Query<Selection>,
+) -> Result<Response, (StatusCode, String)> {
+    let bad = |error: event_log::Error| (StatusCode::BAD_REQUEST, format!("{error}\n"));
+    let name = TopicName::new(&topic).map_err(bad)?;
+    let topic = admin.log.topic(&name).ok_or_else(|| {
+        (
+            StatusCode::NOT_FOUND,
+            format!("topic {name} does not exist\n"),
+        )
+    })?;
+    let key = selection.key.map(Bytes::from);
+    let partitions: Vec<TopicPartition> = match &key {
+        Some(key) => vec![topic.partition_for(key)],
+        None => topic.partitions().collect(),
+    };
+    let mut cursors = BTreeMap::new();
+    let mut tails = Vec::new();
+    for partition in partitions {
+        let bounds = admin.log.bounds(&partition).map_err(bad)?;
+        tails.push(admin.log.tail(&partition).map_err(bad)?);
+        cursors.insert(partition, bounds);
+    }
+    let walk = Walk {
+        log: admin.log,
+        key,
+        cursors,
+        tails: selection.follow.then_some(tails),
+        stop: admin.stop,
+    };
+    let lines = stream::unfold(walk, async |mut walk| {
+        let chunk = walk.next().await?;
+        Some((Ok::<_, Infallible>(chunk), walk))
+    });
+    let body = Body::from_stream(lines);
+    Ok(([("content-type", "application/x-ndjson")], body).into_response())
+}
+
+/// A reader's way through some partitions.
+struct Walk {
+    log: SharedLog,
+    key: Option<Bytes>,
+    /// What is left to read of each partition, as far as is known.
+    cursors: BTreeMap<TopicPartition, Range<Offset>>,
+    /// Of a reader that goes on at the end.
+    tails: Option<Vec<watch::Receiver<Offset>>>,
+    stop: CancellationToken,
+}
+
+impl Walk {
+    /// The next lines; `None` at the end. A damaged range ends the walk with a line that says so.
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            let open = self
+                .cursors
+                .iter()
+                .find(|(_, left)| left.start < left.end)
+                .map(|(partition, left)| (partition.clone(), left.clone()));
+            let Some((partition, left)) = open else {
+                self.grow().await?;
+                continue;
+            };
+            let lines = match self.read(&partition, left).await {
+                Ok(lines) => lines,
+                Err(error) => {
+                    tracing::warn!(%partition, %error, "stream a topic");
+                    self.cursors.remove(&partition);
+                    continue;
+                }
+            };
+            if !lines.is_empty() {
+                return Some(lines);
+            }
+        }
+    }
+
+    async fn read(
+        &mut self,
+        partition: &TopicPartition,
+        left: Range<Offset>,
+    ) -> Result<Bytes, event_log::Error> {
+        let batches = self.log.read(partition, left.start, READ_BYTES).await?;
+        let mut lines = BytesMut::new();
+        let mut next = left.end;
+        if let Some(last) = batches.last() {
+            next = last.end_offset();
+        }
+        for batch in batches {
+            for stored in batch.records()? {
+                if stored.offset >= left.start && self.selects(&stored) {
+                    let line = line(partition, stored);
+                    lines.extend_from_slice(&serde_json::to_vec(&line).unwrap_or_default());
+                    lines.extend_from_slice(b"\n");
+                }
+            }
+        }
+        self.cursors
+            .insert(partition.clone(), next..left.end.max(next));
+        Ok(lines.freeze())
+    }
+
+    fn selects(&self, stored: &StoredRecord) -> bool {
+        self.key.is_none() || stored.record.key == self.key
+    }
+
+    /// Waits for more; `None` when there will be none.
+    async fn grow(&mut self) -> Option<()> {
+        let tails = self.tails.as_mut()?;
+        let grown = select_all(tails.iter_mut().map(|tail| Box::pin(tail.changed())));
+        tokio::select! {
+            () = self.stop.cancelled() => return None,
+            (changed, ..) = grown => changed.ok()?,
+        }
+        for (partition, left) in &mut self.cursors {
+            if let Ok(bounds) = self.log.bounds(partition) {
+                left.end = bounds.end;
+            }
+        }
+        Some(())
+    }
+}
+
+fn line(partition: &TopicPartition, stored: StoredRecord) -> TopicLine {
+    TopicLine {
+        partition: partition.partition.index(),
+        offset: stored.offset.get(),
+        timestamp: stored.record.timestamp.as_millis(),
+        key: stored.record.key.map(Payload::of),
+        value: stored.record.value.map(Payload::of),
+    }
+}
+
+impl Payload {
+    fn of(bytes: Bytes) -> Self {
+        match String::from_utf8(bytes.to_vec()) {
+            Ok(text) => Self::Text(text),
+            Err(error) => Self::Base64(BASE64.encode(error.as_bytes())),
+        }
+    }
+
+    /// The bytes again.
+    ///
+    /// # Errors
+    /// The base64 is malformed.
+    pub(crate) fn into_bytes(self) -> Result<Bytes, base64::DecodeError> {
+        match self {
+            Self::Text(text) => Ok(text.into()),
+            Self::Base64(text) => BASE64.decode(text).map(Into::into),
+        }
+    }
+}

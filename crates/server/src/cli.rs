@@ -1,0 +1,165 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Functions on events: AWS Lambda's model, self-hosted.
+///
+/// Drop a file into a bucket or publish to a topic, and functions run; usage becomes a bill. Use
+/// the AWS CLI, boto3, kcat or any Kafka client against it.
+#[derive(Debug, Parser)]
+#[command(name = "tidemill", version, propagate_version = true)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the server.
+    Serve(Serve),
+    /// Run the whole job once on real files, from an empty folder to the bill.
+    Demo(Demo),
+    /// Show what a function printed.
+    Logs(Logs),
+    /// Read bills, and check them.
+    Billing(Billing),
+    /// Show triggers: where they are, how far behind, what became of their events.
+    Status(Status),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tidemill serve
+  tidemill serve --data-dir /srv/tidemill --http 127.0.0.1:4566
+  tidemill serve --config tidemill.toml --print-config
+
+On the first start it writes credentials into the data folder and prints the lines to export; then
+`aws s3 mb s3://inbox`, `aws lambda create-function …` and `kcat -b 127.0.0.1:9092 -L` work as they
+are.")]
+pub(crate) struct Serve {
+    /// Where everything is kept; created when absent [default: ./tidemill-data]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Where S3, the Lambda API and the dashboard listen [default: 127.0.0.1:4566]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) http: Option<SocketAddr>,
+    /// Where the Kafka protocol listens; loopback only [default: 127.0.0.1:9092]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) kafka: Option<SocketAddr>,
+    /// A TOML file with settings; the options above override it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Print the effective settings as TOML and exit
+    #[arg(long)]
+    pub(crate) print_config: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Keep serving afterwards and print the lines to export
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// Records to publish to each topic
+    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) records: u32,
+    /// Deploy this compiled `bootstrap` of functions/order-total instead of compiling it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) order_total: Option<PathBuf>,
+}
+
+/// How a client command finds the server.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Server {
+    /// The server's address; else the one recorded in the data folder
+    #[arg(long, env = "AWS_ENDPOINT_URL", value_name = "URL", global = true)]
+    pub(crate) endpoint_url: Option<String>,
+    /// The data folder of a local server, for its address and credentials
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "./tidemill-data",
+        global = true
+    )]
+    pub(crate) data_dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Logs {
+    /// The function's name
+    pub(crate) function: String,
+    /// Go on as new lines come, until interrupted
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    #[command(flatten)]
+    pub(crate) server: Server,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Billing {
+    #[command(subcommand)]
+    pub(crate) command: BillingCommand,
+    #[command(flatten)]
+    pub(crate) server: Server,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BillingCommand {
+    /// Print the bill, read from the billing topic.
+    Report(Report),
+    /// Recount raw usage with separate code and compare: exit 0 when the difference is 0.
+    Verify,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Report {
+    /// How to print it
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub(crate) format: Format,
+    /// Which price sheet to apply: aws-2026 (1 ms steps) or classic (100 ms steps)
+    #[arg(long, value_name = "SHEET", default_value = "aws-2026")]
+    pub(crate) prices: String,
+    /// Usage that ended at or after this moment (RFC 3339); whole hours
+    #[arg(long, value_name = "TIME")]
+    pub(crate) from: Option<String>,
+    /// Usage that ended before this moment (RFC 3339); whole hours
+    #[arg(long, value_name = "TIME")]
+    pub(crate) to: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Format {
+    /// Columns for people
+    Table,
+    /// Comma-separated values
+    Csv,
+    /// JSON
+    Json,
+    /// FOCUS 1.0, the FinOps foundation's bill format, as CSV
+    Focus,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) server: Server,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,6 @@
+//! One module for each command.
+
+pub(crate) mod billing;
+pub(crate) mod logs;
+pub(crate) mod serve;
+pub(crate) mod status;
