@@ -1,1 +1,31 @@
-//! Whole-system tests.
+//! What whole-system tests share: a real server process, real clients, and their ledgers.
+//!
+//! A test starts [`Server::start`] on a folder of its own, speaks to it with unmodified clients and
+//! looks at effects. Nothing here knows the server's insides: only its command line, its ports and
+//! its topics.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "tests read the environment, give deadlines to real processes and say what they skip"
+)]
+
+mod bootstrap;
+mod clients;
+mod kafka;
+mod ledger;
+mod server;
+mod skip;
+mod topic;
+mod wait;
+mod zip;
+
+pub use bootstrap::order_total;
+pub use clients::{Cli, s3};
+pub use kafka::{Consumed, consume_all, producer, publish};
+pub use ledger::{Ledger, check_usage, ends};
+pub use server::{Server, free_port, repository, run};
+pub use skip::{program, skip};
+pub use topic::{Line, topic_lines};
+pub use wait::{eventually, until_settled};
+pub use zip::{zip_file, zip_of};

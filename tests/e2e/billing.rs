@@ -1,0 +1,68 @@
+//! The bill: read from the billing topic, checked by separate code, the same every time.
+
+use anyhow::Result;
+use serde_json::Value;
+use tests::{Cli, Server, eventually, skip, topic_lines, zip_file};
+
+use crate::main_job::total;
+
+#[tokio::test]
+async fn the_bill_equals_the_usage_and_a_second_report_is_the_same_to_the_byte() -> Result<()> {
+    let server = Server::start()?;
+    let Some(aws) = Cli::find(&server) else {
+        skip("billing", "the AWS CLI is not installed");
+        return Ok(());
+    };
+    let work = tempfile::tempdir()?;
+    let zip = zip_file(
+        work.path(),
+        "f.zip",
+        &[("app.py", b"def handler(e, c): return e")],
+    )?;
+    aws.run(&[
+        "lambda",
+        "create-function",
+        "--function-name",
+        "echo",
+        "--runtime",
+        "python3.11",
+        "--handler",
+        "app.handler",
+        "--role",
+        "arn:aws:iam::000000000000:role/any",
+        "--memory-size",
+        "256",
+        "--zip-file",
+        &format!("fileb://{}", zip.display()),
+    ])?;
+    for _ in 0..5 {
+        aws.invoke("echo", "{}")?;
+    }
+    let report =
+        || -> Result<String> { server.tidemill(&["billing", "report", "--format", "json"]) };
+    eventually("the bill covers all usage", async || {
+        let report: Value = serde_json::from_str(&report()?)?;
+        Ok((total(&report, "invocations") == 5).then_some(()))
+    })
+    .await?;
+    let usage = topic_lines(&server, "tidemill.usage")?;
+    let billed: u64 = usage
+        .iter()
+        .filter_map(|line| line.value["billed_ms"].as_u64())
+        .sum();
+    let first = report()?;
+    assert_eq!(total(&serde_json::from_str(&first)?, "billed_ms"), billed);
+    assert_eq!(report()?, first);
+    let billing = topic_lines(&server, "tidemill.billing")?;
+    let settled: u64 = billing
+        .iter()
+        .filter_map(|line| line.value["billed_ms"].as_u64())
+        .sum();
+    assert_eq!(settled, billed);
+    for format in ["table", "csv", "focus"] {
+        let printed = server.tidemill(&["billing", "report", "--format", format])?;
+        assert!(printed.contains("echo"), "{format}: {printed}");
+    }
+    server.tidemill(&["billing", "verify"])?;
+    Ok(())
+}

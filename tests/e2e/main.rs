@@ -1,0 +1,19 @@
+//! The whole system through its own ports, driven by clients that have never heard of it.
+//!
+//! One binary, so that it is linked once. Each module is a claim about what users see; each test
+//! starts a server of its own.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "tests give deadlines to real processes, and long ones say how far they are"
+)]
+
+mod bad_input;
+mod billing;
+mod clients;
+mod crash;
+mod demo;
+mod failures;
+mod main_job;
+mod service;

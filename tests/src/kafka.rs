@@ -1,0 +1,100 @@
+//! A Kafka client that has never heard of this project.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::Message;
+use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// One record as a client sees it.
+#[derive(Clone, Debug)]
+pub struct Consumed {
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset.
+    pub offset: i64,
+    /// Its key.
+    pub key: Option<Vec<u8>>,
+    /// Its value; empty for a tombstone.
+    pub value: Vec<u8>,
+}
+
+/// An idempotent producer that waits for durability.
+///
+/// # Errors
+/// The client library refuses its settings.
+pub fn producer(bootstrap: &str) -> Result<FutureProducer> {
+    ClientConfig::new()
+        .set("bootstrap.servers", bootstrap)
+        .set("enable.idempotence", "true")
+        .set("linger.ms", "2")
+        .set("message.timeout.ms", "60000")
+        .create()
+        .context("make a producer")
+}
+
+/// Publishes records and waits until every one is acknowledged.
+///
+/// # Errors
+/// One is not.
+pub async fn publish(
+    bootstrap: &str,
+    topic: &str,
+    records: impl IntoIterator<Item = (String, String)>,
+) -> Result<()> {
+    let producer = producer(bootstrap)?;
+    let records: Vec<_> = records.into_iter().collect();
+    let sends = records.iter().map(|(key, value)| {
+        producer.send(FutureRecord::to(topic).key(key).payload(value), TIMEOUT)
+    });
+    for sent in futures::future::join_all(sends).await {
+        sent.map_err(|(error, _)| error)
+            .with_context(|| format!("publish to {topic}"))?;
+    }
+    Ok(())
+}
+
+/// Every record that a topic holds now, partition by partition, by offset.
+///
+/// # Errors
+/// The topic does not exist or cannot be read.
+pub fn consume_all(bootstrap: &str, topic: &str) -> Result<Vec<Consumed>> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", bootstrap)
+        .set("group.id", "none")
+        .set("enable.auto.commit", "false")
+        .set("enable.partition.eof", "false")
+        .create()?;
+    let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT)?;
+    let partitions = metadata.topics().first().context("the topic")?.partitions();
+    let mut consumed = Vec::new();
+    for partition in partitions {
+        let (low, high) = consumer.fetch_watermarks(topic, partition.id(), TIMEOUT)?;
+        if low == high {
+            continue;
+        }
+        let mut assignment = TopicPartitionList::new();
+        assignment.add_partition_offset(topic, partition.id(), Offset::Offset(low))?;
+        consumer.assign(&assignment)?;
+        loop {
+            let message = consumer
+                .poll(TIMEOUT)
+                .with_context(|| format!("read {topic}-{} below {high}", partition.id()))??;
+            consumed.push(Consumed {
+                partition: message.partition(),
+                offset: message.offset(),
+                key: message.key().map(<[u8]>::to_vec),
+                value: message.payload().unwrap_or_default().to_vec(),
+            });
+            if message.offset() + 1 >= high {
+                break;
+            }
+        }
+    }
+    Ok(consumed)
+}
