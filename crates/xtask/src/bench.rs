@@ -27,6 +27,8 @@ pub(crate) fn run(checkout: &Checkout, args: &Args) -> Result<ExitCode> {
         "server",
         "-p",
         "order-total",
+        "-p",
+        "benches",
     ]))?;
     let mut harness = checkout.cargo(&["run", "--quiet", "--release", "-p", "benches", "--"]);
     command::run(

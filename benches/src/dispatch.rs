@@ -1,0 +1,105 @@
+//! From a topic to functions that do nothing: the platform's own share.
+//!
+//! The records are in the topic before the mapping is made, so that the publisher does not take part.
+//! The time runs from the mapping's creation until the last settlement, both as the log has them.
+
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use serde_json::json;
+use tests::{Cli, Server, publish, until_settled, zip_file};
+
+use crate::table::Table;
+
+const HANDLER: &str = "def handler(event, context): pass\n";
+
+struct Case {
+    name: &'static str,
+    runtime: &'static str,
+    file: &'static str,
+    content: Vec<u8>,
+    records: usize,
+    batch: usize,
+}
+
+/// Drains a topic through each function, singly and in batches.
+pub(crate) async fn run(table: &mut Table) -> Result<()> {
+    // Cargo builds every binary of a package beside the one that it runs.
+    let noop = std::env::current_exe()?.with_file_name("noop-bootstrap");
+    let noop = std::fs::read(&noop).with_context(|| format!("read {}", noop.display()))?;
+    let rust = |records, batch| Case {
+        name: "no-op Rust bootstrap",
+        runtime: "provided.al2023",
+        file: "bootstrap",
+        content: noop.clone(),
+        records,
+        batch,
+    };
+    let python = |records, batch| Case {
+        name: "no-op Python",
+        runtime: "python3.11",
+        file: "app.py",
+        content: HANDLER.into(),
+        records,
+        batch,
+    };
+    for case in [
+        rust(40_000, 1),
+        rust(400_000, 100),
+        python(20_000, 1),
+        python(400_000, 100),
+    ] {
+        let rate = drain(&case).await?;
+        table.row(
+            &format!("topic to {}", case.name),
+            &format!(
+                "{} records, 8 partitions, batches of {}",
+                case.records, case.batch
+            ),
+            format!("{rate:.0} events/s"),
+            format!("{:.0} invocations/s", rate / case.batch as f64),
+        );
+    }
+    Ok(())
+}
+
+async fn drain(case: &Case) -> Result<f64> {
+    let server = Server::start()?;
+    let aws = Cli::find(&server).context("the AWS CLI")?;
+    let records = (0..case.records).map(|n| (n.to_string(), "x".repeat(100)));
+    publish(&server.bootstrap(), "events", records).await?;
+    let work = tempfile::tempdir()?;
+    let zip = zip_file(work.path(), "f.zip", &[(case.file, &case.content)])?;
+    aws.run(&[
+        "lambda",
+        "create-function",
+        "--function-name",
+        "f",
+        "--runtime",
+        case.runtime,
+        "--handler",
+        "app.handler",
+        "--role",
+        "arn:aws:iam::000000000000:role/any",
+        "--zip-file",
+        &format!("fileb://{}", zip.display()),
+    ])?;
+    let own = json!({"Endpoints": {"KAFKA_BOOTSTRAP_SERVERS": [server.bootstrap()]}});
+    aws.run(&[
+        "lambda",
+        "create-event-source-mapping",
+        "--function-name",
+        "f",
+        "--topics",
+        "events",
+        "--starting-position",
+        "TRIM_HORIZON",
+        "--batch-size",
+        &case.batch.to_string(),
+        "--self-managed-event-source",
+        &own.to_string(),
+    ])?;
+    let begun = Instant::now();
+    until_settled(&server).await?;
+    Ok(case.records as f64 / begun.elapsed().as_secs_f64())
+}

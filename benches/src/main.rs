@@ -1,0 +1,51 @@
+//! Benchmarks of record: `cargo xtask bench [NAME…]` prints one table.
+//!
+//! Each benchmark measures the thing beside a floor or a peer in the same run and prints the ratio,
+//! because a figure without its machine says little. Numbers are for reading; no test depends on
+//! them.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "benchmarks read the clock and print their table"
+)]
+
+mod dispatch;
+mod floor;
+mod put_latency;
+mod startup;
+mod table;
+
+use anyhow::{Result, bail};
+
+use crate::table::Table;
+
+const BENCHMARKS: &[&str] = &["start", "put", "dispatch"];
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let mut wanted: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(unknown) = wanted
+        .iter()
+        .find(|name| !BENCHMARKS.contains(&name.as_str()))
+    {
+        bail!(
+            "no benchmark is called {unknown}: there are {}",
+            BENCHMARKS.join(", ")
+        );
+    }
+    if wanted.is_empty() {
+        wanted = BENCHMARKS.iter().map(ToString::to_string).collect();
+    }
+    let mut table = Table::default();
+    for name in wanted {
+        match name.as_str() {
+            "start" => startup::run(&mut table)?,
+            "put" => put_latency::run(&mut table).await?,
+            "dispatch" => dispatch::run(&mut table).await?,
+            other => bail!("no benchmark is called {other}"),
+        }
+    }
+    print!("{table}");
+    Ok(())
+}
