@@ -1,8 +1,1 @@
-//! The gateway against a log in memory, through its socket.
 
-mod client;
-mod data;
-mod groups;
-mod hostile;
-pub(crate) mod samples;
-mod versions;

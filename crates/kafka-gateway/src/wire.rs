@@ -69,10 +69,6 @@ pub(crate) struct Request {
 
 /// What is asked.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly every body is the large one"
-)]
 pub(crate) enum Body {
     /// A request of a version that is served.
     Served(RequestKind),

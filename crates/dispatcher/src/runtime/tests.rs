@@ -1,9 +1,7 @@
 mod asynchronous;
 mod crashes;
 mod doubles;
-mod faulty_log;
 mod ordering;
 mod registry;
 mod retries;
-mod settlements;
 mod world;
