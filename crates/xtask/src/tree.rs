@@ -147,10 +147,10 @@ mod tests {
 
     #[test]
     fn a_board_s_metrics_are_read_as_the_code_spells_them() {
-        let board = r#"{"expr": "sum by (le) (rate(tidemill_init_seconds_bucket[1m])) / tidemill_instances{state=\"idle\"}"}"#;
+        let board = r#"{"expr": "sum by (le) (rate(tidemill_of_a_test_seconds_bucket[1m])) / tidemill_of_a_test{state=\"idle\"}"}"#;
         assert_eq!(
             metrics(board).collect::<Vec<_>>(),
-            ["tidemill_init_seconds", "tidemill_instances"]
+            ["tidemill_of_a_test_seconds", "tidemill_of_a_test"]
         );
     }
 }
