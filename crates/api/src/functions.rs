@@ -12,6 +12,7 @@ mod shape;
 mod tags;
 
 pub(crate) use account::account_settings;
+pub(crate) use code::download_code;
 pub(crate) use concurrency::{delete_concurrency, get_concurrency, put_concurrency};
 pub(crate) use event_invoke::{
     delete_event_invoke, get_event_invoke, list_event_invoke, put_event_invoke, seconds,

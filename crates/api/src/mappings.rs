@@ -10,5 +10,5 @@ mod settings;
 mod shape;
 
 pub(crate) use create::create;
-pub(crate) use destination::{failure_destination, shown_destination};
+pub(crate) use destination::{ensure_destination, failure_destination, shown_destination};
 pub(crate) use manage::{delete, get, list, update};

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::ApiError;
 
-/// An object of the body and where it is.
+/// An object of the body, and its place in the words of the service model.
 #[derive(Debug)]
 pub(crate) struct Members {
     place: String,
@@ -159,9 +159,10 @@ impl Members {
             .into_iter()
             .enumerate()
             .map(|(index, item)| match item {
-                Value::Object(members) => {
-                    Ok(Self::new(format!("{}[{index}]", self.path(name)), members))
-                }
+                Value::Object(members) => Ok(Self::new(
+                    format!("{}[{index}]", self.inside(name)),
+                    members,
+                )),
                 _ => Err(self.not_a(name, "list of structures")),
             });
         objects.collect::<Result<_, _>>().map(Some)
@@ -187,7 +188,7 @@ impl Members {
     pub(crate) fn object(&mut self, name: &str) -> Result<Option<Self>, ApiError> {
         match self.take(name) {
             None => Ok(None),
-            Some(Value::Object(members)) => Ok(Some(Self::new(self.path(name), members))),
+            Some(Value::Object(members)) => Ok(Some(Self::new(self.inside(name), members))),
             Some(_) => Err(self.not_a(name, "structure")),
         }
     }
@@ -216,10 +217,7 @@ impl Members {
             Value::Array(_) | Value::Object(_) => String::new(),
             scalar => format!(" {scalar}"),
         };
-        let place = match self.place.as_str() {
-            "" => name.to_owned(),
-            place => format!("{place}.{name}"),
-        };
+        let place = self.inside(name);
         ApiError::InvalidParameter(format!(
             "{place}{value} is not supported by this server: {instead}"
         ))
@@ -244,15 +242,27 @@ impl Members {
         ))
     }
 
-    /// Where a member is, as AWS writes it: `code.s3Bucket`.
-    fn path(&self, name: &str) -> String {
-        let mut letters = name.chars();
-        let first = letters.next().map(|letter| letter.to_ascii_lowercase());
-        let name: String = first.into_iter().chain(letters).collect();
+    /// Where a member is, as the service model writes it: `Code.S3Bucket`.
+    fn inside(&self, name: &str) -> String {
         match self.place.as_str() {
-            "" => name,
+            "" => name.to_owned(),
             place => format!("{place}.{name}"),
         }
+    }
+
+    /// Where a member is, as AWS's messages write it: `code.s3Bucket`.
+    fn path(&self, name: &str) -> String {
+        let mut path = String::new();
+        let mut first = true;
+        for letter in self.inside(name).chars() {
+            path.push(if first {
+                letter.to_ascii_lowercase()
+            } else {
+                letter
+            });
+            first = letter == '.';
+        }
+        path
     }
 }
 

@@ -39,6 +39,8 @@ pub(crate) enum Operation {
     GetPolicy,
     GetFunctionCodeSigningConfig,
     GetFunctionRecursionConfig,
+    /// Our own: the code of a function, where `GetFunction`'s `Code.Location` leads.
+    DownloadCode,
     /// One that AWS has and this server has not.
     Unsupported(&'static str),
 }
@@ -85,6 +87,7 @@ impl Operation {
             Self::GetPolicy => "GetPolicy",
             Self::GetFunctionCodeSigningConfig => "GetFunctionCodeSigningConfig",
             Self::GetFunctionRecursionConfig => "GetFunctionRecursionConfig",
+            Self::DownloadCode => "DownloadCode",
             Self::Unsupported(name) => name,
         }
     }
@@ -127,10 +130,10 @@ const fn unsupported(name: &'static str) -> Operation {
     Operation::Unsupported(name)
 }
 
-/// Every operation of the Lambda service model (botocore 1.44.5, 91 operations). Where two share a
-/// path, the one that needs a query comes first.
+/// Every operation of the Lambda service model (botocore 1.44.5, 91 operations) and our own one at
+/// the end. Where two share a path, the one that needs a query comes first.
 #[rustfmt::skip]
-const OPERATIONS: [(Method, &str, Operation); 91] = [
+const OPERATIONS: [(Method, &str, Operation); 92] = [
     (Method::GET, "/2019-09-30/functions/{}/provisioned-concurrency?List=ALL", unsupported("ListProvisionedConcurrencyConfigs")),
     (Method::GET, "/2018-10-31/layers?find=LayerVersion", unsupported("GetLayerVersionByArn")),
     (Method::POST, "/2015-03-31/functions", Operation::CreateFunction),
@@ -222,6 +225,7 @@ const OPERATIONS: [(Method, &str, Operation); 91] = [
     (Method::GET, "/2025-11-30/capacity-providers/{}/function-versions", unsupported("ListFunctionVersionsByCapacityProvider")),
     (Method::PUT, "/2025-11-30/functions/{}/function-scaling-config", unsupported("PutFunctionScalingConfig")),
     (Method::GET, "/2025-11-30/functions/{}/function-scaling-config", unsupported("GetFunctionScalingConfig")),
+    (Method::GET, "/2015-03-31/functions/{}/code", Operation::DownloadCode),
 ];
 
 #[cfg(test)]

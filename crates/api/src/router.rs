@@ -15,7 +15,7 @@ use crate::sigv4::{Refused, authenticate};
 use crate::{ApiError, State, functions, invoke, mappings};
 
 /// The service that requests are signed for.
-const SERVICE: &str = "lambda";
+pub(crate) const SERVICE: &str = "lambda";
 /// Bytes of a request that carries a package: 50 MiB in base64 (AWS's own number, 2026).
 const PACKAGE_REQUEST_BYTES: usize = 69_905_067;
 /// Bytes of every other request but an invocation: ours.
@@ -138,6 +138,7 @@ async fn run(state: &State, operation: Operation, request: Request) -> Result<Re
         Operation::UpdateEventSourceMapping => mappings::update(state, &request).await,
         Operation::DeleteEventSourceMapping => mappings::delete(state, &request).await,
         Operation::ListEventSourceMappings => mappings::list(state, &request),
+        Operation::DownloadCode => functions::download_code(state, &request).await,
         Operation::Unsupported(operation) => Err(ApiError::NotSupported { operation }),
     }
 }
@@ -173,3 +174,6 @@ fn refusal(refused: Refused, operation: Option<Operation>, limit: usize) -> ApiE
         Refused::Broken(error) => ApiError::broken_request(&error),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,13 +1,44 @@
-//! Where a request says the code is.
+//! Where a request says the code is, and where we say it is.
 
+use std::time::Duration;
+
+use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use function::Function;
 use function::limits::{UNZIPPED_BYTES, ZIP_BYTES};
+use http::HeaderValue;
+use http::header::{CONTENT_TYPE, HOST};
 use serde_json::json;
 
 use crate::members::Members;
+use crate::router::{Request, SERVICE};
 use crate::{ApiError, CodeSourceError, State};
+
+/// How long a link to a function's code is good for (AWS developer guide, `GetFunction`, 2026).
+const LOCATION_LIFE: Duration = Duration::from_secs(10 * 60);
+
+/// A presigned link to a function's archive, on the host that the client used.
+pub(super) fn code_location(
+    state: &State,
+    request: &Request,
+    function: &Function,
+) -> Option<String> {
+    let host = request.headers.get(HOST)?.to_str().ok()?;
+    let signer = state.verifier.signer(&state.region, SERVICE)?;
+    let path = format!("/2015-03-31/functions/{}/code", function.name);
+    signer.presign(host, &path, state.clock.now(), LOCATION_LIFE)
+}
+
+pub(crate) async fn download_code(state: &State, request: &Request) -> Result<Response, ApiError> {
+    let function = state.expect_function(&request.function(state)?)?;
+    let archive = state.registry.archive(&function).await?;
+    let mut response = archive.into_response();
+    let zip = HeaderValue::from_static("application/zip");
+    response.headers_mut().insert(CONTENT_TYPE, zip);
+    Ok(response)
+}
 
 /// The package that these members give or name. Takes them.
 pub(super) async fn package(state: &State, members: &mut Members) -> Result<Bytes, ApiError> {

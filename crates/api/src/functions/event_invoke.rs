@@ -10,7 +10,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::read::listed;
-use crate::mappings::{failure_destination, shown_destination};
+use crate::mappings::{ensure_destination, failure_destination, shown_destination};
 use crate::router::{Request, empty, json as answer};
 use crate::{ApiError, State};
 
@@ -86,8 +86,9 @@ impl Stated {
         let mut members = request.members()?;
         let retries = members.natural("MaximumRetryAttempts", ASYNC_RETRY_ATTEMPTS)?;
         let age = members.natural("MaximumEventAgeInSeconds", ASYNC_EVENT_AGE_SECONDS)?;
-        let on_failure = failure_destination(state, &mut members).await?;
+        let on_failure = failure_destination(&mut members)?;
         members.finish()?;
+        ensure_destination(state, on_failure.as_ref()).await?;
         Ok(Self {
             retries,
             age,

@@ -4,6 +4,7 @@ use axum::response::Response;
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use super::code::code_location;
 use super::shape::configuration;
 use crate::router::{Request, json as answer};
 use crate::{ApiError, State};
@@ -18,6 +19,9 @@ pub(crate) fn get(state: &State, request: &Request) -> Result<Response, ApiError
         "Configuration": configuration(state, &function),
         "Code": {"RepositoryType": "S3"},
     });
+    if let Some(location) = code_location(state, request, &function) {
+        shown["Code"]["Location"] = json!(location);
+    }
     if !function.tags.is_empty() {
         shown["Tags"] = json!(function.tags);
     }

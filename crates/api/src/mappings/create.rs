@@ -37,9 +37,10 @@ pub(crate) async fn create(state: &State, request: &Request) -> Result<Response,
     check_tags(&tags)?;
     state.expect_function(&function)?;
     refuse_second(state, &function, &topic_name)?;
-    let settings = Settings::take(state, &mut members).await?;
+    let settings = Settings::take(&mut members)?;
     members.finish()?;
     let topic = topic(state, &topic_name).await?;
+    settings.prepare(state).await?;
     let mut trigger = Trigger {
         id,
         function,

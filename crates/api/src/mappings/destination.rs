@@ -10,12 +10,8 @@ use crate::{ApiError, State};
 const SCHEME: &str = "kafka://";
 const DEAD_LETTERS: &str = "tidemill.dead-letters";
 
-/// Takes `DestinationConfig`; `None` where the request does not mention a destination. The topic of
-/// one is created when absent.
-pub(crate) async fn failure_destination(
-    state: &State,
-    members: &mut Members,
-) -> Result<Option<Destination>, ApiError> {
+/// Takes `DestinationConfig`; `None` where the request does not mention a destination.
+pub(crate) fn failure_destination(members: &mut Members) -> Result<Option<Destination>, ApiError> {
     let Some(mut config) = members.object("DestinationConfig")? else {
         return Ok(None);
     };
@@ -42,8 +38,18 @@ pub(crate) async fn failure_destination(
             "The destination {text} cannot be written to: its topic belongs to the server"
         )));
     }
-    let topic = topic(state, name).await?;
-    Ok(Some(Destination::Topic(topic.name)))
+    Ok(Some(Destination::Topic(legal(name)?)))
+}
+
+/// Creates the topic of a destination when absent.
+pub(crate) async fn ensure_destination(
+    state: &State,
+    destination: Option<&Destination>,
+) -> Result<(), ApiError> {
+    match destination {
+        None | Some(Destination::DeadLetters) => Ok(()),
+        Some(Destination::Topic(name)) => topic(state, name.as_str()).await.map(drop),
+    }
 }
 
 /// `OnFailure` as AWS shows it; the topic of dead letters is the default, and not shown.
@@ -69,6 +75,10 @@ pub(super) async fn topic(state: &State, name: &str) -> Result<Topic, ApiError> 
         lifetime: Lifetime::Events,
     };
     Ok(state.log.ensure_topic(&name, config).await?)
+}
+
+fn legal(name: &str) -> Result<TopicName, ApiError> {
+    TopicName::new(name).map_err(|error| ApiError::InvalidParameter(error.to_string()))
 }
 
 /// Whether only the server writes to a topic of that name.

@@ -56,8 +56,9 @@ pub(crate) async fn update(state: &State, request: &Request) -> Result<Response,
     if let Some(function) = &function {
         state.expect_function(function)?;
     }
-    let settings = Settings::take(state, &mut members).await?;
+    let settings = Settings::take(&mut members)?;
     members.finish()?;
+    settings.prepare(state).await?;
     let transition = settings.transition(&before);
     if transition == "Enabling" && function.is_none() {
         state.expect_function(&before.function)?;

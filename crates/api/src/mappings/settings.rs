@@ -7,7 +7,7 @@ use function::limits::{
 use function::{Destination, Filter, Trigger};
 use serde_json::json;
 
-use super::destination::failure_destination;
+use super::destination::{ensure_destination, failure_destination};
 use crate::members::Members;
 use crate::{ApiError, State};
 
@@ -28,7 +28,7 @@ pub(super) struct Settings {
 
 impl Settings {
     /// Takes and checks them.
-    pub(super) async fn take(state: &State, members: &mut Members) -> Result<Self, ApiError> {
+    pub(super) fn take(members: &mut Members) -> Result<Self, ApiError> {
         let settings = Self {
             enabled: members.flag("Enabled")?,
             batch_size: members.natural("BatchSize", BATCH_SIZE)?,
@@ -41,10 +41,15 @@ impl Settings {
             age_seconds: age(members)?,
             bisect: members.flag("BisectBatchOnFunctionError")?,
             report_failures: response_types(members)?,
-            on_failure: failure_destination(state, members).await?,
+            on_failure: failure_destination(members)?,
         };
         members.only("TumblingWindowInSeconds", &json!(0))?;
         Ok(settings)
+    }
+
+    /// Makes what they name, once everything has been checked.
+    pub(super) async fn prepare(&self, state: &State) -> Result<(), ApiError> {
+        ensure_destination(state, self.on_failure.as_ref()).await
     }
 
     /// Says all of it to a trigger, which was made or changed by its user.

@@ -245,6 +245,16 @@ fn a_stated_hash_is_held_against_the_body() {
 }
 
 #[test]
+fn what_we_presign_is_what_botocore_presigns() {
+    let life = std::time::Duration::from_secs(300);
+    let path = "/2015-03-31/functions/f";
+    let now = Timestamp::from_millis(NOW);
+    let url = signer("lambda").presign("127.0.0.1:4566", path, now, life);
+    assert_eq!(url, Some(format!("http://127.0.0.1:4566{PRESIGNED}")));
+    assert_eq!(signer("lambda").presign("no host", path, now, life), None);
+}
+
+#[test]
 fn a_secret_never_shows() {
     let shown = format!("{:?} {:?}", verifier_at(NOW), signer("lambda"));
     assert!(shown.contains(ID) && !shown.contains(SECRET));

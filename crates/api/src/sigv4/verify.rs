@@ -14,7 +14,7 @@ use time::macros::format_description;
 
 use super::canonical::Signed;
 use super::claim::{Claim, Life, incomplete};
-use super::{SKEW, SignatureError, UNSIGNED_PAYLOAD};
+use super::{SKEW, SignatureError, Signer, UNSIGNED_PAYLOAD};
 
 /// Access keys and their secrets.
 #[derive(Clone)]
@@ -63,6 +63,17 @@ impl Verifier {
     pub fn verify(&self, service: &str, parts: &Parts, body: &[u8]) -> Result<(), SignatureError> {
         let pending = self.verify_head(service, parts)?;
         self.verify_body(pending, parts, body)
+    }
+
+    /// A signer with one of the keys, for URLs that this verifier will believe.
+    pub(crate) fn signer<'a>(&'a self, region: &'a str, service: &'a str) -> Option<Signer<'a>> {
+        let (access_key_id, secret_access_key) = self.keys.0.first_key_value()?;
+        Some(Signer {
+            access_key_id,
+            secret_access_key,
+            region,
+            service,
+        })
     }
 
     /// What can be verified before the body is read: everything, when the request says the body's

@@ -89,11 +89,13 @@ impl CodeCache {
 
     /// The folder of a package, filled from the store when it is not there.
     pub(super) async fn folder(&self, package: &CodePackage) -> Result<PathBuf, Error> {
-        let digest = digest(package).ok_or_else(|| Error::Damaged {
-            document: "a function".to_owned(),
-            reason: format!("{:?} is no SHA-256 in base64", package.sha256),
-        })?;
+        let digest = expect_digest(package)?;
         self.fill(&digest, self.fetch(&digest)).await
+    }
+
+    /// The archive of a package, from the store.
+    pub(super) async fn archive(&self, package: &CodePackage) -> Result<Bytes, Error> {
+        self.fetch(&expect_digest(package)?).await
     }
 
     /// Removes the archive from the store. The folder stays: instances may run from it.
@@ -179,6 +181,13 @@ async fn blocking<T: Send + 'static>(
 fn digest(package: &CodePackage) -> Option<String> {
     let hash = STANDARD.decode(&package.sha256).ok()?;
     (hash.len() == 32).then(|| hex::encode(hash))
+}
+
+fn expect_digest(package: &CodePackage) -> Result<String, Error> {
+    digest(package).ok_or_else(|| Error::Damaged {
+        document: "a function".to_owned(),
+        reason: format!("{:?} is no SHA-256 in base64", package.sha256),
+    })
 }
 
 fn archive_path(digest: &str) -> object_store::path::Path {

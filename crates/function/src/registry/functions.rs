@@ -215,6 +215,14 @@ impl Registry {
         self.code.folder(&function.code).await
     }
 
+    /// A function's code as it was uploaded.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] when the stored archive is not what the function names, [`Error::Store`].
+    pub async fn archive(&self, function: &Function) -> Result<Bytes, Error> {
+        self.code.archive(&function.code).await
+    }
+
     fn expect_function(
         &self,
         name: &FunctionName,

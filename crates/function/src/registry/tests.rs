@@ -140,6 +140,7 @@ async fn everything_is_there_again_after_a_restart() {
     assert_eq!(after.trigger(mapping.id).unwrap(), mapping);
     let code = after.code_dir(&function).await.unwrap();
     assert_eq!(std::fs::read(code.join("main.py")).unwrap(), b"1");
+    assert_eq!(after.archive(&function).await.unwrap(), zip("1"));
 }
 
 #[tokio::test]

@@ -1,0 +1,7 @@
+//! The API as a client sees it: signed requests in, JSON out.
+
+mod door;
+mod functions;
+mod invoking;
+mod mappings;
+mod surroundings;
