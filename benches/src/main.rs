@@ -12,6 +12,7 @@
 
 mod dispatch;
 mod floor;
+mod log;
 mod put_latency;
 mod startup;
 mod table;
@@ -20,7 +21,7 @@ use anyhow::{Result, bail};
 
 use crate::table::Table;
 
-const BENCHMARKS: &[&str] = &["start", "put", "dispatch"];
+const BENCHMARKS: &[&str] = &["log", "start", "put", "dispatch"];
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -40,6 +41,7 @@ async fn main() -> Result<()> {
     let mut table = Table::default();
     for name in wanted {
         match name.as_str() {
+            "log" => log::run(&mut table).await?,
             "start" => startup::run(&mut table)?,
             "put" => put_latency::run(&mut table).await?,
             "dispatch" => dispatch::run(&mut table).await?,

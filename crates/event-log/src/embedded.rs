@@ -44,7 +44,8 @@ pub struct EmbeddedConfig {
     /// Bytes of batches that may wait to be written: the budget behind
     /// [`reserve`](crate::EventLog::reserve).
     pub write_budget_bytes: usize,
-    /// Bytes that one settlement may take, batches, checkpoints and positions together.
+    /// Bytes that one settlement may take, batches, checkpoints and positions together; at most
+    /// 1 GiB.
     pub max_settlement_bytes: usize,
     /// What is kept of the events journal.
     pub retention: Retention,

@@ -22,7 +22,7 @@ use crate::{
 
 /// Bytes after which a group is closed: a sync costs about as much as writing this much.
 const GROUP_BYTES: usize = 4 << 20;
-/// Bytes of a frame that are not its batches or the entries of its settlement.
+/// Bytes of a frame beside what its request brings along; a topic's name is among them.
 const FRAME_BYTES: usize = 1024;
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T, Error>>;
@@ -49,15 +49,41 @@ pub(super) struct Committer {
     pub(super) journal: Journal,
     pub(super) queue: mpsc::Receiver<Command>,
     pub(super) retention: Retention,
+    pub(super) disk: DiskIs,
+}
+
+/// Whether the last group found room; a change is logged, not each refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum DiskIs {
+    Roomy,
+    Full,
+}
+
+/// A committer that panics leaves a log that answers nobody: the process ends instead.
+struct EndOnPanic;
+
+impl Drop for EndOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!("a committer of the log panicked; the process ends");
+            std::process::abort();
+        }
+    }
 }
 
 impl Command {
     /// Bytes that the request takes in the journal at most.
     fn weight(&self) -> usize {
-        let Self::Settle(settlement, ..) = self else {
-            return FRAME_BYTES;
-        };
-        FRAME_BYTES + settlement.bytes() + wire::weight(settlement)
+        FRAME_BYTES
+            + match self {
+                Self::Settle(settlement, ..) => settlement.bytes() + wire::weight(settlement),
+                Self::ForgetConsumer(consumer, _) => consumer.as_str().len(),
+                Self::OpenEpoch(owner, _) => owner.as_str().len(),
+                Self::CreateTopic(..)
+                | Self::DeleteTopic(..)
+                | Self::ProducerId(_)
+                | Self::Barrier(_) => 0,
+            }
     }
 
     fn refuse(self, full: &Full) {
@@ -148,6 +174,7 @@ fn answer<T: 'static>(reply: Reply<T>, result: Result<T, Error>, permit: Permit)
 impl Committer {
     /// Works until every sender is gone and the queue is empty.
     pub(super) fn run(mut self) {
+        let _guard = EndOnPanic;
         while let Some(first) = self.queue.blocking_recv() {
             let mut weight = first.weight();
             let mut group = vec![first];
@@ -165,7 +192,7 @@ impl Committer {
 
     fn commit(&mut self, group: Vec<Command>, weight: u64) {
         if let Err(full) = self.make_room(weight) {
-            tracing::error!(error = %full.0, "the disk has no room for the log; writes are refused");
+            self.note_room(Some(&full));
             return group.into_iter().for_each(|command| command.refuse(&full));
         }
         let active = self.journal.with_room(weight).expect("room was just made");
@@ -183,23 +210,38 @@ impl Committer {
             self.accept(command, &mut draft);
         }
         let home = self.journal.lifetime;
+        let bytes = draft.bytes.len() as u64;
+        debug_assert!(bytes <= weight, "requests weigh at least what they take");
         let written = match draft.frames {
             0 => Ok(()),
-            frames => self.journal.append(&draft.bytes, frames),
+            frames => self.journal.append(&mut draft.bytes, frames),
         };
-        match &written {
-            Ok(()) => self.books.publish(home, &segment, &draft.places),
-            Err(full) => {
-                tracing::error!(error = %full.0, "the disk has no room for the log; writes are refused");
-                self.books.roll_back(home);
-            }
-        }
-        if written.is_ok() {
+        self.note_room(written.as_ref().err());
+        if written.is_err() {
+            self.books.roll_back(home);
+        } else {
+            self.books.publish(home, &segment, &draft.places);
             metrics::counter!("tidemill_log_appends_total").increment(draft.places.len() as u64);
-            metrics::counter!("tidemill_log_bytes_total").increment(draft.bytes.len() as u64);
+            metrics::counter!("tidemill_log_bytes_total").increment(bytes);
         }
         for answer in draft.answers {
             answer(written.as_ref().err());
+        }
+    }
+
+    fn note_room(&mut self, full: Option<&Full>) {
+        let before = self.disk;
+        self.disk = if full.is_some() {
+            DiskIs::Full
+        } else {
+            DiskIs::Roomy
+        };
+        match (before, full) {
+            (DiskIs::Roomy, Some(Full(error))) => {
+                tracing::error!(%error, "the disk has no room for the log; writes are refused");
+            }
+            (DiskIs::Full, None) => tracing::info!("the disk has room for the log again"),
+            (DiskIs::Roomy, None) | (DiskIs::Full, Some(_)) => {}
         }
     }
 

@@ -18,6 +18,13 @@ use super::storage::{Storage, is_full};
 use crate::ledger::Change;
 use crate::{Error, Lifetime};
 
+/// Small groups write zeros ahead of themselves up to the next multiple of this. The first write to
+/// a block that was only set aside costs the file system a transaction of its own, many times the
+/// price of the sync; so a stretch of blocks pays once, with a group, and the groups after it do not.
+const WRITE_AHEAD: u64 = 256 << 10;
+/// Groups from this size on pay for themselves.
+const SMALL_GROUP: u64 = WRITE_AHEAD / 8;
+
 /// There is no room on the disk; nothing was written.
 #[derive(Debug)]
 pub(super) struct Full(pub(super) io::Error);
@@ -36,6 +43,8 @@ pub(super) struct Journal {
     pub(super) position: u64,
     /// Bytes set aside for the active segment.
     pub(super) capacity: u64,
+    /// Bytes of the active segment whose blocks have been written before.
+    pub(super) written: u64,
     pub(super) next_frame: u64,
     pub(super) mark: MarkFile,
 }
@@ -108,6 +117,7 @@ impl Journal {
         });
         self.position = header.snapshot_end;
         self.capacity = capacity;
+        self.written = header.snapshot_end;
         self.next_frame += 1;
         self.write_mark();
         Ok(())
@@ -147,11 +157,18 @@ impl Journal {
         }
     }
 
-    /// Writes `frames` frames to the active segment, durably. They must fit.
-    pub(super) fn append(&mut self, bytes: &[u8], frames: u64) -> Result<(), Full> {
+    /// Writes `frames` frames to the active segment, durably. They must fit. `bytes` may come back
+    /// longer: what was written ahead.
+    pub(super) fn append(&mut self, bytes: &mut Vec<u8>, frames: u64) -> Result<(), Full> {
+        let len = bytes.len() as u64;
+        let end = self.position + len;
+        if end > self.written && len < SMALL_GROUP {
+            let ahead = end.next_multiple_of(WRITE_AHEAD).min(self.capacity) - self.position;
+            bytes.resize(usize::try_from(ahead).unwrap_or(bytes.len()), 0);
+        }
         let active = self.segments.back().expect("room was found in it before");
         let file = &active.segment.file;
-        if let Err(error) = file.write_at(bytes, self.position) {
+        if let Err(error) = file.write_at(&bytes[..], self.position) {
             if !is_full(&error) {
                 end_process("write to the log", &error);
             }
@@ -166,7 +183,8 @@ impl Journal {
         sync(&**file);
         let took = self.clock.monotonic().since(before);
         metrics::histogram!("tidemill_log_sync_seconds").record(took.as_secs_f64());
-        self.position += bytes.len() as u64;
+        self.written = self.written.max(self.position + bytes.len() as u64);
+        self.position = end;
         self.next_frame += frames;
         self.write_mark();
         Ok(())

@@ -15,7 +15,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::EmbeddedConfig;
 use super::books::Books;
-use super::committer::{Command, Committer, Reply};
+use super::committer::{Command, Committer, DiskIs, Reply};
 use super::journal::Journal;
 use super::storage::{Disk, Storage};
 use super::{reader, recovery, retention, wire};
@@ -28,6 +28,9 @@ use crate::{
 /// requests that carry none.
 const QUEUED: usize = 4096;
 
+/// A frame counts its bytes in 32 bits; this leaves room for what is not counted as a settlement.
+const MAX_SETTLEMENT: usize = 1 << 30;
+
 /// A log on the local disk. Dropping it writes what is queued and waits for that.
 #[derive(Debug)]
 pub struct EmbeddedLog {
@@ -37,8 +40,7 @@ pub struct EmbeddedLog {
     budget: Arc<Semaphore>,
     write_budget_bytes: usize,
     max_settlement_bytes: usize,
-    /// Held for its lock.
-    _lock: File,
+    _lock: FolderLock,
 }
 
 /// The way to one committer.
@@ -64,7 +66,7 @@ impl EmbeddedLog {
         config: EmbeddedConfig,
         clock: SharedClock,
     ) -> Result<Arc<Self>, Error> {
-        let lock = lock(&config.dir)?;
+        let lock = FolderLock::take(&config.dir)?;
         let open = |home| {
             let dir = config.dir.join(Journal::name(home));
             let clock = Arc::clone(&clock);
@@ -84,7 +86,7 @@ impl EmbeddedLog {
             books,
             budget: Arc::new(Semaphore::new(config.write_budget_bytes)),
             write_budget_bytes: config.write_budget_bytes,
-            max_settlement_bytes: config.max_settlement_bytes,
+            max_settlement_bytes: config.max_settlement_bytes.min(MAX_SETTLEMENT),
             _lock: lock,
         }))
     }
@@ -115,10 +117,9 @@ impl Drop for EmbeddedLog {
             writer.queue.lock().take();
         }
         for writer in [&self.events, &self.long_lived] {
-            if let Some(thread) = writer.thread.lock().take()
-                && thread.join().is_err()
-            {
-                tracing::error!("a committer of the log panicked");
+            if let Some(thread) = writer.thread.lock().take() {
+                // A committer that panics has ended the process already.
+                let _ = thread.join();
             }
         }
     }
@@ -138,6 +139,7 @@ impl Writer {
             journal,
             queue: requests,
             retention,
+            disk: DiskIs::Roomy,
         };
         let thread = std::thread::Builder::new().name(name).spawn(move || {
             committer.run();
@@ -164,23 +166,37 @@ impl Writer {
     }
 }
 
-/// Takes the folder for this process.
-fn lock(dir: &Path) -> Result<File, Error> {
-    let failed = |act: String| move |source| Error::Io { act, source };
-    fs::create_dir_all(dir).map_err(failed(format!("create the folder {}", dir.display())))?;
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(dir.join("lock"))
-        .map_err(failed(format!("open the lock in {}", dir.display())))?;
-    rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|errno| {
-        Error::Io {
-            act: format!("lock {}: another server runs on this folder", dir.display()),
-            source: errno.into(),
+/// The folder, taken for this process.
+#[derive(Debug)]
+struct FolderLock(File);
+
+impl FolderLock {
+    fn take(dir: &Path) -> Result<Self, Error> {
+        let failed = |act: String| move |source| Error::Io { act, source };
+        fs::create_dir_all(dir).map_err(failed(format!("create the folder {}", dir.display())))?;
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(dir.join("lock"))
+            .map_err(failed(format!("open the lock in {}", dir.display())))?;
+        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)
+            .map_err(std::io::Error::from)
+            .map_err(failed(format!(
+                "lock {}: another server runs on this folder",
+                dir.display()
+            )))?;
+        Ok(Self(file))
+    }
+}
+
+impl Drop for FolderLock {
+    fn drop(&mut self) {
+        // Closing is not enough: a child between fork and exec still has the file open.
+        if let Err(error) = rustix::fs::flock(&self.0, FlockOperation::Unlock) {
+            tracing::warn!(%error, "the log's folder could not be unlocked");
         }
-    })?;
-    Ok(file)
+    }
 }
 
 #[async_trait]

@@ -359,6 +359,7 @@ pub(super) fn recover(
         segments: VecDeque::new(),
         position: 0,
         capacity: 0,
+        written: 0,
         next_frame: 1,
         mark: mark_file,
     };

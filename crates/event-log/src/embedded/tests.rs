@@ -251,3 +251,23 @@ async fn a_settlement_larger_than_a_segment_gets_a_segment_of_its_size() {
         intact(&["before", &large, "after"])
     );
 }
+
+#[tokio::test]
+async fn a_read_crosses_segments_and_passes_over_other_partitions() {
+    let folder = Folder::new();
+    let log = folder.open();
+    let (a, b) = (events(&log, "a").await, events(&log, "b").await);
+    let mut expected = Vec::new();
+    for number in 0..60 {
+        expected.push(format!("{number}:{}", "a".repeat(number * 31 % 700)));
+        append(&log, &a, expected[number].clone()).await.unwrap();
+        let between = "b".repeat(number * 977 % 9_000);
+        append(&log, &b, between).await.unwrap();
+    }
+    let everything = log.read(&a, Offset::ZERO, usize::MAX).await.unwrap();
+    let values = everything.iter().map(|batch| {
+        let record = batch.records().unwrap().remove(0).record;
+        String::from_utf8(record.value.unwrap().into()).unwrap()
+    });
+    assert_eq!(values.collect::<Vec<_>>(), expected);
+}

@@ -126,7 +126,12 @@ fn last_sequence(first: i32, records: u32) -> i32 {
 
 #[cfg(test)]
 mod tests {
+    use clock::Timestamp;
+    use uuid::Uuid;
+
     use super::*;
+    use crate::Partition;
+    use crate::ledger::PartitionKey;
 
     #[test]
     fn sequences_wrap_to_zero_after_the_largest() {
@@ -134,5 +139,39 @@ mod tests {
         assert_eq!(last_sequence(i32::MAX, 1), i32::MAX);
         assert_eq!(last_sequence(i32::MAX, 2), 0);
         assert_eq!(last_sequence(i32::MAX - 1, 4), 1);
+    }
+
+    #[test]
+    fn the_producer_that_has_been_silent_longest_is_forgotten() {
+        let mut sequences = Sequences::default();
+        let mut base = Offset::ZERO;
+        let mut note = |id: i64| {
+            let producer = Producer {
+                id,
+                epoch: 0,
+                base_sequence: 0,
+            };
+            let extent = Extent {
+                key: PartitionKey {
+                    topic: Uuid::nil(),
+                    partition: Partition::new(0),
+                },
+                base,
+                offsets: 1,
+                len: 70,
+                max_timestamp: Timestamp::default(),
+                producer: Some(producer),
+            };
+            base = base.next();
+            sequences.note(producer, &extent);
+        };
+        let many = i64::try_from(PRODUCERS).unwrap();
+        (0..many).for_each(&mut note);
+        note(0);
+        note(many);
+        assert_eq!(sequences.0.len(), PRODUCERS);
+        assert!(sequences.get(0).is_some(), "it wrote again");
+        assert!(sequences.get(1).is_none(), "it was silent longest");
+        assert!(sequences.get(many).is_some(), "it is the newest");
     }
 }

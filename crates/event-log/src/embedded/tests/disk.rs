@@ -54,6 +54,7 @@ struct Content {
 struct DiskFile {
     disk: Disk,
     file: usize,
+    path: PathBuf,
 }
 
 /// A small generator of pseudo-random numbers (SplitMix64), so that a seed names a run.
@@ -76,6 +77,7 @@ impl Disk {
         self.0.lock().size = bytes;
     }
 
+    /// Lets the next write of frames fail half way.
     pub(super) fn fail_next_write(&self, errno: Errno) {
         self.0.lock().next_write = Some(errno);
     }
@@ -243,7 +245,8 @@ impl Storage for Disk {
             }
         };
         let disk = self.clone();
-        Ok(Arc::new(DiskFile { disk, file }))
+        let path = path.to_owned();
+        Ok(Arc::new(DiskFile { disk, file, path }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -283,7 +286,11 @@ impl StoredFile for DiskFile {
 
     fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
         let mut state = self.disk.0.lock();
-        let failure = state.next_write.take();
+        let failure = if self.path.ends_with("synced") {
+            None
+        } else {
+            state.next_write.take()
+        };
         // A failing write gets some of the bytes across.
         let bytes = if failure.is_some() {
             &bytes[..bytes.len() / 2]

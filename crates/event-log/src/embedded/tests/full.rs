@@ -88,6 +88,34 @@ async fn a_write_that_finds_no_room_half_way_leaves_no_trace() {
 }
 
 #[tokio::test]
+async fn a_whole_frame_of_a_refused_group_does_not_come_back_after_a_crash() {
+    let bench = Bench::new();
+    let log = bench.open();
+    let place = events(&log, "t").await;
+    bench.disk.hold_syncs();
+    let mut answers = tokio::task::JoinSet::new();
+    for number in 0..9 {
+        let (log, place) = (SharedLog::clone(&log), place.clone());
+        answers.spawn(async move { append(&log, &place, number.to_string()).await });
+        if number == 0 {
+            while bench.disk.waiting_syncs() == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+    tokio::task::yield_now().await;
+    // Half of the next group's bytes get across, among them whole frames.
+    bench.disk.fail_next_write(Errno::NOSPC);
+    bench.disk.release_syncs();
+    let answers = answers.join_all().await;
+    let refused = answers.into_iter().filter(|answer| answer.is_err());
+    assert_eq!(refused.map(is_full).count(), 8);
+    let crashed = bench.copy();
+    drop(log);
+    assert_eq!(read(&crashed.open(), &place).await, intact(&["0"]));
+}
+
+#[tokio::test]
 async fn a_refused_group_leaves_what_the_other_journal_has_accepted() {
     let bench = Bench::new();
     let log = bench.open();
