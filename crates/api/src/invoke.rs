@@ -1,5 +1,7 @@
 //! Invoke.
 
+use std::fmt::Write as _;
+
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,6 +11,7 @@ use function::limits::{ASYNC_PAYLOAD_BYTES, CLIENT_CONTEXT_BYTES};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::de::IgnoredAny;
+use serde_json::{Map, Value};
 
 use crate::router::{Request, empty};
 use crate::{ApiError, State};
@@ -173,13 +176,28 @@ fn client_context(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
         )));
     }
     let json = STANDARD.decode(context).ok();
-    let json = json.filter(|json| serde_json::from_slice::<IgnoredAny>(json).is_ok());
+    let json = json.and_then(|json| serde_json::from_slice::<Map<String, Value>>(&json).ok());
     match json {
-        Some(_) => Ok(Some(context.to_owned())),
+        Some(json) => Ok(Some(ascii(&Value::Object(json)))),
         None => Err(ApiError::InvalidRequestContent(
             "Client context must be a valid Base64-encoded JSON object.".to_owned(),
         )),
     }
+}
+
+/// JSON on one line, in ASCII: runtimes are handed it in a header.
+fn ascii(json: &Value) -> String {
+    let mut text = String::new();
+    for letter in json.to_string().chars() {
+        if letter.is_ascii() {
+            text.push(letter);
+            continue;
+        }
+        for unit in letter.encode_utf16(&mut [0; 2]) {
+            let _ = write!(text, "\\u{unit:04x}");
+        }
+    }
+    text
 }
 
 fn not_in_set(member: &str, value: &str, set: &str) -> ApiError {
@@ -191,4 +209,20 @@ fn not_in_set(member: &str, value: &str, set: &str) -> ApiError {
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_context_becomes_json_that_a_header_can_carry() {
+        let mut headers = HeaderMap::new();
+        let context = STANDARD.encode("{\n \"custom\": {\"a\": \"é😀\"}}");
+        headers.insert("x-amz-client-context", context.parse().unwrap());
+        let context = client_context(&headers).unwrap().unwrap();
+        assert_eq!(context, r#"{"custom":{"a":"\u00e9\ud83d\ude00"}}"#);
+        let back: Value = serde_json::from_str(&context).unwrap();
+        assert_eq!(back["custom"]["a"], "é😀");
+    }
 }

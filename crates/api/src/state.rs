@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use clock::SharedClock;
-use dispatcher::Invoker;
+use dispatcher::{DispatcherStatus, Invoker};
 use event_log::SharedLog;
 use function::Registry;
 
@@ -19,6 +19,8 @@ pub struct State {
     pub registry: Arc<Registry>,
     /// Who runs functions.
     pub invoker: Arc<Invoker>,
+    /// How the triggers fare.
+    pub triggers: DispatcherStatus,
     /// The topics that mappings read.
     pub log: SharedLog,
     /// The time.

@@ -12,7 +12,7 @@ pub struct InvokeRequest {
     pub request_id: String,
     /// The event as the caller sent it.
     pub payload: Bytes,
-    /// `X-Amz-Client-Context`, base64 as it came.
+    /// The client context, JSON in ASCII.
     pub client_context: Option<String>,
     /// `X-Amzn-Trace-Id` as it came.
     pub trace_id: Option<String>,

@@ -149,6 +149,7 @@ impl Running {
         let lambda = api::router(api::State {
             registry: registry.clone(),
             invoker: invoker.clone(),
+            triggers: dispatcher.status(),
             log: log.clone(),
             clock: clock.clone(),
             verifier: verifier.clone(),

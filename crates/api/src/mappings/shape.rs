@@ -67,14 +67,17 @@ pub(super) fn mapping(state: &State, trigger: &Trigger, transition: Option<&str>
     shown
 }
 
+/// What the dispatcher says; of a trigger that does not run, what its checkpoints tell.
 fn last_result(state: &State, trigger: &Trigger) -> String {
-    match trigger.problem {
-        Some(problem) => format!("PROBLEM: {}", reason(problem)),
-        None if state.log.checkpoints(&trigger.consumer()).is_empty() => {
-            "No records processed".to_owned()
-        }
-        None => "OK".to_owned(),
+    if let Some(problem) = trigger.problem {
+        return format!("PROBLEM: {}", reason(problem));
     }
+    let processed = || !state.log.checkpoints(&trigger.consumer()).is_empty();
+    let told = state.triggers.last_result(trigger.id);
+    told.unwrap_or_else(|| match processed() {
+        true => "OK".to_owned(),
+        false => "No records processed".to_owned(),
+    })
 }
 
 const fn reason(problem: Problem) -> &'static str {

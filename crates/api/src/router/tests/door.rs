@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io::{Cursor, Write as _};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -12,9 +11,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use clock::{ManualClock, SharedClock, Timestamp};
-use dispatcher::{Functions, Invoker, InvokerParts};
+use dispatcher::{Dispatcher, DispatcherParts, Invoker, InvokerParts};
 use event_log::{MemoryLog, SharedLog};
-use function::{Function, FunctionName, Registry, Trigger};
+use function::Registry;
 use http::{HeaderMap, Request};
 use http_body_util::BodyExt as _;
 use instance::{
@@ -23,11 +22,10 @@ use instance::{
 use object_store::memory::InMemory;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::sync::watch;
 use tower::ServiceExt as _;
 
 use crate::sigv4::{Keys, Signer, Verifier};
-use crate::{CodeSource, CodeSourceError, OwnKafka, State, router};
+use crate::{CodeSource, CodeSourceError, LambdaPayloads, OwnKafka, State, router};
 
 pub(super) const ROLE: &str = "arn:aws:iam::000000000000:role/r";
 /// 2026-11-20T23:19:00.123Z.
@@ -57,14 +55,20 @@ impl Door {
         let pool = Arc::new(Pool::new(Arc::new(Echo), PoolConfig::default()));
         let invoker = Invoker::new(InvokerParts {
             log: log.clone(),
-            functions: Arc::new(Known(registry.clone())),
+            functions: registry.clone(),
             pool,
             clock: clock.clone(),
             settings: dispatcher::Settings::default(),
         });
+        let invoker = Arc::new(invoker);
+        let dispatcher = Dispatcher::new(DispatcherParts {
+            invoker: invoker.clone(),
+            payloads: Arc::new(LambdaPayloads),
+        });
         let state = State {
             registry,
-            invoker: Arc::new(invoker),
+            invoker,
+            triggers: dispatcher.status(),
             log,
             verifier: Verifier::new(Keys::new(KEY.0, KEY.1), clock.clone()),
             clock,
@@ -192,36 +196,6 @@ impl CodeSource for Shelf {
                 message: "The specified key does not exist.".to_owned(),
             }),
         }
-    }
-}
-
-/// The registry as the invoker sees it.
-#[derive(Debug)]
-struct Known(Arc<Registry>);
-
-#[async_trait]
-impl Functions for Known {
-    fn function(&self, name: &FunctionName) -> Option<Arc<Function>> {
-        self.0.function(name)
-    }
-
-    fn functions(&self) -> Vec<Arc<Function>> {
-        self.0.functions()
-    }
-
-    fn triggers(&self) -> Vec<Arc<Trigger>> {
-        self.0.triggers()
-    }
-
-    fn changes(&self) -> watch::Receiver<u64> {
-        self.0.changes()
-    }
-
-    async fn code_dir(
-        &self,
-        function: &Function,
-    ) -> Result<PathBuf, Box<dyn std::error::Error + Send + Sync>> {
-        Ok(self.0.code_dir(function).await?)
     }
 }
 
