@@ -7,6 +7,7 @@
 //!
 //! Reserved buckets do not exist here.
 
+mod auth;
 mod bodies;
 mod buckets;
 mod call;
@@ -26,25 +27,18 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use s3s::auth::SimpleAuth;
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::dto::*;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{S3, S3Request, S3Response, S3Result};
 
 use crate::{BucketStore, Notifications};
+use auth::Keys;
+
+pub use auth::Credential;
 
 /// The most bytes of a form upload: `s3s` gathers the file of a form in memory.
 const MAX_FORM_BYTES: u64 = 64 * 1024 * 1024;
-
-/// A pair of keys that requests are signed with.
-#[derive(Clone)]
-pub struct Credential {
-    /// The public half.
-    pub access_key_id: String,
-    /// The secret half.
-    pub secret_access_key: String,
-}
 
 /// The address of a request's sender. Who serves the door puts it into the request's extensions;
 /// without it events name the unspecified address.
@@ -59,20 +53,13 @@ pub fn service(
     credentials: impl IntoIterator<Item = Credential>,
     notifications: Arc<dyn Notifications>,
 ) -> S3Service {
-    let mut auth = SimpleAuth::new();
-    for credential in credentials {
-        auth.register(
-            credential.access_key_id,
-            credential.secret_access_key.into(),
-        );
-    }
     let mut config = S3Config::default();
     config.post_object_max_file_size = MAX_FORM_BYTES;
     let mut builder = S3ServiceBuilder::new(Door {
         store,
         notifications,
     });
-    builder.set_auth(auth);
+    builder.set_auth(Keys::new(credentials));
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
     builder.build()
 }

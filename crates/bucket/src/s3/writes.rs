@@ -7,7 +7,7 @@ use super::Door;
 use super::bodies::Announced;
 use super::call::Call;
 use super::fields::{self, attributes_of, checksums_of, set_checksums};
-use super::refusals::{refuse, refuse_extras_of_writes};
+use super::refusals::{not_applied, refuse, refuse_extras_of_writes};
 use crate::{ObjectKey, PutOptions, WriteMethod};
 
 pub(super) async fn put(door: &Door, call: Call<PutObjectInput>) -> S3Result<PutObjectOutput> {
@@ -16,6 +16,13 @@ pub(super) async fn put(door: &Door, call: Call<PutObjectInput>) -> S3Result<Put
     refuse!(input; write_offset_bytes => "x-amz-write-offset-bytes");
     let bucket = door.owned_bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
     let key = ObjectKey::new(&input.key)?;
+    let method = match call.method {
+        hyper::Method::POST => WriteMethod::Post,
+        _ => WriteMethod::Put,
+    };
+    if method == WriteMethod::Post && input.key.contains("${filename}") {
+        return Err(not_applied("the variable ${filename} in a form's key"));
+    }
     let condition = fields::write_condition(input.if_match.as_ref(), input.if_none_match.as_ref())?;
     let attributes = attributes_of!(input);
     let announced = Announced {
@@ -28,11 +35,7 @@ pub(super) async fn put(door: &Door, call: Call<PutObjectInput>) -> S3Result<Put
     let options = PutOptions {
         attributes,
         condition,
-        method: if call.method == hyper::Method::POST {
-            WriteMethod::Post
-        } else {
-            WriteMethod::Put
-        },
+        method,
         requester: call.requester,
     };
     let body = announced.into_body(&call.headers, call.trailers)?;

@@ -77,3 +77,42 @@ async fn a_removal_cut_short_is_finished_at_start() {
         .unwrap();
     assert!(fixture.log.topic(&bucket.topic()).is_none());
 }
+
+#[tokio::test]
+async fn a_store_over_the_log_on_disk_finds_everything_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(clock::SystemClock::new());
+    let open = || {
+        let config = event_log::EmbeddedConfig::new(folder.path().join("log"));
+        let log = event_log::EmbeddedLog::open(config, Arc::clone(&clock) as _).unwrap();
+        let config = Config {
+            folder: folder.path().join("objects"),
+            region: String::new(),
+            account: String::new(),
+            partitions: NonZeroU32::new(3).unwrap(),
+        };
+        BucketStore::open(config, log, Arc::clone(&clock) as _)
+    };
+    let bucket = BucketName::new("data").unwrap();
+    let index =
+        |store: &BucketStore| format!("{:?}", store.list(&bucket, &ListQuery::default()).unwrap());
+    let store = open().await.unwrap();
+    store.create_bucket(&bucket).await.unwrap();
+    for size in [0, 10, 65_536, 65_537, 300_000] {
+        let at = key(&size.to_string());
+        let body = PutBody::bytes(vec![3_u8; size]);
+        let put = store.put(&bucket, &at, body, PutOptions::default());
+        put.await.unwrap();
+    }
+    let before = index(&store);
+    store.drain().await;
+    drop(store);
+
+    let store = open().await.unwrap();
+    assert_eq!(index(&store), before);
+    for size in [0, 10, 65_536, 65_537, 300_000] {
+        let object = store.head(&bucket, &key(&size.to_string())).unwrap();
+        let body = store.read(&object, 0..u64::MAX).await.unwrap();
+        assert_eq!(body.collect().await.unwrap(), vec![3_u8; size]);
+    }
+}
