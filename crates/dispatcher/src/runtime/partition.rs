@@ -58,6 +58,7 @@ pub(super) struct PartitionTask {
     settling: Option<Settling>,
     revision: u64,
     settled: Tallies,
+    settled_to: Offset,
     /// Cancelled when nothing more is to be begun.
     halt: CancellationToken,
     /// Cancelled when what still runs is cut off.
@@ -145,6 +146,7 @@ impl PartitionTask {
             settling: None,
             revision: checkpoint.revision,
             settled,
+            settled_to: checkpoint.next,
             halt: CancellationToken::new(),
             last_call: CancellationToken::new(),
         })
@@ -262,12 +264,28 @@ impl PartitionTask {
         if let Some(settling) = self.settling.take() {
             self.count(settling.tallies);
             self.settled = settling.tallies;
+            self.settled_to = settling.next;
             self.shared.status.set(&self.key(), |entry| {
                 entry.next = settling.next;
                 entry.tallies = settling.tallies;
             });
         }
         self.step(Input::Settled);
+        self.gauge();
+    }
+
+    /// What dashboards show of this partition; as fresh as its last settlement.
+    #[expect(clippy::cast_precision_loss, reason = "gauges are floating point")]
+    fn gauge(&self) {
+        let labels = [
+            ("trigger", self.feed.label()),
+            ("partition", self.place.to_string()),
+        ];
+        let settled = self.settled_to.get();
+        let lag = self.tail.borrow().get().saturating_sub(settled);
+        metrics::gauge!("tidemill_trigger_lag_events", &labels).set(lag as f64);
+        let in_flight = self.schedule.in_flight();
+        metrics::gauge!("tidemill_trigger_in_flight_events", &labels).set(in_flight as f64);
     }
 
     fn cut_off(&mut self) {

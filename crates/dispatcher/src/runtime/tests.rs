@@ -1,7 +1,9 @@
 mod asynchronous;
 mod crashes;
 mod doubles;
+mod faulty_log;
 mod ordering;
 mod registry;
 mod retries;
+mod settlements;
 mod world;

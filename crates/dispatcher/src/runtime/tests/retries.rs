@@ -130,15 +130,15 @@ async fn an_answer_that_cannot_be_read_fails_the_batch() {
         trigger.report_batch_item_failures = true;
         trigger.retry.maximum_retry_attempts = Some(0);
     });
-    let id = Some(trigger.id);
+    let id = trigger.id;
     world.functions.put_trigger(trigger);
     world.publish_numbers(0..2).await;
     let life = world.start(|_| instance::Outcome::Success("nonsense".into()));
-    life.until_ended(id, 2).await;
-    assert_eq!(life.tallies(id).failed, 2);
+    life.until_ended(Some(id), 2).await;
+    assert_eq!(life.tallies(Some(id)).failed, 2);
     assert!(
         life.status
-            .last_result(id.unwrap())
+            .last_result(id)
             .unwrap()
             .starts_with("PROBLEM: ")
     );

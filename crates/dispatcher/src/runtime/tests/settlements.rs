@@ -1,0 +1,104 @@
+//! Settlements that the log refuses.
+
+use event_log::{CheckpointUpdate, OwnerId, Rule, Settlement};
+
+use super::doubles::{broken, fine};
+use super::faulty_log::FaultyLog;
+use super::world::{TOPIC, World, offset, partition, trigger};
+
+#[tokio::test(start_paused = true)]
+async fn a_full_disk_is_waited_for_and_nothing_is_lost() {
+    let log = FaultyLog::new();
+    let world = World::over(log.clone());
+    world.create_topic(TOPIC, 1).await;
+    let trigger = trigger(|trigger| trigger.batch.batch_size = 1);
+    let id = Some(trigger.id);
+    world.functions.put_trigger(trigger);
+    world.publish_numbers(0..200).await;
+    log.fill(3);
+    let began = world.now();
+    let life = world.start(|_| fine());
+    life.until(|list| list.iter().any(|status| status.in_flight > 0))
+        .await;
+    life.until_ended(id, 200).await;
+    assert_eq!(world.now().since(began).as_millis(), 500 + 1_000 + 2_000);
+    assert_eq!(world.calls().len(), 200);
+    world.check_usage().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn dead_letters_that_are_too_large_go_without_their_payloads() {
+    let log = FaultyLog::new();
+    let world = World::over(log.clone());
+    world.create_topic(TOPIC, 1).await;
+    let trigger = trigger(|trigger| trigger.retry.maximum_retry_attempts = Some(0));
+    let id = Some(trigger.id);
+    world.functions.put_trigger(trigger);
+    world.publish([(None, "x".repeat(5_000))]).await;
+    log.limit(4_000);
+    let life = world.start(|_| broken());
+    life.until_ended(id, 1).await;
+    let letters = world.letters().await;
+    assert_eq!(letters[0]["source"]["offset"], 0);
+    assert_eq!(letters[0].get("requestPayload"), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_checkpoint_moved_from_outside_stops_its_partition_and_no_other() {
+    let world = World::new();
+    world.create_topic(TOPIC, 1).await;
+    let moved = trigger(|_| {});
+    let other = trigger(|_| {});
+    let (id, consumer) = (moved.id, moved.consumer());
+    let other_id = other.id;
+    world.functions.put_trigger(moved);
+    world.functions.put_trigger(other);
+    world.publish_numbers(0..2).await;
+    let life = world.start(|_| fine());
+    life.until_ended(Some(id), 2).await;
+    life.until_ended(Some(other_id), 2).await;
+    let reset = Settlement {
+        checkpoints: vec![CheckpointUpdate {
+            consumer,
+            partition: partition(TOPIC, 0),
+            next: offset(0),
+            finished_above: Vec::new(),
+            metadata: bytes::Bytes::new(),
+            rule: Rule::Reset,
+        }],
+        ..Settlement::default()
+    };
+    world.log.commit(reset).await.unwrap();
+    world.publish_numbers(2..3).await;
+    life.until(|_| {
+        let result = life.status.last_result(id).unwrap_or_default();
+        result.starts_with("PROBLEM: checkpoint of trigger/")
+    })
+    .await;
+    life.until_ended(Some(other_id), 3).await;
+    assert_eq!(life.tallies(Some(id)).total(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn l3_a_dispatcher_that_was_replaced_settles_nothing_more() {
+    let world = World::new();
+    world.create_topic(TOPIC, 1).await;
+    let trigger = trigger(|_| {});
+    let id = trigger.id;
+    world.functions.put_trigger(trigger);
+    world.publish_numbers(0..1).await;
+    let life = world.start(|_| fine());
+    life.until_ended(Some(id), 1).await;
+    world
+        .log
+        .open_epoch(&OwnerId::new("dispatcher"))
+        .await
+        .unwrap();
+    world.publish_numbers(1..2).await;
+    life.until(|_| {
+        let result = life.status.last_result(id).unwrap_or_default();
+        result.contains("is fenced by epoch")
+    })
+    .await;
+    assert_eq!(world.usage().await.len(), 1);
+}
