@@ -23,6 +23,7 @@ mod log;
 mod mark;
 mod reader;
 mod recovery;
+mod replay;
 mod retention;
 mod segment;
 mod storage;

@@ -196,6 +196,39 @@ async fn a_missing_segment_costs_its_records_alone() {
 }
 
 #[tokio::test]
+async fn a_missing_last_segment_is_noticed_and_its_offsets_are_not_used_again() {
+    let bench = Bench::new();
+    let log = bench.open();
+    let place = events(&log, "t").await;
+    while bench.segments().len() < 3 {
+        append(&log, &place, "x".repeat(3_000)).await.unwrap();
+    }
+    let whole = read(&log, &place).await;
+    drop(log);
+    bench.disk.delete(&bench.last_segment());
+    let log = bench.open();
+    let settled = append(&log, &place, "new").await.unwrap();
+    assert!(settled.appended[0].base().get() >= whole.len() as u64);
+    drop(log);
+    let values = read(&bench.open(), &place).await;
+    assert!(values[whole.len() - 1].is_err());
+    assert_eq!(values.last(), Some(&Ok("new".to_owned())));
+}
+
+#[tokio::test]
+async fn a_journal_that_lost_every_segment_does_not_open_as_an_empty_one() {
+    let bench = Bench::new();
+    let log = bench.open();
+    events(&log, "t").await;
+    drop(log);
+    for segment in bench.segments() {
+        bench.disk.delete(&segment);
+    }
+    let opened = bench.try_open_with(small(bench.folder.path()), clock());
+    assert!(matches!(opened, Err(Error::Corrupt { file, .. }) if file == "events"));
+}
+
+#[tokio::test]
 async fn a_segment_without_any_header_costs_its_records_alone() {
     let bench = Bench::new();
     let log = bench.open();

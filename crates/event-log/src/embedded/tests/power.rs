@@ -113,3 +113,33 @@ async fn l1_l4_an_acknowledged_settlement_survives_a_power_cut_whole() {
     }
     assert!(cut_short > ROUNDS / 4, "the cuts hit the run");
 }
+
+#[tokio::test]
+async fn what_readers_see_after_a_crash_survives_a_power_cut_right_after() {
+    let bench = Bench::new();
+    let log = bench.open();
+    let place = events(&log, "t").await;
+    bench.disk.hold_syncs();
+    let in_flight = {
+        let (log, place) = (SharedLog::clone(&log), place.clone());
+        tokio::spawn(async move { append(&log, &place, "written, not synced").await })
+    };
+    while bench.disk.waiting_syncs() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let killed = bench.copy();
+    bench.disk.release_syncs();
+    in_flight.await.unwrap().unwrap();
+    drop(log);
+
+    let log = killed.open();
+    let seen = read(&log, &place).await;
+    assert_eq!(seen, intact(&["written, not synced"]));
+    let cuts: Vec<Disk> = (0..20)
+        .map(|seed| killed.disk.after_power_cut(&mut Random(seed)))
+        .collect();
+    drop(log);
+    for disk in cuts {
+        assert_eq!(read(&killed.with(disk).open(), &place).await, seen);
+    }
+}

@@ -89,8 +89,13 @@ async fn a_torn_group_is_cut_off_whole_even_when_later_frames_of_it_survived() {
     bench
         .disk
         .tamper(&bench.last_segment(), |content| content[a] ^= 1);
+    let log = bench.open();
+    assert_eq!(read(&log, &place).await, intact(&["before", "alone"]));
+    // A frame of the same length: what survived of the group would follow it seamlessly.
+    append(&log, &place, "x").await.unwrap();
+    drop(log);
     let left = read(&bench.open(), &place).await;
-    assert_eq!(left, intact(&["before", "alone"]));
+    assert_eq!(left, intact(&["before", "alone", "x"]));
 }
 
 #[tokio::test]
