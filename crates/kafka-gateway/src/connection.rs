@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::broker::{Broker, Client, Space};
+use crate::broker::{Answer, Broker, Client, Space};
 use crate::meter;
 use crate::pipeline::{self, Pipeline};
 use crate::wire::{self, FIXED_HEADER, LENGTH, Request, WireError};
@@ -156,10 +156,11 @@ async fn write_answers(
                 }
             }
             answer = pipeline.next(), if !pipeline.is_empty() => {
-                let answer = answer?;
-                if let Some(frame) = answer.frame {
+                let Answer { frame, space } = answer?;
+                if let Some(frame) = frame {
                     write(&mut output, frame).await?;
                 }
+                drop(space);
             }
         }
     }

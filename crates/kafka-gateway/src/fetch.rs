@@ -25,6 +25,9 @@ const TOPIC_IDS: i16 = 13;
 /// The most bytes of records in one answer, whatever is asked: what one slow reader can hold.
 const MAX_ANSWER: usize = 16 << 20;
 
+/// The longest wait, whatever is asked: records gathered meanwhile hold room that others need.
+const MAX_WAIT: Duration = Duration::from_secs(60);
+
 /// A fetch in progress.
 struct Fetch {
     topics: Vec<TopicFetch>,
@@ -62,7 +65,7 @@ enum Progress {
 }
 
 /// Answers a fetch: when `min_bytes` of records are there, when a partition is in error, when
-/// `max_wait_ms` are over or nobody waits any more. Records are held in the room that comes back.
+/// `max_wait_ms` (at most a minute) are over or nobody waits any more. Records are held in the room that comes back.
 pub(crate) async fn fetch(
     broker: &Broker,
     request: FetchRequest,
@@ -78,7 +81,7 @@ pub(crate) async fn fetch(
         return (response, Space::default());
     }
     let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
-    let deadline = Instant::now() + wait;
+    let deadline = Instant::now() + wait.min(MAX_WAIT);
     let enough = usize::try_from(request.min_bytes).unwrap_or(0);
     let room = usize::try_from(request.max_bytes).unwrap_or(0);
     let mut fetch = Fetch::of(broker, request.topics, room.min(MAX_ANSWER), version);

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::Broker;
 use crate::connection;
 use crate::meter;
+use crate::wire::WireError;
 use crate::{Advertised, Error, GatewayConfig};
 
 /// How long answers in progress may take once a stop was asked for.
@@ -116,15 +117,21 @@ impl Gateway {
                 "kafka connections were cut off after the drain deadline"
             );
         }
+        // Nothing holds the log any more when this returns.
         connections.shutdown().await;
+        timers.shutdown().await;
         meter::connections(0);
     }
 }
 
 async fn serve(broker: Arc<Broker>, stream: TcpStream, peer: SocketAddr, gone: CancellationToken) {
-    if let Err(error) = connection::run(broker, stream, peer, gone).await {
-        let cause = &error as &dyn std::error::Error;
-        tracing::warn!(%peer, error = cause, "kafka connection closed");
+    match connection::run(broker, stream, peer, gone).await {
+        Ok(()) => {}
+        Err(WireError::Io(error)) => tracing::debug!(%peer, %error, "kafka client left"),
+        Err(error) => {
+            let cause = &error as &dyn std::error::Error;
+            tracing::warn!(%peer, error = cause, "kafka connection closed");
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 //! durable before the answer.
 
 mod admin;
+mod admission;
 mod commits;
 mod coordinator;
 mod group;

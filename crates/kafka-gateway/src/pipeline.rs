@@ -29,6 +29,10 @@ pub(crate) struct Pipeline {
 
 /// How far a request has come: `Waiting` becomes `Running` or `Writing` when its turn comes, and
 /// both end in an answer.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a connection has at most 64, and a box would cost each request an allocation"
+)]
 enum Stage {
     Waiting(Request),
     Running(BoxFuture<'static, Result<Answer, WireError>>),

@@ -1,1 +1,8 @@
+//! The gateway against a log in memory, through its socket.
 
+mod client;
+mod data;
+mod groups;
+mod hostile;
+pub(crate) mod samples;
+mod versions;

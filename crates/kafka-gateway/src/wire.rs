@@ -30,7 +30,7 @@ pub(crate) enum WireError {
     #[error("api {key} in version {version} is not known")]
     UnknownApi { key: i16, version: i16 },
     #[error("{api:?} in version {version} is not served")]
-    UnsupportedVersion { api: ApiKey, version: i16 },
+    NotServed { api: ApiKey, version: i16 },
     #[error("{api:?} in version {version} is malformed: {reason}")]
     Malformed {
         api: ApiKey,
@@ -69,6 +69,10 @@ pub(crate) struct Request {
 
 /// What is asked.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every body is the large one"
+)]
 pub(crate) enum Body {
     /// A request of a version that is served.
     Served(RequestKind),
@@ -98,7 +102,7 @@ pub(crate) fn decode(mut frame: Bytes) -> Result<Request, WireError> {
     let version = i16::from_be_bytes([frame[2], frame[3]]);
     let correlation = i32::from_be_bytes([frame[4], frame[5], frame[6], frame[7]]);
     let api = ApiKey::try_from(key).map_err(|()| WireError::UnknownApi { key, version })?;
-    let served = apis::find(api).ok_or(WireError::UnknownApi { key, version })?;
+    let served = apis::find(api).ok_or(WireError::NotServed { api, version })?;
     if !served.takes(version) {
         if api == ApiKey::ApiVersions {
             return Ok(Request {
@@ -111,7 +115,7 @@ pub(crate) fn decode(mut frame: Bytes) -> Result<Request, WireError> {
                 body: Body::FutureApiVersions,
             });
         }
-        return Err(WireError::UnsupportedVersion { api, version });
+        return Err(WireError::NotServed { api, version });
     }
     let malformed = |reason: String| WireError::Malformed {
         api,
