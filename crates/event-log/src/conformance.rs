@@ -74,6 +74,7 @@ macro_rules! conformance_tests {
             unordered_finished_offsets_are_refused
             a_checkpoint_named_twice_is_refused
             all_checkpoints_of_a_consumer_live_in_one_journal
+            a_consumer_whose_topics_are_gone_may_begin_in_the_other_journal
             a_checkpoint_alone_stays_where_the_consumer_lives
             a_forgotten_consumer_stays_forgotten
             a_new_epoch_fences_every_older_one_for_good

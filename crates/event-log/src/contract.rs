@@ -156,7 +156,7 @@ impl dyn EventLog {
     /// Reserves and settles in one call.
     ///
     /// # Errors
-    /// Those of [`settle`](Self::settle).
+    /// Those of [`settle`](EventLog::settle).
     pub async fn commit(&self, settlement: Settlement) -> Result<Settled, Error> {
         let permit = self.reserve(settlement.bytes()).await;
         self.settle(permit, settlement).await
@@ -165,7 +165,7 @@ impl dyn EventLog {
     /// The topic of that name, created with `config` when absent. Safe to race.
     ///
     /// # Errors
-    /// Those of [`create_topic`](Self::create_topic) but [`Error::TopicExists`].
+    /// Those of [`create_topic`](EventLog::create_topic) but [`Error::TopicExists`].
     pub async fn ensure_topic(
         &self,
         name: &TopicName,

@@ -138,6 +138,25 @@ pub async fn all_checkpoints_of_a_consumer_live_in_one_journal(subject: &dyn Sub
     log.commit(with(&b, 1)).await.expect("accepted");
 }
 
+/// With the last topic that it had a checkpoint on, a consumer loses its home too.
+pub async fn a_consumer_whose_topics_are_gone_may_begin_in_the_other_journal(
+    subject: &dyn Subject,
+) {
+    let log = subject.open();
+    let (a, long) = (events(&log, "a").await, long_lived(&log, "long").await);
+    let mut bill = Settlement::of(long, batch(&["bill"]));
+    bill.checkpoints.push(update("c", &a, 1, after(0)));
+    log.commit(bill).await.expect("accepted");
+    log.delete_topic(&a.topic).await.expect("deleted");
+    let b = events(&log, "b").await;
+    let alone = only(update("c", &b, 2, after(0)));
+    log.commit(alone).await.expect("accepted");
+    drop(log);
+    let log = subject.open();
+    let checkpoint = log.checkpoint(&ConsumerId::new("c"), &b);
+    assert_eq!(checkpoint.expect("written").next, Offset::new(2));
+}
+
 /// A consumer of bills checkpoints also when there is nothing to bill.
 pub async fn a_checkpoint_alone_stays_where_the_consumer_lives(subject: &dyn Subject) {
     let log = subject.open();

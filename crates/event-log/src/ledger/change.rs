@@ -178,20 +178,23 @@ impl Ledger {
     }
 
     /// Adds what another journal's replay has built. A checkpoint on a topic that exists in neither
-    /// goes: the other journal has told of the topic's end.
-    pub(crate) fn join(&mut self, other: Self) {
-        self.topics.extend(other.topics);
-        self.names.extend(other.names);
+    /// goes first, and with its last checkpoint a consumer: the other journal has told of the topic's
+    /// end, and the consumer may have begun again there.
+    pub(crate) fn join(&mut self, mut other: Self) {
+        self.topics.extend(std::mem::take(&mut other.topics));
+        self.names.extend(std::mem::take(&mut other.names));
+        let topics = std::mem::take(&mut self.topics);
+        for ledger in [&mut *self, &mut other] {
+            let gone = |key: &PartitionKey| !topics.contains_key(&key.topic);
+            ledger.partitions.retain(|key, _| !gone(key));
+            ledger.drop_checkpoints(gone);
+        }
+        self.topics = topics;
         self.partitions.extend(other.partitions);
         self.consumers.extend(other.consumers);
         self.sources.extend(other.sources);
         self.epochs.extend(other.epochs);
         self.next_producer_id = self.next_producer_id.max(other.next_producer_id);
-        let topics = std::mem::take(&mut self.topics);
-        self.partitions
-            .retain(|key, _| topics.contains_key(&key.topic));
-        self.drop_checkpoints(|key| !topics.contains_key(&key.topic));
-        self.topics = topics;
     }
 
     /// Moves the end of a partition past offsets whose records are lost.
