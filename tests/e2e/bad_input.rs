@@ -22,7 +22,10 @@ async fn the_lambda_api_names_what_is_wrong_and_goes_on() -> Result<()> {
     let good = zip_file(work.path(), "good.zip", &[("bootstrap", order_total()?)])?;
     let evil = zip_file(work.path(), "evil.zip", &[("../../escaped", b"x")])?;
     let torn = work.path().join("torn.zip");
-    std::fs::write(&torn, &std::fs::read(&good)?[..1_000])?;
+    let mut bytes = std::fs::read(&good)?;
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 64].fill(0x55);
+    std::fs::write(&torn, bytes)?;
 
     let create = |runtime: &str, zip: &std::path::Path, more: &[&str]| {
         let zip = format!("fileb://{}", zip.display());

@@ -57,44 +57,106 @@ async fn kcat_produces_and_consumes_and_reads_our_own_topics() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
-async fn python_clients_pass_their_scripts() -> Result<()> {
-    let Some(python) = program("TIDEMILL_TEST_PYTHON", "python3") else {
-        skip("python clients", "python3 is not installed");
+#[test]
+fn boto3_uses_buckets_as_it_does_elsewhere() -> Result<()> {
+    on_a_server("boto3_buckets.py", "boto3")
+}
+
+#[test]
+fn boto3_deploys_and_invokes_functions() -> Result<()> {
+    on_a_server("boto3_functions.py", "boto3")
+}
+
+#[test]
+fn confluent_kafka_produces_and_consumes_in_groups() -> Result<()> {
+    on_a_server("confluent_groups.py", "confluent_kafka")
+}
+
+#[test]
+fn kafka_python_produces_and_consumes_in_groups() -> Result<()> {
+    on_a_server("kafka_python_clients.py", "kafka")
+}
+
+/// What our port is held to is what Kafka does: the same scripts must pass against Kafka itself.
+#[test]
+fn apache_kafka_passes_the_same_scripts() -> Result<()> {
+    let Some(kafka) = std::env::var("TIDEMILL_TEST_KAFKA").ok() else {
+        skip(
+            "apache_kafka_passes_the_same_scripts",
+            "no Apache Kafka was started",
+        );
         return Ok(());
     };
-    for (script, module) in [
-        ("boto3_buckets.py", "boto3"),
-        ("boto3_functions.py", "boto3"),
+    for (name, module) in [
         ("confluent_groups.py", "confluent_kafka"),
         ("kafka_python_clients.py", "kafka"),
     ] {
-        let import = Command::new(&python)
-            .args(["-c", &format!("import {module}")])
-            .output()?;
-        if !import.status.success() {
-            skip(
-                script,
-                &format!("the Python package {module} is not installed"),
-            );
-            continue;
-        }
-        let server = Server::start()?;
-        let (id, secret) = server.credentials()?;
-        let output = Command::new(&python)
-            .arg(repository().join("tests/e2e/scripts").join(script))
-            .env("AWS_ENDPOINT_URL", server.endpoint())
-            .env("AWS_ACCESS_KEY_ID", id)
-            .env("AWS_SECRET_ACCESS_KEY", secret)
-            .env("AWS_DEFAULT_REGION", "us-east-1")
-            .env("KAFKA_BOOTSTRAP", server.bootstrap())
-            .output()?;
-        ensure!(
-            output.status.success(),
-            "{script}:\n{}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
+        script(name, module, &[("KAFKA_BOOTSTRAP", kafka.clone())])?;
     }
+    Ok(())
+}
+
+/// Likewise for buckets: an S3 server that is not ours.
+#[test]
+fn another_s3_server_passes_the_same_script() -> Result<()> {
+    let variable = |name: &str| std::env::var(format!("TIDEMILL_TEST_S3{name}")).ok();
+    let (Some(endpoint), Some(id), Some(secret)) = (
+        variable(""),
+        variable("_ACCESS_KEY"),
+        variable("_SECRET_KEY"),
+    ) else {
+        skip(
+            "another_s3_server_passes_the_same_script",
+            "no other S3 server was started",
+        );
+        return Ok(());
+    };
+    let environment = [
+        ("AWS_ENDPOINT_URL", endpoint),
+        ("AWS_ACCESS_KEY_ID", id),
+        ("AWS_SECRET_ACCESS_KEY", secret),
+        ("BUCKETS_OF", "another server".to_owned()),
+    ];
+    script("boto3_buckets.py", "boto3", &environment)
+}
+
+fn on_a_server(name: &str, module: &str) -> Result<()> {
+    let server = Server::start()?;
+    let (id, secret) = server.credentials()?;
+    let environment = [
+        ("AWS_ENDPOINT_URL", server.endpoint()),
+        ("AWS_ACCESS_KEY_ID", id),
+        ("AWS_SECRET_ACCESS_KEY", secret),
+        ("KAFKA_BOOTSTRAP", server.bootstrap()),
+    ];
+    script(name, module, &environment)
+}
+
+fn script(name: &str, module: &str, environment: &[(&str, String)]) -> Result<()> {
+    let Some(python) = program("TIDEMILL_TEST_PYTHON", "python3") else {
+        skip(name, "python3 is not installed");
+        return Ok(());
+    };
+    let import = Command::new(&python)
+        .args(["-c", &format!("import {module}")])
+        .output()?;
+    if !import.status.success() {
+        skip(
+            name,
+            &format!("the Python package {module} is not installed"),
+        );
+        return Ok(());
+    }
+    let output = Command::new(&python)
+        .arg(repository().join("tests/e2e/scripts").join(name))
+        .envs(environment.iter().map(|(name, value)| (name, value)))
+        .env("AWS_DEFAULT_REGION", "us-east-1")
+        .output()?;
+    ensure!(
+        output.status.success(),
+        "{name}:\n{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
     Ok(())
 }

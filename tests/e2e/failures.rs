@@ -24,7 +24,7 @@ def handler(event, context):
         case "exit": os._exit(3)
         case "hang": time.sleep(60)
         case "shout": print("x" * 1_000_000)
-        case "big": return "x" * (6 * 1024 * 1024 + 1)
+        case "big": return "x" * (7 * 1024 * 1024)
     return {"did": event.get("do")}
 "#;
 
@@ -89,7 +89,7 @@ async fn the_tail_of_the_log_comes_with_the_answer() -> Result<()> {
     let tail = base64::engine::general_purpose::STANDARD.decode(text(&answer, "LogResult"))?;
     let tail = String::from_utf8(tail)?;
     assert!(
-        tail.starts_with("START RequestId") && tail.contains("REPORT RequestId"),
+        tail.contains("START RequestId") && tail.contains("REPORT RequestId"),
         "{tail}"
     );
     Ok(())

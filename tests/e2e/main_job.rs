@@ -99,7 +99,7 @@ async fn files_and_records_run_functions_and_every_run_is_billed() -> Result<()>
     eventually("the bill covers all usage", async || {
         let report: Value =
             serde_json::from_str(&server.tidemill(&["billing", "report", "--format", "json"])?)?;
-        Ok((total(&report, "invocations") == usage.len() as u64).then_some(()))
+        Ok((charged(&report) == usage.len() as u64).then_some(()))
     })
     .await?;
     server.tidemill(&["billing", "verify"])?;
@@ -177,12 +177,20 @@ pub(crate) fn map_topic(aws: &Cli<'_>, function: &str, topic: &str) -> Result<St
     ])
 }
 
-/// The sum of one figure over a report's lines.
-pub(crate) fn total(report: &Value, figure: &str) -> u64 {
-    report["lines"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|line| line[figure].as_u64())
-        .sum()
+/// Charged invocations in a report.
+pub(crate) fn charged(report: &Value) -> u64 {
+    let kinds = ["success", "error", "timeout", "out_of_memory", "crashed"];
+    sum(report, |line| {
+        let invocations = &line["totals"]["invocations"];
+        kinds
+            .iter()
+            .filter_map(|kind| invocations[kind].as_u64())
+            .sum()
+    })
+}
+
+/// The sum of a figure over a report's lines.
+pub(crate) fn sum(report: &Value, figure: impl Fn(&Value) -> u64) -> u64 {
+    let lines = report["lines"].as_array();
+    lines.into_iter().flatten().map(figure).sum()
 }
