@@ -41,7 +41,7 @@ pub(crate) async fn run(arguments: cli::Demo) -> anyhow::Result<ExitCode> {
     let config = Config {
         data_dir: folder.path().to_owned(),
         telemetry: Telemetry {
-            filter: "warn".to_owned(),
+            filter: "warn,s3s=off".to_owned(),
             ..Telemetry::default()
         },
         ..quiet_ports()

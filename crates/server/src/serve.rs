@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use axum::Router;
 use axum::routing::get;
+use bucket::BucketStore;
 use clock::{SharedClock, SystemClock};
 use event_log::{EmbeddedConfig, EmbeddedLog, Retention, SharedLog};
 use function::Registry;
@@ -45,6 +46,7 @@ pub(crate) struct Running {
     credentials: Credentials,
     dashboard: String,
     log: Arc<EmbeddedLog>,
+    buckets: BucketStore,
     pool: Arc<Pool>,
     /// Stopped in this order: what comes in, what dispatches, what writes logs, what bills.
     intake: Stage,
@@ -93,7 +95,7 @@ impl Running {
             bucket::BucketName::new(bucket::REGISTRY_BUCKET)?,
         );
         let registry = Arc::new(
-            Registry::open(Arc::new(documents), dir.join("code"), clock.clone())
+            Registry::open(Arc::new(documents), dir.join("cache"), clock.clone())
                 .await
                 .context("open the registry of functions")?,
         );
@@ -189,7 +191,7 @@ impl Running {
         let hosts = dashboard::Hosts::loopback_and([http.ip().to_string()]);
         let front = Front {
             s3: bucket::s3::service(
-                buckets,
+                buckets.clone(),
                 [bucket::s3::Credential {
                     access_key_id: credentials.access_key_id.clone(),
                     secret_access_key: credentials.secret_access_key.clone(),
@@ -243,6 +245,7 @@ impl Running {
             credentials,
             dashboard,
             log: embedded,
+            buckets,
             pool,
             intake,
             dispatch,
@@ -281,6 +284,7 @@ impl Running {
     /// Stops what comes in, lets what runs finish, bills it, and closes the log.
     pub(crate) async fn stop(self) {
         self.intake.end().await;
+        self.buckets.drain().await;
         self.dispatch.end().await;
         let grace = Duration::from_secs(self.config.functions.drain_seconds);
         let killed = self.pool.shutdown(grace).await;
@@ -368,7 +372,7 @@ async fn open_buckets(
     dir: &Path,
     log: &SharedLog,
     clock: &SharedClock,
-) -> anyhow::Result<bucket::BucketStore> {
+) -> anyhow::Result<BucketStore> {
     let settings = bucket::Config {
         folder: dir.join("objects"),
         region: config.region.clone(),
@@ -376,7 +380,7 @@ async fn open_buckets(
         partitions: NonZeroU32::new(config.kafka.default_partitions)
             .context("kafka.default_partitions must not be zero")?,
     };
-    bucket::BucketStore::open(settings, log.clone(), clock.clone())
+    BucketStore::open(settings, log.clone(), clock.clone())
         .await
         .context("open the buckets")
 }

@@ -20,6 +20,7 @@ enum Need {
 /// PostgreSQL is absent until a test reads from it; `cargo xtask servers postgres` starts it all the same.
 const NEEDS: &[(&str, &[Need])] = &[
     ("connector-kafka", &[Need::Peer(&Kafka)]),
+    ("instance", &[Need::Client(Client::Node)]),
     (
         "tests",
         &[
