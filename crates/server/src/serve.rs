@@ -13,6 +13,7 @@ use axum::Router;
 use axum::routing::get;
 use bucket::BucketStore;
 use clock::{SharedClock, SystemClock};
+use dispatcher::Invoker;
 use event_log::{EmbeddedConfig, EmbeddedLog, Retention, SharedLog};
 use function::Registry;
 use instance::{Pool, PoolConfig, ProcessConfig, ProcessLauncher};
@@ -47,6 +48,7 @@ pub(crate) struct Running {
     dashboard: String,
     log: Arc<EmbeddedLog>,
     buckets: BucketStore,
+    invoker: Arc<Invoker>,
     pool: Arc<Pool>,
     /// Stopped in this order: what comes in, what dispatches, what writes logs, what bills.
     intake: Stage,
@@ -126,7 +128,7 @@ impl Running {
             clock: clock.clone(),
             settings: dispatch_settings(&config, http, &credentials),
         };
-        let invoker = Arc::new(dispatcher::Invoker::new(parts));
+        let invoker = Arc::new(Invoker::new(parts));
         let dispatcher = dispatcher::Dispatcher::new(dispatcher::DispatcherParts {
             invoker: invoker.clone(),
             payloads: Arc::new(api::LambdaPayloads),
@@ -246,6 +248,7 @@ impl Running {
             dashboard,
             log: embedded,
             buckets,
+            invoker,
             pool,
             intake,
             dispatch,
@@ -287,6 +290,7 @@ impl Running {
         self.buckets.drain().await;
         self.dispatch.end().await;
         let grace = Duration::from_secs(self.config.functions.drain_seconds);
+        self.invoker.drain(grace).await;
         let killed = self.pool.shutdown(grace).await;
         if killed > 0 {
             tracing::warn!(killed, "invocations were cut off");
@@ -401,6 +405,7 @@ fn dispatch_settings(
     let functions = &config.functions;
     let seconds = |seconds: &u64| Duration::from_secs(*seconds);
     dispatcher::Settings {
+        account: config.account.clone(),
         region: config.region.clone(),
         environment: BTreeMap::from([
             ("AWS_ENDPOINT_URL".to_owned(), format!("http://{http}")),
