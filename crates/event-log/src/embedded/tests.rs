@@ -2,6 +2,7 @@ mod crash;
 mod damage;
 mod disk;
 mod full;
+mod journals;
 mod model;
 mod power;
 mod retention;

@@ -25,7 +25,8 @@ struct Gate {
 
 #[derive(Debug, Default)]
 struct GateState {
-    closed: bool,
+    /// Syncs of files whose path has this in it wait.
+    closed: Option<&'static str>,
     waiting: usize,
 }
 
@@ -86,17 +87,20 @@ impl Disk {
         self.0.lock().next_sync = Some(errno);
     }
 
-    /// From now on syncs wait.
-    pub(super) fn hold_syncs(&self) {
-        self.1.state.lock().closed = true;
+    /// From now on the syncs of a journal wait.
+    pub(super) fn hold_syncs(&self, journal: &'static str) {
+        self.1.state.lock().closed = Some(journal);
     }
 
-    pub(super) fn waiting_syncs(&self) -> usize {
-        self.1.state.lock().waiting
+    /// Waits until a sync waits.
+    pub(super) async fn held_sync(&self) {
+        while self.1.state.lock().waiting == 0 {
+            tokio::task::yield_now().await;
+        }
     }
 
     pub(super) fn release_syncs(&self) {
-        self.1.state.lock().closed = false;
+        self.1.state.lock().closed = None;
         self.1.opened.notify_all();
     }
 
@@ -333,9 +337,13 @@ impl StoredFile for DiskFile {
     fn sync(&self) -> io::Result<()> {
         let gate = &self.disk.1;
         let mut at_gate = gate.state.lock();
-        at_gate.waiting += 1;
-        gate.opened.wait_while(&mut at_gate, |gate| gate.closed);
-        at_gate.waiting -= 1;
+        let path = self.path.to_string_lossy();
+        let held = |gate: &mut GateState| gate.closed.is_some_and(|part| path.contains(part));
+        if held(&mut at_gate) {
+            at_gate.waiting += 1;
+            gate.opened.wait_while(&mut at_gate, held);
+            at_gate.waiting -= 1;
+        }
         drop(at_gate);
         let mut state = self.disk.0.lock();
         if let Some(errno) = state.next_sync.take() {

@@ -92,15 +92,13 @@ async fn a_whole_frame_of_a_refused_group_does_not_come_back_after_a_crash() {
     let bench = Bench::new();
     let log = bench.open();
     let place = events(&log, "t").await;
-    bench.disk.hold_syncs();
+    bench.disk.hold_syncs("events");
     let mut answers = tokio::task::JoinSet::new();
     for number in 0..9 {
         let (log, place) = (SharedLog::clone(&log), place.clone());
         answers.spawn(async move { append(&log, &place, number.to_string()).await });
         if number == 0 {
-            while bench.disk.waiting_syncs() == 0 {
-                tokio::task::yield_now().await;
-            }
+            bench.disk.held_sync().await;
         }
     }
     tokio::task::yield_now().await;
@@ -121,14 +119,12 @@ async fn a_refused_group_leaves_what_the_other_journal_has_in_flight() {
     let log = bench.open();
     let short = events(&log, "short").await;
     let long = partition(&log, "long", Lifetime::LongLived).await;
-    bench.disk.hold_syncs();
+    bench.disk.hold_syncs("long-lived");
     let in_flight = {
         let (log, long) = (SharedLog::clone(&log), long.clone());
         tokio::spawn(async move { append(&log, &long, "one").await })
     };
-    while bench.disk.waiting_syncs() == 0 {
-        tokio::task::yield_now().await;
-    }
+    bench.disk.held_sync().await;
     bench.disk.fail_next_write(Errno::NOSPC);
     is_full(append(&log, &short, "refused").await);
     bench.disk.release_syncs();

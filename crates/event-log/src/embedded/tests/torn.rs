@@ -64,16 +64,14 @@ async fn a_torn_group_is_cut_off_whole_even_when_later_frames_of_it_survived() {
     let log = bench.open();
     let place = events(&log, "t").await;
     append(&log, &place, "before").await.unwrap();
-    bench.disk.hold_syncs();
+    bench.disk.hold_syncs("events");
     let mut answers = tokio::task::JoinSet::new();
     let send = |value: &'static str, answers: &mut tokio::task::JoinSet<_>| {
         let (log, place) = (SharedLog::clone(&log), place.clone());
         answers.spawn(async move { append(&log, &place, value).await.unwrap() });
     };
     send("alone", &mut answers);
-    while bench.disk.waiting_syncs() == 0 {
-        tokio::task::yield_now().await;
-    }
+    bench.disk.held_sync().await;
     for value in ["a", "b", "c"] {
         send(value, &mut answers);
     }
