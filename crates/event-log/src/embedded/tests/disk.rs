@@ -51,6 +51,16 @@ struct Content {
     durable: Vec<u8>,
 }
 
+/// Keeps syncs waiting. Also a test that fails lets them go: the log could not be dropped else.
+pub(super) struct Held(Disk);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.1.state.lock().closed = None;
+        self.0.1.opened.notify_all();
+    }
+}
+
 #[derive(Debug)]
 struct DiskFile {
     disk: Disk,
@@ -87,9 +97,10 @@ impl Disk {
         self.0.lock().next_sync = Some(errno);
     }
 
-    /// From now on the syncs of a journal wait.
-    pub(super) fn hold_syncs(&self, journal: &'static str) {
+    /// From now on the syncs of a journal wait, until the answer is dropped.
+    pub(super) fn hold_syncs(&self, journal: &'static str) -> Held {
         self.1.state.lock().closed = Some(journal);
+        Held(self.clone())
     }
 
     /// Waits until a sync waits.
@@ -97,11 +108,6 @@ impl Disk {
         while self.1.state.lock().waiting == 0 {
             tokio::task::yield_now().await;
         }
-    }
-
-    pub(super) fn release_syncs(&self) {
-        self.1.state.lock().closed = None;
-        self.1.opened.notify_all();
     }
 
     pub(super) fn cut_power_at(&self, operation: u64) {

@@ -92,7 +92,7 @@ async fn a_whole_frame_of_a_refused_group_does_not_come_back_after_a_crash() {
     let bench = Bench::new();
     let log = bench.open();
     let place = events(&log, "t").await;
-    bench.disk.hold_syncs("events");
+    let held = bench.disk.hold_syncs("events");
     let mut answers = tokio::task::JoinSet::new();
     for number in 0..9 {
         let (log, place) = (SharedLog::clone(&log), place.clone());
@@ -104,7 +104,7 @@ async fn a_whole_frame_of_a_refused_group_does_not_come_back_after_a_crash() {
     tokio::task::yield_now().await;
     // Half of the next group's bytes get across, among them whole frames.
     bench.disk.fail_next_write(Errno::NOSPC);
-    bench.disk.release_syncs();
+    drop(held);
     let answers = answers.join_all().await;
     let refused = answers.into_iter().filter(|answer| answer.is_err());
     assert_eq!(refused.map(is_full).count(), 8);
@@ -119,7 +119,7 @@ async fn a_refused_group_leaves_what_the_other_journal_has_in_flight() {
     let log = bench.open();
     let short = events(&log, "short").await;
     let long = partition(&log, "long", Lifetime::LongLived).await;
-    bench.disk.hold_syncs("long-lived");
+    let held = bench.disk.hold_syncs("long-lived");
     let in_flight = {
         let (log, long) = (SharedLog::clone(&log), long.clone());
         tokio::spawn(async move { append(&log, &long, "one").await })
@@ -127,7 +127,7 @@ async fn a_refused_group_leaves_what_the_other_journal_has_in_flight() {
     bench.disk.held_sync().await;
     bench.disk.fail_next_write(Errno::NOSPC);
     is_full(append(&log, &short, "refused").await);
-    bench.disk.release_syncs();
+    drop(held);
     in_flight.await.unwrap().unwrap();
     append(&log, &long, "two").await.unwrap();
     assert_eq!(read(&log, &long).await, intact(&["one", "two"]));

@@ -34,7 +34,7 @@ async fn l3_an_epoch_is_open_only_when_nothing_judged_by_an_older_one_is_under_w
         owner: owner.clone(),
         epoch: log.open_epoch(&owner).await.unwrap(),
     };
-    bench.disk.hold_syncs("long-lived");
+    let held = bench.disk.hold_syncs("long-lived");
     let stale = Settlement {
         writer: Some(writer),
         ..Settlement::of(long.clone(), batch("judged by the older epoch"))
@@ -57,7 +57,7 @@ async fn l3_an_epoch_is_open_only_when_nothing_judged_by_an_older_one_is_under_w
         .unwrap();
     tokio::task::yield_now().await;
     assert!(!opening.is_finished());
-    bench.disk.release_syncs();
+    drop(held);
     under_way.await.unwrap().unwrap();
     assert_eq!(opening.await.unwrap(), Offset::new(2));
 }
@@ -66,7 +66,7 @@ async fn l3_an_epoch_is_open_only_when_nothing_judged_by_an_older_one_is_under_w
 async fn a_consumer_cannot_begin_in_both_journals_at_once() {
     let bench = Bench::new();
     let (log, short, long) = both(&bench).await;
-    bench.disk.hold_syncs("long-lived");
+    let held = bench.disk.hold_syncs("long-lived");
     let mut bill = Settlement::of(long.clone(), batch("bill"));
     bill.checkpoints.push(checkpoint(&short));
     let under_way = {
@@ -87,7 +87,7 @@ async fn a_consumer_cannot_begin_in_both_journals_at_once() {
             "{refusal:?}"
         );
     }
-    bench.disk.release_syncs();
+    drop(held);
     under_way.await.unwrap().unwrap();
     log.commit(alone).await.unwrap();
     drop(log);

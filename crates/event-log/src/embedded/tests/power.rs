@@ -119,14 +119,14 @@ async fn what_readers_see_after_a_crash_survives_a_power_cut_right_after() {
     let bench = Bench::new();
     let log = bench.open();
     let place = events(&log, "t").await;
-    bench.disk.hold_syncs("events");
+    let held = bench.disk.hold_syncs("events");
     let in_flight = {
         let (log, place) = (SharedLog::clone(&log), place.clone());
         tokio::spawn(async move { append(&log, &place, "written, not synced").await })
     };
     bench.disk.held_sync().await;
     let killed = bench.copy();
-    bench.disk.release_syncs();
+    drop(held);
     in_flight.await.unwrap().unwrap();
     drop(log);
 

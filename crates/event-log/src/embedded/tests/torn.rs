@@ -64,7 +64,7 @@ async fn a_torn_group_is_cut_off_whole_even_when_later_frames_of_it_survived() {
     let log = bench.open();
     let place = events(&log, "t").await;
     append(&log, &place, "before").await.unwrap();
-    bench.disk.hold_syncs("events");
+    let held = bench.disk.hold_syncs("events");
     let mut answers = tokio::task::JoinSet::new();
     let send = |value: &'static str, answers: &mut tokio::task::JoinSet<_>| {
         let (log, place) = (SharedLog::clone(&log), place.clone());
@@ -76,7 +76,7 @@ async fn a_torn_group_is_cut_off_whole_even_when_later_frames_of_it_survived() {
         send(value, &mut answers);
     }
     tokio::task::yield_now().await;
-    bench.disk.release_syncs();
+    drop(held);
     answers.join_all().await;
     drop(log);
 
