@@ -81,7 +81,7 @@ pub(super) fn recover(
             segment: Arc::clone(segment),
             salt: header.map_or(Salt(0), |header| header.salt),
             created: header.map_or_else(|| journal.clock.now(), |header| header.created),
-            bytes: bytes.len() as u64,
+            bytes: segment.file.len().map_err(io)?,
         });
         if next.is_none() {
             if mark.segment > segment.number {
@@ -134,6 +134,7 @@ impl Journal {
             return Ok(());
         };
         let file = &held.segment.file;
+        let allocated = file.len()?;
         let end = (self.position as usize).min(bytes.len());
         let torn = bytes.len() - end - trailing_zeros(&bytes[end..]);
         if torn > 0 {
@@ -146,12 +147,12 @@ impl Journal {
             file.truncate(self.position)?;
         }
         let restored = if torn > 0 {
-            file.allocate(bytes.len() as u64)
+            file.allocate(allocated)
         } else {
             Ok(())
         };
         self.capacity = match (condition, restored) {
-            (Condition::Sound, Ok(())) => bytes.len() as u64,
+            (Condition::Sound, Ok(())) => allocated,
             // Without room the next group begins a new segment, or finds the disk full.
             (Condition::Damaged, _) | (_, Err(_)) => self.position,
         };

@@ -86,7 +86,8 @@ impl Replay {
         };
         let mut at = FRAMES;
         loop {
-            let frame = Frame::parse(&bytes[at..], scan.header.salt);
+            let rest = bytes.get(at..).unwrap_or_default();
+            let frame = Frame::parse(rest, scan.header.salt);
             let frame = frame.filter(|frame| self.follows(frame));
             let sound = frame
                 .as_ref()

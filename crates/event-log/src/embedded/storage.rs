@@ -26,7 +26,7 @@ pub(super) trait Storage: Debug + Send + Sync {
 /// An open file.
 pub(super) trait StoredFile: Debug + Send + Sync {
     fn len(&self) -> io::Result<u64>;
-    /// The whole file.
+    /// The file up to the last byte that was ever written, or further; the rest reads as zeros.
     fn read_all(&self) -> io::Result<Vec<u8>>;
     fn read_at(&self, into: &mut [u8], position: u64) -> io::Result<()>;
     fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()>;
@@ -86,20 +86,19 @@ impl StoredFile for DiskFile {
 
     /// Skips holes: the unwritten rest of a preallocated segment costs nothing.
     fn read_all(&self) -> io::Result<Vec<u8>> {
+        let index = |position: u64| usize::try_from(position).map_err(io::Error::other);
         let len = self.len()?;
-        let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
+        let mut bytes = Vec::new();
         let mut position = 0;
         while position < len {
-            position = match rustix::fs::seek(&self.0, SeekFrom::Data(position)) {
+            let data = match rustix::fs::seek(&self.0, SeekFrom::Data(position)) {
                 Ok(data) => data,
                 Err(Errno::NXIO) => break, // Nothing but hole up to the end.
                 Err(other) => return Err(other.into()),
             };
-            let hole = rustix::fs::seek(&self.0, SeekFrom::Hole(position))?.min(len);
-            let range = usize::try_from(position).map_err(io::Error::other)?
-                ..usize::try_from(hole).map_err(io::Error::other)?;
-            self.0.read_exact_at(&mut bytes[range], position)?;
-            position = hole;
+            position = rustix::fs::seek(&self.0, SeekFrom::Hole(data))?.min(len);
+            bytes.resize(index(position)?, 0);
+            self.0.read_exact_at(&mut bytes[index(data)?..], data)?;
         }
         Ok(bytes)
     }
