@@ -93,6 +93,21 @@ impl Ledger {
         Some(self.topics.get(&key.topic)?.name.partition(key.partition))
     }
 
+    /// Every partition of the topics that a journal holds.
+    pub(crate) fn partitions_of(&self, home: Lifetime) -> Vec<PartitionKey> {
+        self.topics
+            .values()
+            .filter(|topic| topic.config.lifetime == home)
+            .flat_map(|topic| {
+                let partitions = (0..topic.config.partitions).map(Partition::new);
+                partitions.map(|partition| PartitionKey {
+                    topic: topic.id,
+                    partition,
+                })
+            })
+            .collect()
+    }
+
     /// One past the last offset.
     pub(crate) fn end(&self, key: PartitionKey) -> Offset {
         self.partitions
@@ -132,10 +147,12 @@ impl Ledger {
         Some(self.consumers.get(consumer)?.home)
     }
 
-    /// For every partition with checkpoints on it, the lowest offset that some consumer still needs.
+    /// For every partition with checkpoints on it, the lowest offset that some consumer still needs
+    /// whose records are held for it.
     pub(crate) fn lowest_checkpoints(&self) -> HashMap<PartitionKey, Offset> {
         let mut lowest = HashMap::new();
-        for consumer in self.consumers.values() {
+        let holding = self.consumers.iter().filter(|(id, _)| id.holds_records());
+        for (_, consumer) in holding {
             for (key, checkpoint) in &consumer.checkpoints {
                 lowest
                     .entry(*key)

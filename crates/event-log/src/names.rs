@@ -189,6 +189,19 @@ macro_rules! text_name {
     };
 }
 
+impl ConsumerId {
+    /// What names of Kafka consumer groups begin with.
+    pub const GROUP: &str = "group/";
+
+    /// Whether retention waits for this consumer. It does for our own; a Kafka consumer group that
+    /// has stopped reading must not fill the disk, and is told that its offset is out of range, as
+    /// Kafka tells it.
+    #[must_use]
+    pub fn holds_records(&self) -> bool {
+        !self.as_str().starts_with(Self::GROUP)
+    }
+}
+
 text_name!(ConsumerId);
 text_name!(OwnerId);
 

@@ -4,7 +4,6 @@
 //! by the client, so that a report or a recount never trusts the server's own sums.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -18,7 +17,7 @@ use axum::routing::{get, post};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::{Bytes, BytesMut};
-use event_log::{Offset, SharedLog, StoredRecord, TopicName, TopicPartition};
+use event_log::{Offset, SharedLog, StoredRecord, Topic, TopicName, TopicPartition};
 use futures::future::select_all;
 use futures::stream;
 use metering::Progress;
@@ -81,6 +80,7 @@ struct Selection {
 pub(crate) fn router(admin: Admin) -> Router {
     Router::new()
         .route("/_tidemill/topics/{topic}/records", get(records))
+        .route("/_tidemill/topics/{topic}/bounds", get(bounds))
         .route("/_tidemill/status", get(status))
         .route("/_tidemill/billing/settle", post(settle))
         .with_state(admin)
@@ -98,19 +98,44 @@ async fn settle(State(admin): State<Admin>) -> Response {
     }
 }
 
+/// The offsets that each partition of a topic still holds, half-open, by partition.
+async fn bounds(
+    State(admin): State<Admin>,
+    Path(topic): Path<String>,
+) -> Result<Json<BTreeMap<u32, (u64, u64)>>, (StatusCode, String)> {
+    let topic = find(&admin, &topic)?;
+    let mut bounds = BTreeMap::new();
+    for partition in topic.partitions() {
+        let held = admin.log.bounds(&partition).map_err(bad)?;
+        bounds.insert(
+            partition.partition.index(),
+            (held.start.get(), held.end.get()),
+        );
+    }
+    Ok(Json(bounds))
+}
+
+fn find(admin: &Admin, topic: &str) -> Result<Topic, (StatusCode, String)> {
+    let name = TopicName::new(topic).map_err(bad)?;
+    let missing = || {
+        (
+            StatusCode::NOT_FOUND,
+            format!("topic {name} does not exist\n"),
+        )
+    };
+    admin.log.topic(&name).ok_or_else(missing)
+}
+
+fn bad(error: event_log::Error) -> (StatusCode, String) {
+    (StatusCode::BAD_REQUEST, format!("{error}\n"))
+}
+
 async fn records(
     State(admin): State<Admin>,
     Path(topic): Path<String>,
     Query(selection): Query<Selection>,
 ) -> Result<Response, (StatusCode, String)> {
-    let bad = |error: event_log::Error| (StatusCode::BAD_REQUEST, format!("{error}\n"));
-    let name = TopicName::new(&topic).map_err(bad)?;
-    let topic = admin.log.topic(&name).ok_or_else(|| {
-        (
-            StatusCode::NOT_FOUND,
-            format!("topic {name} does not exist\n"),
-        )
-    })?;
+    let topic = find(&admin, &topic)?;
     let key = selection.key.map(Bytes::from);
     let partitions: Vec<TopicPartition> = match &key {
         Some(key) => vec![topic.partition_for(key)],
@@ -132,7 +157,7 @@ async fn records(
     };
     let lines = stream::unfold(walk, async |mut walk| {
         let chunk = walk.next().await?;
-        Some((Ok::<_, Infallible>(chunk), walk))
+        Some((chunk, walk))
     });
     let body = Body::from_stream(lines);
     Ok(([("content-type", "application/x-ndjson")], body).into_response())
@@ -150,8 +175,9 @@ struct Walk {
 }
 
 impl Walk {
-    /// The next lines; `None` at the end. A damaged range ends the walk with a line that says so.
-    async fn next(&mut self) -> Option<Bytes> {
+    /// The next lines; `None` at the end. What cannot be read is an error, which breaks the answer
+    /// off: a reader must not take a part for the whole.
+    async fn next(&mut self) -> Option<Result<Bytes, event_log::Error>> {
         loop {
             let open = self
                 .cursors
@@ -162,16 +188,15 @@ impl Walk {
                 self.grow().await?;
                 continue;
             };
-            let lines = match self.read(&partition, left).await {
-                Ok(lines) => lines,
+            match self.read(&partition, left).await {
+                Ok(lines) if lines.is_empty() => {}
+                Ok(lines) => return Some(Ok(lines)),
                 Err(error) => {
-                    tracing::warn!(%partition, %error, "stream a topic");
-                    self.cursors.remove(&partition);
-                    continue;
+                    tracing::error!(%partition, %error, "stream a topic");
+                    self.cursors.clear();
+                    self.tails = None;
+                    return Some(Err(error));
                 }
-            };
-            if !lines.is_empty() {
-                return Some(lines);
             }
         }
     }

@@ -20,11 +20,15 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 /// How long open requests may go on after the server was told to stop.
 const DRAIN: Duration = Duration::from_secs(5);
+
+/// How long to leave the socket alone when the system is out of descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Who answers what.
 #[derive(Clone)]
@@ -65,8 +69,12 @@ impl Front {
                     Err(error) => {
                         tracing::warn!(%error, "accept a connection");
                         // Out of descriptors: accepting again at once would spin. A connection that
-                        // ends frees one.
-                        connections.join_next().await;
+                        // ends frees one, else try again soon.
+                        tokio::select! {
+                            () = stop.cancelled() => break,
+                            Some(_) = connections.join_next() => {}
+                            () = tokio::time::sleep_until(Instant::now() + ACCEPT_PAUSE) => {}
+                        }
                         continue;
                     }
                 },

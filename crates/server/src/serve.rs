@@ -50,9 +50,9 @@ pub(crate) struct Running {
     buckets: BucketStore,
     invoker: Arc<Invoker>,
     pool: Arc<Pool>,
-    /// Stopped in this order: what comes in, what dispatches, what writes logs, what bills.
-    intake: Stage,
+    /// Stopped in this order: what dispatches, what comes in, what writes logs, what bills.
     dispatch: Stage,
+    intake: Stage,
     logs: Stage,
     billing: Stage,
 }
@@ -284,14 +284,15 @@ impl Running {
         }
     }
 
-    /// Stops what comes in, lets what runs finish, bills it, and closes the log.
+    /// Lets what runs finish, closes the ports, bills what was used, and closes the log. The ports
+    /// stay open while functions finish: they write their results through them.
     pub(crate) async fn stop(self) {
+        let grace = Duration::from_secs(self.config.functions.drain_seconds);
+        self.dispatch.end().await;
+        self.invoker.drain(grace).await;
         self.intake.end().await;
         self.buckets.drain().await;
-        self.dispatch.end().await;
-        let grace = Duration::from_secs(self.config.functions.drain_seconds);
-        self.invoker.drain(grace).await;
-        let killed = self.pool.shutdown(grace).await;
+        let killed = self.pool.shutdown(Duration::ZERO).await;
         if killed > 0 {
             tracing::warn!(killed, "invocations were cut off");
         }

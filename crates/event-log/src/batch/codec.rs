@@ -13,6 +13,10 @@ use crate::{Error, Offset};
 /// The most that a compressed batch may inflate to.
 const MAX_INFLATED: u64 = 64 << 20;
 
+/// Headers in one batch at most: decoded, each takes many times its bytes, so that a few compressed
+/// kilobytes of empty ones would fill the memory.
+const MAX_HEADERS: usize = 100_000;
+
 pub(super) fn encode(header: &BatchHeader, records: &[Record]) -> Bytes {
     let mut out = BytesMut::with_capacity(records.iter().map(|r| r.payload_len() + 24).sum());
     let mut body = BytesMut::new();
@@ -40,10 +44,11 @@ pub(super) fn decode(header: &BatchHeader, batch: &Bytes) -> Result<Vec<StoredRe
     let mut body = inflate(header.compression(), packed)?;
     // The claimed count is a hint only: a record takes at least seven bytes.
     let mut records = Vec::with_capacity(header.record_count().min(body.len() / 7));
+    let mut headers_left = MAX_HEADERS;
     for _ in 0..header.record_count() {
         let len = take_len(&mut body)?.ok_or_else(|| invalid("a record without a length"))?;
         let mut record = body.split_to(len);
-        records.push(decode_one(header, &mut record)?);
+        records.push(decode_one(header, &mut record, &mut headers_left)?);
     }
     if body.has_remaining() {
         return Err(invalid("bytes are left over after the last record"));
@@ -51,7 +56,11 @@ pub(super) fn decode(header: &BatchHeader, batch: &Bytes) -> Result<Vec<StoredRe
     Ok(records)
 }
 
-fn decode_one(header: &BatchHeader, body: &mut Bytes) -> Result<StoredRecord, Error> {
+fn decode_one(
+    header: &BatchHeader,
+    body: &mut Bytes,
+    headers_left: &mut usize,
+) -> Result<StoredRecord, Error> {
     if !body.has_remaining() {
         return Err(invalid("a record is empty"));
     }
@@ -66,8 +75,12 @@ fn decode_one(header: &BatchHeader, body: &mut Bytes) -> Result<StoredRecord, Er
     let count = take_varint(body)?;
     let count = usize::try_from(count)
         .ok()
-        .filter(|count| *count <= body.len())
+        // A header takes at least two bytes.
+        .filter(|count| *count <= body.len() / 2)
         .ok_or_else(|| invalid("more headers claimed than bytes"))?;
+    *headers_left = headers_left
+        .checked_sub(count)
+        .ok_or_else(|| invalid("more than 100,000 headers in one batch"))?;
     let mut headers = Vec::with_capacity(count);
     for _ in 0..count {
         let name = take_bytes(body)?.ok_or_else(|| invalid("a header without a name"))?;

@@ -60,3 +60,15 @@ fn a_batch_that_claims_more_records_than_bytes_is_refused() {
     lying[23..27].copy_from_slice(&(i32::MAX - 1).to_be_bytes());
     assert!(RecordBatch::take(&mut lying.freeze()).is_err());
 }
+
+#[test]
+fn a_batch_of_countless_empty_headers_is_refused() {
+    let mut record = Record::new("x", Timestamp::default());
+    let empty = event::Header {
+        key: String::new(),
+        value: None,
+    };
+    record.headers = vec![empty; 100_001];
+    let batch = RecordBatch::of_one(record);
+    assert!(batch.records().is_err());
+}

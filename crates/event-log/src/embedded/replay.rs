@@ -308,12 +308,14 @@ impl Replay {
         let Some(damage) = self.damage.as_ref().filter(|_| self.lost > 0) else {
             return;
         };
-        for (key, index) in &mut self.indexes {
-            if !self.ends_known.contains(key) {
+        // A topic whose every append was lost has no index yet, and must not begin at zero again.
+        for key in self.ledger.partitions_of(self.home) {
+            if !self.ends_known.contains(&key) {
+                let index = self.indexes.entry(key).or_default();
                 // A record takes at least a byte.
                 let end = index.bounds().end.plus(self.lost);
                 index.lose(damage, end);
-                self.ledger.skip_to(*key, end);
+                self.ledger.skip_to(key, end);
                 tracing::error!(
                     topic = %key.topic, partition = %key.partition, %end,
                     "offsets are skipped: damaged frames may have used them"

@@ -1,6 +1,5 @@
 //! `tidemill billing`.
 
-use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use anyhow::{Context, anyhow, bail};
@@ -16,6 +15,9 @@ use crate::admin::{self, TopicLine};
 use crate::cli::{self, BillingCommand, Format};
 use crate::client::Client;
 use crate::topics;
+
+/// Bills are kept by the hour.
+const HOUR_MS: i64 = 3_600_000;
 
 /// Prints or checks the bill.
 pub(crate) async fn run(arguments: cli::Billing) -> anyhow::Result<ExitCode> {
@@ -69,12 +71,7 @@ pub(crate) async fn recount(client: &Client) -> anyhow::Result<Verdict> {
     // Bills first: usage that arrives in between is then merely not billed yet.
     let billing = read(client, BillingRecord::TOPIC).await?;
     let usage = read(client, UsageRecord::TOPIC).await?;
-    let mut kept_from = BTreeMap::new();
-    for record in &usage {
-        kept_from
-            .entry(record.partition.index())
-            .or_insert(record.offset.get());
-    }
+    let kept_from = topics::kept_from(client, UsageRecord::TOPIC).await?;
     Ok(metering::recount(billing, usage, &kept_from))
 }
 
@@ -99,7 +96,8 @@ fn range(arguments: &cli::Report) -> anyhow::Result<Option<Span>> {
     let moment = |text: &Option<String>, otherwise: Timestamp| match text {
         None => Ok(otherwise),
         Some(text) => Timestamp::parse_rfc3339(text)
-            .ok_or_else(|| anyhow!("{text:?} is not a time: write 2026-11-20T00:00:00Z")),
+            .filter(|at| at.as_millis() % HOUR_MS == 0)
+            .ok_or_else(|| anyhow!("{text:?} is not a whole hour: write 2026-11-20T00:00:00Z")),
     };
     if arguments.from.is_none() && arguments.to.is_none() {
         return Ok(None);

@@ -29,8 +29,12 @@ async fn fill(log: &SharedLog, place: &TopicPartition, bench: &Bench, count: u64
 }
 
 async fn checkpoint(log: &SharedLog, place: &TopicPartition, next: Offset) {
+    checkpoint_of("trigger/1", log, place, next).await;
+}
+
+async fn checkpoint_of(consumer: &str, log: &SharedLog, place: &TopicPartition, next: Offset) {
     let update = CheckpointUpdate {
-        consumer: ConsumerId::new("trigger/1"),
+        consumer: ConsumerId::new(consumer),
         partition: place.clone(),
         next,
         finished_above: Vec::new(),
@@ -133,4 +137,18 @@ async fn the_space_of_a_deleted_topic_returns() {
     log.delete_topic(&gone.topic).await.unwrap();
     fill(&log, &place, &bench, 5).await;
     assert_eq!(bench.segments().len(), 1);
+}
+
+#[tokio::test]
+async fn a_kafka_group_that_stopped_reading_holds_nothing_back() {
+    let bench = Bench::new();
+    let manual = Arc::new(ManualClock::starting_at(Timestamp::from_millis(0)));
+    let config = keeping(&bench, Some(DAY), None);
+    let log = bench.try_open_with(config, manual.clone()).unwrap();
+    let place = events(&log, "t").await;
+    fill(&log, &place, &bench, 3).await;
+    checkpoint_of("group/gone", &log, &place, Offset::new(1)).await;
+    manual.advance(DAY + Duration::from_secs(1));
+    fill(&log, &place, &bench, 4).await;
+    assert!(log.bounds(&place).unwrap().start > Offset::new(1));
 }
