@@ -4,7 +4,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::Result;
-use tests::{Server, publish, run, topic_lines};
+use aws_sdk_s3::presigning::PresigningConfig;
+use tests::{Cli, Server, eventually, publish, publish_to, run, skip, topic_lines, zip_file};
+
+use crate::main_job::map_topic;
 
 #[tokio::test]
 async fn health_answers_when_ready_and_metrics_are_there() -> Result<()> {
@@ -35,6 +38,72 @@ async fn a_stopped_server_ends_cleanly_and_its_successor_has_everything() -> Res
     server.restart()?;
     assert_eq!(topic_lines(&server, "t")?.len(), 100);
     assert_eq!(server.credentials()?, before);
+    Ok(())
+}
+
+const WRITES_LATE: &str = r#"
+import base64, time
+from urllib.request import Request, urlopen
+
+def handler(event, context):
+    print("began", flush=True)
+    time.sleep(2)
+    for record in event["records"]["jobs-0"]:
+        url = base64.b64decode(record["value"]).decode()
+        urlopen(Request(url, data=b"done", method="PUT"))
+"#;
+
+#[tokio::test]
+async fn a_stopping_server_lets_functions_write_what_they_are_at() -> Result<()> {
+    let mut server = Server::start()?;
+    let Some(aws) = Cli::find(&server) else {
+        skip(
+            "a_stopping_server_lets_functions_write",
+            "the AWS CLI is not installed",
+        );
+        return Ok(());
+    };
+    let work = tempfile::tempdir()?;
+    let zip = zip_file(work.path(), "f.zip", &[("app.py", WRITES_LATE.as_bytes())])?;
+    aws.run(&["s3", "mb", "s3://out"])?;
+    aws.run(&[
+        "lambda",
+        "create-function",
+        "--function-name",
+        "late",
+        "--runtime",
+        "python3.11",
+        "--handler",
+        "app.handler",
+        "--role",
+        "arn:aws:iam::000000000000:role/any",
+        "--zip-file",
+        &format!("fileb://{}", zip.display()),
+        "--timeout",
+        "30",
+    ])?;
+    map_topic(&aws, "late", "jobs")?;
+    let s3 = tests::s3(&server)?;
+    let valid = PresigningConfig::expires_in(Duration::from_secs(60))?;
+    let url = s3
+        .put_object()
+        .bucket("out")
+        .key("result")
+        .presigned(valid)
+        .await?;
+    // The function looks at one partition: the one that this key goes to.
+    publish_to(&server.bootstrap(), "jobs", 0, url.uri()).await?;
+    eventually("the function has begun", async || {
+        let logs = server.tidemill(&["logs", "late"]).unwrap_or_default();
+        Ok(logs.contains("began").then_some(()))
+    })
+    .await?;
+    assert!(server.stop()?.success());
+    server.restart()?;
+    s3.head_object().bucket("out").key("result").send().await?;
+    let usage = topic_lines(&server, "tidemill.usage")?;
+    assert_eq!(usage.len(), 1);
+    assert_eq!(usage[0].value["outcome"], "success");
     Ok(())
 }
 

@@ -59,6 +59,20 @@ pub async fn publish(
     Ok(())
 }
 
+/// Publishes one record to a partition of the caller's choice.
+///
+/// # Errors
+/// It is not acknowledged.
+pub async fn publish_to(bootstrap: &str, topic: &str, partition: i32, value: &str) -> Result<()> {
+    let record = FutureRecord::<str, str>::to(topic)
+        .partition(partition)
+        .payload(value);
+    let sent = producer(bootstrap)?.send(record, TIMEOUT).await;
+    sent.map_err(|(error, _)| error)
+        .with_context(|| format!("publish to {topic}-{partition}"))?;
+    Ok(())
+}
+
 /// Every record that a topic holds now, partition by partition, by offset.
 ///
 /// # Errors

@@ -22,7 +22,7 @@ mod zip;
 
 pub use bootstrap::order_total;
 pub use clients::{Cli, s3};
-pub use kafka::{Consumed, consume_all, producer, publish};
+pub use kafka::{Consumed, consume_all, producer, publish, publish_to};
 pub use ledger::{Ledger, check_usage, ends};
 pub use server::{Server, free_port, repository, run};
 pub use skip::{program, skip};

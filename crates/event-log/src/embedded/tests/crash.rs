@@ -1,6 +1,6 @@
 //! Real processes that die: killed at any moment, or by their own hand when a sync fails.
 //!
-//! The parent runs this test binary again with one of the ignored tests below, and tells it the
+//! A test runs itself again as a process of its own, which is the one to die, and tells it the
 //! folder through the environment.
 
 use std::io::{BufRead, BufReader, Write};
@@ -17,7 +17,7 @@ const ROUNDS: usize = 6;
 
 fn child(test: &str, folder: &Path) -> Child {
     Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "--ignored", "--nocapture", "--test-threads=1"])
+        .args(["--exact", "--nocapture", "--test-threads=1"])
         .arg(format!("embedded::tests::crash::{test}"))
         .env(FOLDER, folder)
         .stdout(Stdio::piped())
@@ -26,16 +26,13 @@ fn child(test: &str, folder: &Path) -> Child {
         .unwrap()
 }
 
-fn folder() -> PathBuf {
-    std::env::var_os(FOLDER)
-        .expect("the parent names it")
-        .into()
+/// The folder that a parent has named: this process is the one that is to die.
+fn as_child() -> Option<PathBuf> {
+    std::env::var_os(FOLDER).map(Into::into)
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "run by l1_an_acknowledged_append_survives_a_crash_and_keeps_its_place"]
-async fn appends_until_it_is_killed() {
-    let log: SharedLog = open(&folder());
+async fn append_until_killed(folder: &Path) {
+    let log: SharedLog = open(folder);
     let place = events(&log, "t").await;
     let mut writers = tokio::task::JoinSet::new();
     for writer in 0..4 {
@@ -52,13 +49,19 @@ async fn appends_until_it_is_killed() {
     writers.join_all().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn l1_an_acknowledged_append_survives_a_crash_and_keeps_its_place() {
+    if let Some(folder) = as_child() {
+        return append_until_killed(&folder).await;
+    }
     let home = tempfile::tempdir().unwrap();
     let mut random = Random(u64::from(std::process::id()));
     let mut acknowledged: Vec<(usize, String)> = Vec::new();
     for _ in 0..ROUNDS {
-        let mut child = child("appends_until_it_is_killed", home.path());
+        let mut child = child(
+            "l1_an_acknowledged_append_survives_a_crash_and_keeps_its_place",
+            home.path(),
+        );
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut told = 0;
         let until = 1 + random.below(400);
@@ -84,9 +87,7 @@ async fn l1_an_acknowledged_append_survives_a_crash_and_keeps_its_place() {
     assert!(acknowledged.len() >= ROUNDS);
 }
 
-#[tokio::test]
-#[ignore = "run by a_failed_sync_ends_the_process"]
-async fn appends_until_a_sync_fails() {
+async fn append_until_a_sync_fails() {
     let bench = Bench::new();
     let log = bench.open();
     let place = events(&log, "t").await;
@@ -100,8 +101,11 @@ async fn appends_until_a_sync_fails() {
 
 #[tokio::test]
 async fn a_failed_sync_ends_the_process() {
+    if as_child().is_some() {
+        return append_until_a_sync_fails().await;
+    }
     let home = tempfile::tempdir().unwrap();
-    let output = child("appends_until_a_sync_fails", home.path())
+    let output = child("a_failed_sync_ends_the_process", home.path())
         .wait_with_output()
         .unwrap();
     let aborted = rustix::process::Signal::ABORT.as_raw();
