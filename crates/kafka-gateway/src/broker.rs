@@ -91,14 +91,26 @@ impl Broker {
         }
     }
 
-    /// The topic with that id.
+    /// The topic of that name, as far as clients may see it.
+    pub(crate) fn topic(&self, name: &TopicName) -> Option<Topic> {
+        let seen = !self.config.hides(name.as_str());
+        seen.then(|| self.log.topic(name)).flatten()
+    }
+
+    /// Every topic that clients may see.
+    pub(crate) fn topics(&self) -> Vec<Topic> {
+        let mut topics = self.log.topics();
+        topics.retain(|topic| !self.config.hides(topic.name.as_str()));
+        topics
+    }
+
+    /// The topic with that id, as far as clients may see it.
     pub(crate) fn topic_by_id(&self, id: Uuid) -> Option<Topic> {
         let name = {
             let mut ids = self.ids.lock();
             if ids.changed.has_changed().unwrap_or(false) {
                 ids.changed.mark_unchanged();
                 ids.names = self
-                    .log
                     .topics()
                     .into_iter()
                     .map(|topic| (topic.id, topic.name))

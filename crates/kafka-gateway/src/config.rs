@@ -10,6 +10,8 @@ pub struct GatewayConfig {
     /// Topics whose name begins with one of these can be read, but neither written, created nor
     /// deleted by clients.
     pub protected_prefixes: Vec<String>,
+    /// Topics whose name begins with one of these do not exist as far as clients can tell.
+    pub hidden_prefixes: Vec<String>,
     /// The largest request that is read, in bytes.
     pub max_request_bytes: usize,
     /// Connections served at once; one more is closed when it arrives.
@@ -26,12 +28,14 @@ pub struct Advertised {
 }
 
 impl Default for GatewayConfig {
-    /// 8 partitions, `tidemill.*` and `bucket.*` protected, 100 MiB, 1,000 connections.
+    /// 8 partitions, `tidemill.*` and `bucket.*` protected, 100 MiB, 1,000 connections. Hidden are
+    /// `bucket.tidemill-*`, the server's own buckets: they hold functions' code and environment.
     fn default() -> Self {
         Self {
             advertised: None,
             default_partitions: 8,
             protected_prefixes: vec!["tidemill.".to_owned(), "bucket.".to_owned()],
+            hidden_prefixes: vec!["bucket.tidemill-".to_owned()],
             max_request_bytes: 100 << 20,
             max_connections: 1_000,
         }
@@ -39,10 +43,19 @@ impl Default for GatewayConfig {
 }
 
 impl GatewayConfig {
-    /// Whether clients may only read the topic of that name.
+    /// Whether clients may at most read the topic of that name.
     pub(crate) fn protects(&self, topic: &str) -> bool {
-        self.protected_prefixes
-            .iter()
-            .any(|prefix| topic.starts_with(prefix.as_str()))
+        begins_with_one(topic, &self.protected_prefixes) || self.hides(topic)
     }
+
+    /// Whether clients must not learn that there is a topic of that name.
+    pub(crate) fn hides(&self, topic: &str) -> bool {
+        begins_with_one(topic, &self.hidden_prefixes)
+    }
+}
+
+fn begins_with_one(topic: &str, prefixes: &[String]) -> bool {
+    prefixes
+        .iter()
+        .any(|prefix| topic.starts_with(prefix.as_str()))
 }

@@ -92,7 +92,7 @@ fn describe_one(
     let name = resource.resource_name.as_str();
     let settings: Vec<(&'static str, String, i8)> = match resource.resource_type {
         TOPIC => {
-            if broker.log.topic(&TopicName::new(name)?).is_none() {
+            if broker.topic(&TopicName::new(name)?).is_none() {
                 return Err(Refusal::unknown(name));
             }
             topic_settings()

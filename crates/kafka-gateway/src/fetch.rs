@@ -226,7 +226,7 @@ impl Fetch {
 
 impl PartitionFetch {
     fn of(broker: &Broker, topic: &TopicName, asked: &FetchPartition) -> Result<Self, Refusal> {
-        let place = topics::partition(topic, asked.partition)?;
+        let place = topics::partition(broker, topic, asked.partition)?;
         let bounds = broker.log.bounds(&place)?;
         topics::check_leader_epoch(asked.current_leader_epoch)?;
         let next = u64::try_from(asked.fetch_offset).map(Offset::new);

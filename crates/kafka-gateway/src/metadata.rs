@@ -35,7 +35,7 @@ pub(crate) async fn metadata(
         .topics
         .filter(|topics| version > 0 || !topics.is_empty());
     let topics = match asked {
-        None => broker.log.topics().into_iter().map(described).collect(),
+        None => broker.topics().into_iter().map(described).collect(),
         Some(asked) => {
             let mut topics = Vec::with_capacity(asked.len());
             for topic in asked {
@@ -141,7 +141,7 @@ async fn find(
     if create_if_absent {
         return topics::find_or_create(broker, name).await;
     }
-    let topic = broker.log.topic(&TopicName::new(name.as_str())?);
+    let topic = broker.topic(&TopicName::new(name.as_str())?);
     topic.ok_or_else(|| Refusal::unknown(name))
 }
 

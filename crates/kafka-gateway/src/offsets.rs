@@ -89,7 +89,7 @@ fn epoch_end(
     topic: &str,
     asked: &OffsetForLeaderPartition,
 ) -> Result<(i32, i64), Refusal> {
-    let place = topics::partition(&TopicName::new(topic)?, asked.partition)?;
+    let place = topics::partition(broker, &TopicName::new(topic)?, asked.partition)?;
     let bounds = broker.log.bounds(&place)?;
     topics::check_leader_epoch(asked.current_leader_epoch)?;
     if asked.leader_epoch == LEADER_EPOCH {
@@ -104,7 +104,7 @@ async fn list_one(
     topic: &str,
     asked: &ListOffsetsPartition,
 ) -> Result<Found, Refusal> {
-    let place = topics::partition(&TopicName::new(topic)?, asked.partition_index)?;
+    let place = topics::partition(broker, &TopicName::new(topic)?, asked.partition_index)?;
     let bounds = broker.log.bounds(&place)?;
     topics::check_leader_epoch(asked.current_leader_epoch)?;
     match asked.timestamp {

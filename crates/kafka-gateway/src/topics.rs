@@ -26,8 +26,16 @@ const MAX_PARTITIONS: u32 = 10_000;
 /// There is one leader for the life of a partition.
 pub(crate) const LEADER_EPOCH: i32 = 0;
 
-/// The place that a request names by topic and index. Whether it exists the log says.
-pub(crate) fn partition(topic: &TopicName, index: i32) -> Result<TopicPartition, Refusal> {
+/// The place that a request names by topic and index, unless it is hidden. Whether it exists the log
+/// says.
+pub(crate) fn partition(
+    broker: &Broker,
+    topic: &TopicName,
+    index: i32,
+) -> Result<TopicPartition, Refusal> {
+    if broker.config.hides(topic.as_str()) {
+        return Err(Refusal::unknown(topic.as_str()));
+    }
     let index = u32::try_from(index).map_err(|_| Refusal::unknown(topic.as_str()))?;
     Ok(topic.partition(Partition::new(index)))
 }
@@ -47,7 +55,7 @@ pub(crate) fn check_leader_epoch(known_to_client: i32) -> Result<(), Refusal> {
 /// created for a client.
 pub(crate) async fn find_or_create(broker: &Broker, name: &str) -> Result<Topic, Refusal> {
     let topic = TopicName::new(name)?;
-    if let Some(topic) = broker.log.topic(&topic) {
+    if let Some(topic) = broker.topic(&topic) {
         return Ok(topic);
     }
     if broker.config.protects(name) {
@@ -121,7 +129,7 @@ pub(crate) fn create_partitions(
     request: CreatePartitionsRequest,
 ) -> CreatePartitionsResponse {
     let results = request.topics.into_iter().map(|topic| {
-        let known = TopicName::new(topic.name.as_str()).map(|name| broker.log.topic(&name));
+        let known = TopicName::new(topic.name.as_str()).map(|name| broker.topic(&name));
         let refusal = match known {
             Err(error) => error.into(),
             Ok(None) => Refusal::unknown(&topic.name),

@@ -147,8 +147,8 @@ fn update(
     topic: &OffsetCommitRequestTopic,
     asked: &OffsetCommitRequestPartition,
 ) -> Result<CheckpointUpdate, Refusal> {
-    let partition =
-        topics::partition(&TopicName::new(topic.name.as_str())?, asked.partition_index)?;
+    let name = TopicName::new(topic.name.as_str())?;
+    let partition = topics::partition(broker, &name, asked.partition_index)?;
     broker.log.bounds(&partition)?;
     let next = u64::try_from(asked.committed_offset).map_err(|_| {
         Refusal::new(
@@ -198,7 +198,7 @@ fn committed(
         let found = indexes.into_iter().map(|index| {
             let place: Option<TopicPartition> = topic
                 .as_ref()
-                .and_then(|topic| topics::partition(topic, index).ok());
+                .and_then(|topic| topics::partition(broker, topic, index).ok());
             let checkpoint = place.and_then(|place| broker.log.checkpoint(&consumer, &place));
             (index, checkpoint)
         });

@@ -324,6 +324,51 @@ async fn clients_cannot_write_create_or_delete_our_topics_but_read_them() {
 }
 
 #[tokio::test]
+async fn a_hidden_topic_answers_like_one_that_does_not_exist() {
+    let (served, mut client) = with_topic("bucket.tidemill-registry").await;
+    append(&served, "bucket.tidemill-registry", &batch(&["secret"])).await;
+    let hidden = TopicName::new("bucket.tidemill-registry").unwrap();
+    let id = served.log.topic(&hidden).unwrap().id;
+    let unknown = ResponseError::UnknownTopicOrPartition.code();
+
+    for name in ["bucket.tidemill-registry", "bucket.tidemill-absent"] {
+        let fetched = call!(client, Fetch, 12, fetch(name, 0, Duration::ZERO));
+        let partition = &fetched.responses[0].partitions[0];
+        assert_eq!(partition.error_code, unknown);
+        assert!(partition.records.as_ref().is_none_or(Bytes::is_empty));
+
+        let partition = ListOffsetsPartition::default().with_timestamp(-1);
+        let offsets = ListOffsetsTopic::default()
+            .with_name(topic(name))
+            .with_partitions(vec![partition]);
+        let offsets = ListOffsetsRequest::default().with_topics(vec![offsets]);
+        let listed = call!(client, ListOffsets, 7, offsets);
+        assert_eq!(listed.topics[0].partitions[0].error_code, unknown);
+
+        for create in [false, true] {
+            let wanted = MetadataRequestTopic::default().with_name(Some(topic(name)));
+            let by_name = MetadataRequest::default()
+                .with_topics(Some(vec![wanted]))
+                .with_allow_auto_topic_creation(create);
+            let described = call!(client, Metadata, 12, by_name);
+            assert_eq!(described.topics[0].error_code, unknown);
+            assert!(described.topics[0].partitions.is_empty());
+        }
+    }
+    let mut by_id = fetch("", 0, Duration::ZERO);
+    by_id.topics[0].topic_id = id;
+    let fetched = call!(client, Fetch, 13, by_id);
+    assert_eq!(
+        fetched.responses[0].partitions[0].error_code,
+        ResponseError::UnknownTopicId.code()
+    );
+    let all = MetadataRequest::default().with_topics(None);
+    let described = call!(client, Metadata, 12, all);
+    assert!(described.topics.is_empty());
+    served.stop().await;
+}
+
+#[tokio::test]
 async fn path_like_topic_names_are_refused() {
     let served = Served::new().await;
     let mut client = served.client().await;
