@@ -1,7 +1,7 @@
 //! Code archives in the store and their unpacked folders on disk.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,8 +18,8 @@ use super::Error;
 use super::document::store_error;
 use crate::{CodePackage, unpack};
 
-/// Unpacked packages, one folder for each digest. A folder that is there is complete: it is filled
-/// under another name first.
+/// Unpacked packages, one folder for each digest. A folder that is there is complete and durable: it
+/// is filled and synced under another name first.
 #[derive(Debug)]
 pub(super) struct CodeCache {
     store: Arc<dyn ObjectStore>,
@@ -125,7 +125,7 @@ impl CodeCache {
             let archive = archive.await?;
             let root = self.root.clone();
             let to = folder.clone();
-            blocking(move || unpack_beside(&archive, &root, &to)).await?;
+            blocking(move || unpack_beside(&archive, &root, &to, sync)).await?;
             Ok(folder)
         };
         cell.get_or_try_init(|| fill).await.cloned()
@@ -146,12 +146,19 @@ impl CodeCache {
     }
 }
 
-/// Unpacks under a name of its own and moves the whole folder into place.
-fn unpack_beside(archive: &[u8], root: &Path, to: &Path) -> Result<(), Error> {
+/// Unpacks under a name of its own and moves the whole folder into place. All of it is synced before
+/// the move, so that a power loss leaves the whole folder or none of that name.
+fn unpack_beside(
+    archive: &[u8],
+    root: &Path,
+    to: &Path,
+    mut sync: impl FnMut(&Path) -> io::Result<()>,
+) -> Result<(), Error> {
     let beside = root.join(format!("unpacking-{}", uuid::Uuid::new_v4()));
     fs::create_dir(&beside).map_err(|source| cache_error(&beside, source))?;
     let unpacked = unpack(archive, &beside).map_err(Error::Package);
-    let moved = unpacked.and_then(|()| match fs::rename(&beside, to) {
+    let synced = unpacked.and_then(|()| sync_all(&beside, &mut sync));
+    let moved = synced.and_then(|()| match fs::rename(&beside, to) {
         // Another process of the same cache was faster; its folder is the same.
         Err(_) if to.is_dir() => {
             fs::remove_dir_all(&beside).map_err(|source| cache_error(&beside, source))
@@ -162,7 +169,28 @@ fn unpack_beside(archive: &[u8], root: &Path, to: &Path) -> Result<(), Error> {
         // What is left is swept at the next open.
         let _ = fs::remove_dir_all(&beside);
     }
-    moved
+    moved?;
+    sync(root).map_err(|source| cache_error(root, source))
+}
+
+/// Syncs every file and folder in `folder`, and `folder` itself. Links are entries of their folder.
+fn sync_all(folder: &Path, sync: &mut impl FnMut(&Path) -> io::Result<()>) -> Result<(), Error> {
+    let fail = |source| cache_error(folder, source);
+    for entry in fs::read_dir(folder).map_err(fail)? {
+        let entry = entry.map_err(fail)?;
+        let kind = entry.file_type().map_err(fail)?;
+        let path = entry.path();
+        if kind.is_dir() {
+            sync_all(&path, sync)?;
+        } else if kind.is_file() {
+            sync(&path).map_err(|source| cache_error(&path, source))?;
+        }
+    }
+    sync(folder).map_err(fail)
+}
+
+fn sync(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
 }
 
 async fn blocking<T: Send + 'static>(
@@ -198,5 +226,54 @@ fn cache_error(path: &Path, source: io::Error) -> Error {
     Error::Cache {
         path: path.to_owned(),
         source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Cursor, Write as _};
+
+    use zip::write::SimpleFileOptions;
+
+    use super::*;
+
+    #[test]
+    fn a_package_is_synced_whole_before_it_gets_its_name() {
+        let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
+        for name in ["main.py", "lib/one/a.py", "lib/b.py"] {
+            zip.start_file(name, SimpleFileOptions::default()).unwrap();
+            zip.write_all(name.as_bytes()).unwrap();
+        }
+        let archive = zip.finish().unwrap().into_inner();
+        let root = tempfile::tempdir().unwrap();
+        let to = root.path().join("digest");
+        let (mut before, mut after) = (BTreeSet::new(), Vec::new());
+        unpack_beside(&archive, root.path(), &to, |path| {
+            let place = path.strip_prefix(root.path()).unwrap();
+            if to.exists() {
+                after.push(place.to_owned());
+            } else {
+                // Without the name of its own that the folder has before.
+                before.insert(place.components().skip(1).collect::<PathBuf>());
+            }
+            sync(path)
+        })
+        .unwrap();
+        let all = ["", "lib", "lib/b.py", "lib/one", "lib/one/a.py", "main.py"];
+        assert_eq!(before, all.map(PathBuf::from).into());
+        assert_eq!(after, [PathBuf::new()]);
+    }
+
+    #[test]
+    fn a_package_that_cannot_be_synced_never_gets_its_name() {
+        let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
+        zip.start_file("main.py", SimpleFileOptions::default())
+            .unwrap();
+        let archive = zip.finish().unwrap().into_inner();
+        let root = tempfile::tempdir().unwrap();
+        let to = root.path().join("digest");
+        let fail = |_: &Path| Err(io::Error::other("no"));
+        unpack_beside(&archive, root.path(), &to, fail).unwrap_err();
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
     }
 }
