@@ -1,6 +1,6 @@
 //! What makes a function run: an event source mapping or a bucket notification.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use clock::Timestamp;
@@ -172,6 +172,40 @@ impl Trigger {
     #[must_use]
     pub fn consumer(&self) -> ConsumerId {
         ConsumerId::new(format!("trigger/{}", self.id))
+    }
+}
+
+impl TriggerSource {
+    /// Whether both are notifications of the same events of the same bucket. What a configuration is
+    /// called makes no difference, nor does the order of its events.
+    pub(crate) fn wants_the_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (
+                Self::Bucket {
+                    bucket,
+                    configuration_id: _,
+                    events,
+                    prefix,
+                    suffix,
+                },
+                Self::Bucket {
+                    bucket: other_bucket,
+                    configuration_id: _,
+                    events: other_events,
+                    prefix: other_prefix,
+                    suffix: other_suffix,
+                },
+            ) => {
+                let set = |events: &[String]| events.iter().cloned().collect::<BTreeSet<_>>();
+                let text = |text: &Option<String>| text.clone().unwrap_or_default();
+                bucket == other_bucket
+                    && set(events) == set(other_events)
+                    && text(prefix) == text(other_prefix)
+                    && text(suffix) == text(other_suffix)
+            }
+            (Self::Topic { .. }, Self::Topic { .. } | Self::Bucket { .. })
+            | (Self::Bucket { .. }, Self::Topic { .. }) => false,
+        }
     }
 }
 

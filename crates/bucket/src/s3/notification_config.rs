@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use md5::{Digest as _, Md5};
 use s3s::dto::{
     Event, FilterRule, FilterRuleName, GetBucketNotificationConfigurationInput,
     GetBucketNotificationConfigurationOutput, LambdaFunctionConfiguration,
@@ -9,7 +10,6 @@ use s3s::dto::{
     PutBucketNotificationConfigurationOutput, S3KeyFilter,
 };
 use s3s::{S3Error, S3Result, s3_error};
-use uuid::Uuid;
 
 use super::Door;
 use super::call::Call;
@@ -123,16 +123,37 @@ fn notification(configuration: LambdaFunctionConfiguration) -> S3Result<Function
             ));
         }
     }
-    Ok(FunctionNotification {
-        id: configuration
-            .id
-            .filter(|id| !id.is_empty())
-            .unwrap_or_else(|| Uuid::new_v4().to_string()),
+    let mut notification = FunctionNotification {
+        id: configuration.id.unwrap_or_default(),
         function_arn: configuration.lambda_function_arn,
         events,
         prefix,
         suffix,
-    })
+    };
+    if notification.id.is_empty() {
+        notification.id = default_id(&notification);
+    }
+    Ok(notification)
+}
+
+/// The id of a configuration that came without one: the same for the same configuration, so that
+/// putting it again changes nothing.
+fn default_id(notification: &FunctionNotification) -> String {
+    let mut events: Vec<&str> = notification.events.iter().map(String::as_str).collect();
+    events.sort_unstable();
+    events.dedup();
+    // Every part begins with its length, so that no two configurations read the same.
+    let mut hash = Md5::new();
+    let mut part = |text: &str| {
+        hash.update((text.len() as u64).to_be_bytes());
+        hash.update(text);
+    };
+    part(&notification.function_arn);
+    part(notification.prefix.as_deref().unwrap_or_default());
+    part(notification.suffix.as_deref().unwrap_or_default());
+    events.into_iter().for_each(part);
+    let hash: [u8; 16] = hash.finalize().into();
+    uuid::Builder::from_md5_bytes(hash).into_uuid().to_string()
 }
 
 fn configuration(notification: FunctionNotification) -> LambdaFunctionConfiguration {
@@ -164,13 +185,6 @@ fn configuration(notification: FunctionNotification) -> LambdaFunctionConfigurat
 
 /// What no two configurations of a bucket may have in common: an id, or an event of an object.
 fn check_together(functions: &[FunctionNotification]) -> S3Result<()> {
-    let mut ids = HashSet::new();
-    if functions.iter().any(|function| !ids.insert(&function.id)) {
-        return Err(s3_error!(
-            InvalidArgument,
-            "Same ID used for multiple configurations. IDs must be unique"
-        ));
-    }
     for (index, one) in functions.iter().enumerate() {
         for other in &functions[index + 1..] {
             if overlap(one, other) {
@@ -182,6 +196,14 @@ fn check_together(functions: &[FunctionNotification]) -> S3Result<()> {
                 ));
             }
         }
+    }
+    // Looked at last: configurations that came without an id and are the same overlap as well.
+    let mut ids = HashSet::new();
+    if functions.iter().any(|function| !ids.insert(&function.id)) {
+        return Err(s3_error!(
+            InvalidArgument,
+            "Same ID used for multiple configurations. IDs must be unique"
+        ));
     }
     Ok(())
 }
@@ -236,5 +258,27 @@ mod tests {
         }
         let same_id = [all.clone(), to("a", "s3:ObjectRemoved:*", "", "")];
         assert!(check_together(&same_id).is_err());
+    }
+
+    #[test]
+    fn a_configuration_without_an_id_gets_the_same_one_each_time() {
+        let id = |function: &str, events: &[&'static str]| {
+            let configuration = LambdaFunctionConfiguration {
+                id: None,
+                lambda_function_arn: function.to_owned(),
+                events: events
+                    .iter()
+                    .map(|event| Event::from((*event).to_owned()))
+                    .collect(),
+                filter: None,
+            };
+            notification(configuration).unwrap().id
+        };
+        let (put, delete) = ("s3:ObjectCreated:Put", "s3:ObjectRemoved:Delete");
+        let first = id("f", &[put, delete]);
+        assert_eq!(first, id("f", &[put, delete]));
+        assert_eq!(first, id("f", &[delete, put]));
+        assert_ne!(first, id("g", &[put, delete]));
+        assert_ne!(first, id("f", &[put]));
     }
 }

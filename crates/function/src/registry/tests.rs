@@ -107,10 +107,14 @@ fn topic() -> TriggerSource {
 }
 
 fn bucket(configuration_id: &str) -> TriggerSource {
+    notification(configuration_id, "s3:ObjectCreated:*")
+}
+
+fn notification(configuration_id: &str, event: &str) -> TriggerSource {
     TriggerSource::Bucket {
         bucket: "photos".to_owned(),
         configuration_id: configuration_id.to_owned(),
-        events: vec!["s3:ObjectCreated:*".to_owned()],
+        events: vec![event.to_owned()],
         prefix: None,
         suffix: None,
     }
@@ -304,24 +308,21 @@ async fn replacing_a_buckets_triggers_keeps_the_unchanged_ones() {
     let place = Place::new();
     let registry = place.open().await;
     registry.create_function(new("f"), zip("1")).await.unwrap();
-    let kept = registry
-        .create_trigger(trigger("f", bucket("kept")))
-        .await
-        .unwrap()
-        .id;
-    let gone = registry
-        .create_trigger(trigger("f", bucket("gone")))
-        .await
-        .unwrap()
-        .id;
-    let other = registry
-        .create_trigger(trigger("f", topic()))
-        .await
-        .unwrap()
-        .id;
-    let wanted = vec![trigger("f", bucket("kept")), trigger("f", bucket("new"))];
+    let mut created = Vec::new();
+    for source in [
+        notification("kept", "s3:ObjectCreated:*"),
+        notification("gone", "s3:ObjectRemoved:*"),
+        topic(),
+    ] {
+        let trigger = registry.create_trigger(trigger("f", source)).await.unwrap();
+        created.push(trigger.id);
+    }
+    let wanted = [
+        notification("kept", "s3:ObjectCreated:*"),
+        notification("new", "s3:ObjectRemoved:Delete"),
+    ];
     registry
-        .replace_bucket_triggers("photos", wanted)
+        .replace_bucket_triggers("photos", wanted.map(|source| trigger("f", source)).into())
         .await
         .unwrap();
     let ids: Vec<_> = registry
@@ -330,7 +331,30 @@ async fn replacing_a_buckets_triggers_keeps_the_unchanged_ones() {
         .map(|trigger| trigger.id)
         .collect();
     assert_eq!(ids.len(), 3);
-    assert!(ids.contains(&kept) && ids.contains(&other) && !ids.contains(&gone));
+    assert!(ids.contains(&created[0]) && !ids.contains(&created[1]) && ids.contains(&created[2]));
+}
+
+#[tokio::test]
+async fn a_renamed_notification_keeps_its_trigger_over_a_restart() {
+    let place = Place::new();
+    let registry = place.open().await;
+    registry.create_function(new("f"), zip("1")).await.unwrap();
+    let before = registry
+        .create_trigger(trigger("f", bucket("old")))
+        .await
+        .unwrap();
+    let wanted = vec![trigger("f", bucket("new"))];
+    registry
+        .replace_bucket_triggers("photos", wanted)
+        .await
+        .unwrap();
+    for registry in [registry, place.open().await] {
+        let triggers = registry.triggers();
+        assert_eq!(triggers.len(), 1);
+        assert_eq!(triggers[0].id, before.id);
+        assert_eq!(triggers[0].source, bucket("new"));
+        assert_eq!(triggers[0].starting_position, before.starting_position);
+    }
 }
 
 #[tokio::test]

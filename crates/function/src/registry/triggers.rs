@@ -65,12 +65,13 @@ impl Registry {
         Ok(before.value)
     }
 
-    /// Makes `wanted` the triggers of a bucket. One whose source and function stay the same keeps
-    /// its id, and with it its checkpoint; the others are removed and added. `wanted` must read this
-    /// bucket. Each trigger is durable by itself, not all at once: repeat after an error.
+    /// Makes `wanted` the triggers of a bucket. One that sends the same events to the same function
+    /// keeps its id, and with it its checkpoint, whatever its configuration is called now; the others
+    /// are removed and added. `wanted` must read this bucket. Each trigger is durable by itself, not all at once: repeat after an error.
     ///
     /// # Errors
-    /// [`Error::UnknownFunction`], before anything is changed; [`Error::Store`].
+    /// [`Error::UnknownFunction`], before anything is changed; [`Error::Conflict`],
+    /// [`Error::Store`].
     pub async fn replace_bucket_triggers(
         &self,
         bucket: &str,
@@ -80,21 +81,29 @@ impl Registry {
         for trigger in &wanted {
             self.expect_target(&trigger.function)?;
         }
-        let same = |a: &Trigger, b: &Trigger| a.source == b.source && a.function == b.function;
-        let existing: Vec<_> = {
+        let mut existing: Vec<_> = {
             let known = self.known.read();
             let of_bucket = |kept: &&Kept<Trigger>| matches!(&kept.value.source, TriggerSource::Bucket { bucket: of, .. } if of == bucket);
             known.triggers.values().filter(of_bucket).cloned().collect()
         };
         for trigger in &wanted {
-            if !existing.iter().any(|kept| same(&kept.value, trigger)) {
+            let same = |kept: &Kept<Trigger>| {
+                kept.value.function == trigger.function
+                    && kept.value.source.wants_the_same(&trigger.source)
+            };
+            let Some(place) = existing.iter().position(same) else {
                 self.add_trigger(trigger.clone()).await?;
+                continue;
+            };
+            let before = existing.swap_remove(place);
+            if before.value.source != trigger.source {
+                let mut renamed = before.value.as_ref().clone();
+                renamed.source = trigger.source.clone();
+                self.write_trigger(&before, renamed).await?;
             }
         }
-        for kept in existing {
-            if !wanted.iter().any(|trigger| same(&kept.value, trigger)) {
-                self.remove_trigger(&kept).await?;
-            }
+        for unwanted in existing {
+            self.remove_trigger(&unwanted).await?;
         }
         Ok(())
     }
