@@ -45,8 +45,10 @@ pub(super) struct DeadLetter<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Payload {
     Whole,
-    /// The place must do: the letter would be larger than the log takes.
+    /// Key, headers and the place must do: the letters would be larger than the log takes.
     Omitted,
+    /// The place alone must do: they would be so even then.
+    Bare,
 }
 
 #[derive(Serialize)]
@@ -118,14 +120,18 @@ impl DeadLetter<'_> {
             partition: self.place.partition.index(),
             offset: self.offset.get(),
         };
-        let origin = record.and_then(|record| Event::from_record(record.clone(), place).ok());
+        let kept = record.filter(|_| match payload {
+            Payload::Whole | Payload::Omitted => true,
+            Payload::Bare => false,
+        });
+        let origin = kept.and_then(|record| Event::from_record(record.clone(), place).ok());
         Event {
             id: EventId::new(format!("{place}/{}", self.by)),
             source: SourceId::new(format!("/triggers/{}", self.by)),
             kind: KIND.to_owned(),
             subject: Some(place.to_string()),
             time: self.now,
-            key: record.and_then(|record| record.key.clone()),
+            key: kept.and_then(|record| record.key.clone()),
             content_type: Some("application/json".to_owned()),
             data: Some(data.into()),
             extensions: origin.map(|event| event.extensions).unwrap_or_default(),
@@ -138,7 +144,7 @@ impl DeadLetter<'_> {
         let value = record.and_then(|record| record.value.as_ref());
         let (request_payload, request_payload_encoding) = match payload {
             Payload::Whole => value.map(content).unzip(),
-            Payload::Omitted => (None, None),
+            Payload::Omitted | Payload::Bare => (None, None),
         };
         let response = self.response;
         Letter {
@@ -166,7 +172,7 @@ impl DeadLetter<'_> {
             }),
             response_payload: match payload {
                 Payload::Whole => response.map(|response| content(&response.body).0),
-                Payload::Omitted => None,
+                Payload::Omitted | Payload::Bare => None,
             },
         }
     }
@@ -270,6 +276,14 @@ mod tests {
         let (_, data) = letter(b"\xff", Payload::Whole);
         assert_eq!(data["requestPayload"], "/w==");
         assert_eq!(data["requestPayloadEncoding"], "base64");
+    }
+
+    #[test]
+    fn a_bare_letter_has_no_part_of_the_event_but_its_place() {
+        let (record, data) = letter(b"{}", Payload::Bare);
+        assert_eq!(record.header("trace"), None);
+        assert_eq!((record.key, data.get("requestPayload")), (None, None));
+        assert_eq!(data["source"]["offset"], 7);
     }
 
     #[test]

@@ -57,8 +57,12 @@ impl Outgoing {
         let mut pause = FIRST_PAUSE;
         loop {
             match self.commit(&usage, payload).await {
-                Err(Error::TooLarge { .. }) if payload == Payload::Whole => {
-                    payload = Payload::Omitted;
+                Err(error @ Error::TooLarge { .. }) => {
+                    payload = match payload {
+                        Payload::Whole => Payload::Omitted,
+                        Payload::Omitted => Payload::Bare,
+                        Payload::Bare => return Err(error),
+                    };
                 }
                 Err(Error::Full { source }) => {
                     tracing::warn!(place = %self.place, "cannot settle: the disk is full");

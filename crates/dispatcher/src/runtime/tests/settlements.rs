@@ -44,6 +44,23 @@ async fn dead_letters_that_are_too_large_go_without_their_payloads() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn dead_letters_whose_keys_are_too_large_go_without_them() {
+    let log = FaultyLog::new();
+    let world = World::over(log.clone());
+    world.create_topic(TOPIC, 1).await;
+    let trigger = trigger(|trigger| trigger.retry.maximum_retry_attempts = Some(0));
+    let id = Some(trigger.id);
+    world.functions.put_trigger(trigger);
+    let key = "k".repeat(5_000);
+    world.publish([(Some(key.as_str()), "x".to_owned())]).await;
+    log.limit(4_000);
+    let life = world.start(|_| broken());
+    life.until_ended(id, 1).await;
+    let letters = world.letters().await;
+    assert_eq!(letters[0]["source"]["offset"], 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_checkpoint_moved_from_outside_stops_its_partition_and_no_other() {
     let world = World::new();
     world.create_topic(TOPIC, 1).await;
