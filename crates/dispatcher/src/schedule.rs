@@ -19,6 +19,7 @@ mod policy;
 
 mod batch;
 mod exchange;
+mod load;
 
 mod fresh;
 mod intake;
@@ -31,7 +32,7 @@ mod simulation;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use batch::{Reason, Verdict};
+pub(crate) use batch::{Reason, Target, Verdict};
 pub(crate) use exchange::{
     Arrival, ArrivalKind, Flight, FlightId, GivenUp, Input, Settle, Step, Voided,
 };
@@ -42,11 +43,20 @@ pub(crate) use policy::{Limits, MAX_PAYLOAD_BYTES, Pauses, Policy};
 use batch::{Batch, Item, Judged, Lane};
 use fresh::Fresh;
 use intake::Recalled;
+use load::Load;
 use notes::{NotedBatch, NotedState, Notes};
 use progress::Progress;
 
 /// A payload is dropped from memory when its batch waits longer than this; it is read again.
 const KEEP_PAYLOAD_MILLIS: u128 = 1_000;
+
+/// Letters of one settlement must fit into it. Beyond so many events, or so many bytes of them,
+/// nothing more is given up for its age, nor read, until a settlement has taken them.
+const MAX_EXPIRED: usize = 1_000;
+const MAX_EXPIRED_BYTES: usize = 8 << 20;
+/// All that flies may be given up at once. So many of the smallest letters, of some 700 bytes,
+/// are still within the 16 MiB that a log takes.
+const MAX_AT_STAKE: usize = 20_000;
 
 /// The state of one partition of one trigger.
 #[derive(Debug)]
@@ -64,6 +74,9 @@ pub(crate) struct Schedule {
     flights: BTreeMap<FlightId, InFlight>,
     /// Events in flight by lane.
     flying: BTreeMap<Lane, usize>,
+    /// Events in flight.
+    aloft: usize,
+    load: Load,
     next_flight: u64,
     recalled: Recalled,
     intake: Intake,
@@ -98,6 +111,14 @@ struct Unsettled {
     finished: Vec<FlightId>,
     voided: Vec<Voided>,
     given_up: Vec<GivenUp>,
+    /// Bytes of the events given up.
+    given_up_bytes: usize,
+}
+
+impl Unsettled {
+    fn takes_more(&self) -> bool {
+        self.given_up.len() < MAX_EXPIRED && self.given_up_bytes < MAX_EXPIRED_BYTES
+    }
 }
 
 impl Schedule {
@@ -122,6 +143,8 @@ impl Schedule {
             waiting: BTreeMap::new(),
             flights: BTreeMap::new(),
             flying: BTreeMap::new(),
+            aloft: 0,
+            load: Load::default(),
             next_flight: 0,
             recalled: Recalled::default(),
             intake: Intake::Open,
@@ -160,6 +183,8 @@ impl Schedule {
         let waiting = self.waiting.len() + self.recalled.batches.len();
         // What was recalled has to arrive before it can go on.
         let room = waiting < self.policy.max_waiting || !self.recalled.batches.is_empty();
+        let room =
+            room && self.fresh.parked_len() < self.policy.max_parked && self.unsettled.takes_more();
         (self.intake == Intake::Open && room).then(|| Offset::new(self.cursor))
     }
 
@@ -249,6 +274,8 @@ impl Schedule {
 
     /// The batch no longer flies; its events still hold their lanes.
     fn land(&mut self, batch: &Batch) {
+        self.aloft -= batch.items.len();
+        self.load.landed(batch.target());
         for lane in batch.items.iter().filter_map(|item| item.lane) {
             if let Some(flying) = self.flying.get_mut(&lane) {
                 *flying -= 1;
@@ -260,6 +287,7 @@ impl Schedule {
     }
 
     fn wait(&mut self, batch: Batch) {
+        self.load.waits(batch.target());
         self.waiting.insert(batch.first().get(), batch);
     }
 
@@ -270,6 +298,7 @@ impl Schedule {
     }
 
     fn give_up(&mut self, item: &Item, attempts: u32, reason: Reason, flight: Option<FlightId>) {
+        self.unsettled.given_up_bytes += item.bytes;
         self.unsettled.given_up.push(GivenUp {
             offset: item.offset,
             attempts,

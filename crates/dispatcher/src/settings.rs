@@ -23,7 +23,8 @@ pub struct Settings {
     /// notification. The last one repeats.
     pub async_backoff: Vec<Duration>,
     /// Batches of one partition of one trigger that run or wait for concurrency at once, where the
-    /// trigger's ordering allows more than one.
+    /// trigger's ordering allows more than one. A partition of the queue of asynchronous invocations
+    /// has four times as many, and half of them at most for any one function.
     pub flights_per_partition: usize,
     /// Bytes of records that one partition of one trigger keeps in memory.
     pub prefetch_bytes: usize,

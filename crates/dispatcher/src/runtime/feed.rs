@@ -15,12 +15,17 @@ use super::Shared;
 use crate::attempt::{Attempt, Tariff};
 use crate::invoker::Run;
 use crate::queue::{self, own_topic};
-use crate::schedule::{Arrival, ArrivalKind, Limits, MAX_PAYLOAD_BYTES, Pauses, Policy, ranges};
+use crate::schedule::{
+    Arrival, ArrivalKind, Limits, MAX_PAYLOAD_BYTES, Pauses, Policy, Target, ranges,
+};
 use crate::{BatchAnswer, Functions, Settings};
 
 /// Batches that may wait for a retry in one partition: a thousand take some ten kilobytes in each
 /// checkpoint.
 const MAX_WAITING: usize = 1_000;
+/// Asynchronous invocations that are passed over, because their function has enough in hand, in
+/// one partition: in the worst case as many gaps in each checkpoint, some 160 KiB.
+const MAX_PARKED: usize = 10_000;
 /// What an event adds to a payload beside its own bytes, roughly.
 const ENVELOPE: usize = 256;
 
@@ -82,6 +87,7 @@ impl Feed {
 
     pub(super) fn policy(&self, settings: &Settings) -> Policy {
         let listed = || Pauses::Listed(settings.async_backoff.clone());
+        let flights = settings.flights_per_partition.max(1);
         let asynchronous = Policy {
             ordering: Ordering::None,
             batch_size: 1,
@@ -89,8 +95,12 @@ impl Feed {
             batch_bytes: MAX_PAYLOAD_BYTES,
             bisect: false,
             pauses: listed(),
-            max_flights: settings.flights_per_partition.max(1),
+            // It serves every function: some that have no room must not take it from the others.
+            max_flights: flights * 4,
+            max_flights_of_target: flights.div_ceil(2),
             max_waiting: MAX_WAITING,
+            max_waiting_of_target: MAX_WAITING / 4,
+            max_parked: MAX_PARKED,
         };
         let Some(trigger) = self.trigger() else {
             return asynchronous;
@@ -100,6 +110,7 @@ impl Feed {
             ordering: trigger.ordering,
             batch_size: trigger.batch.batch_size.max(1) as usize,
             window: Duration::from_millis(window.into()),
+            max_flights: flights,
             bisect: trigger.retry.bisect_batch_on_function_error,
             pauses: match trigger.retry.backoff {
                 Backoff::Exponential => Pauses::Exponential,
@@ -116,11 +127,12 @@ impl Feed {
         partition: Partition,
         stored: &StoredRecord,
     ) -> Arrival {
-        let (kind, limits) = match self {
-            Self::Trigger(feed) => (feed.kind(shared, partition, stored), feed.limits()),
+        let (kind, limits, target) = match self {
+            Self::Trigger(feed) => (feed.kind(shared, partition, stored), feed.limits(), None),
             Self::Asynchronous => async_arrival(shared, stored),
         };
         Arrival {
+            target,
             offset: stored.offset,
             key: stored.record.key.as_ref().map(hash),
             bytes: encoded_len(stored),
@@ -282,9 +294,9 @@ impl TriggerFeed {
 }
 
 /// A record of the queue that is no invocation cannot be run.
-fn async_arrival(shared: &Shared, stored: &StoredRecord) -> (ArrivalKind, Limits) {
+fn async_arrival(shared: &Shared, stored: &StoredRecord) -> (ArrivalKind, Limits, Option<Target>) {
     let Some(queued) = queue::decode(&stored.record) else {
-        return (ArrivalKind::Unreadable, Limits::default());
+        return (ArrivalKind::Unreadable, Limits::default(), None);
     };
     let functions: &dyn Functions = shared.parts().functions.as_ref();
     let policy = functions
@@ -295,7 +307,8 @@ fn async_arrival(shared: &Shared, stored: &StoredRecord) -> (ArrivalKind, Limits
         maximum_retry_attempts: Some(policy.maximum_retry_attempts),
         maximum_age: Some(age),
     };
-    (ArrivalKind::Matched, limits)
+    let target = Target(hash(&queued.function));
+    (ArrivalKind::Matched, limits, Some(target))
 }
 
 /// What a record takes in a payload, at most: key and value in base64, headers as lists of numbers.
@@ -311,7 +324,7 @@ fn encoded_len(stored: &StoredRecord) -> usize {
     base64(&record.key) + base64(&record.value) + headers + ENVELOPE
 }
 
-fn hash(key: &Bytes) -> u64 {
+fn hash(key: &impl Hash) -> u64 {
     // The standard hasher without a random state: the same for the same key in every process.
     let mut hasher = DefaultHasher::new();
     key.hash(&mut hasher);

@@ -118,6 +118,7 @@ impl Fetched {
         self.arrivals.push(Arrival {
             offset,
             key: None,
+            target: None,
             bytes: 0,
             time,
             limits: Limits::default(),

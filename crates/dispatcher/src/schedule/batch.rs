@@ -12,11 +12,17 @@ use super::policy::{Limits, Policy};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Lane(u64);
 
+/// Whose concurrency an event waits for, where one partition serves many functions. Such events are
+/// run alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Target(pub(crate) u64);
+
 /// One event that is to be run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Item {
     pub(crate) offset: Offset,
     pub(crate) lane: Option<Lane>,
+    pub(crate) target: Option<Target>,
     /// What it adds to a payload, roughly.
     pub(crate) bytes: usize,
     /// The event's own time: its age counts from here.
@@ -120,6 +126,10 @@ impl Batch {
             .first()
             .map(|item| item.offset)
             .expect("a batch is never empty")
+    }
+
+    pub(crate) fn target(&self) -> Option<Target> {
+        self.items.first().and_then(|item| item.target)
     }
 
     pub(crate) fn offsets(&self) -> impl Iterator<Item = Offset> + '_ {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use clock::Timestamp;
 use event_log::Offset;
 
-use super::batch::{Reason, Verdict};
+use super::batch::{Reason, Target, Verdict};
 use super::notes::Tallies;
 use super::policy::Limits;
 
@@ -43,6 +43,8 @@ pub(crate) struct Arrival {
     pub(crate) offset: Offset,
     /// A hash of its key, if it has one.
     pub(crate) key: Option<u64>,
+    /// Whose concurrency it waits for, where the partition serves many functions.
+    pub(crate) target: Option<Target>,
     /// What it adds to a payload, roughly.
     pub(crate) bytes: usize,
     pub(crate) time: Timestamp,

@@ -2,13 +2,15 @@
 //!
 //! Events of one lane keep their order: while one of them is somewhere else (in flight, waiting
 //! for a retry) the lane is held and none of the others is handed out. Events without a lane never
-//! wait for each other.
+//! wait for each other. Events whose target has enough in hand are parked until it has not, so that
+//! those behind them are reached.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use clock::Timestamp;
+use event_log::Offset;
 
-use super::batch::{Item, Lane};
+use super::batch::{Item, Lane, Target};
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Fresh {
@@ -16,11 +18,15 @@ pub(crate) struct Fresh {
     held: BTreeMap<Lane, usize>,
     /// What may be handed out next, by offset.
     ready: BTreeMap<u64, Ready>,
+    /// What is passed over, by offset; no target without an event.
+    parked: BTreeMap<Target, BTreeMap<u64, Item>>,
+    parked_len: usize,
+    /// Events at hand that are not parked.
     len: usize,
     bytes: usize,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Ready {
     /// An event without a lane.
     Alone(Item),
@@ -68,6 +74,57 @@ impl Fresh {
             .values()
             .next()
             .map(|ready| self.item(ready).received)
+    }
+
+    /// The target of the event that comes next.
+    pub(crate) fn next_target(&self) -> Option<Target> {
+        let ready = self.ready.values().next()?;
+        self.item(ready).target
+    }
+
+    /// Events that are parked.
+    pub(crate) fn parked_len(&self) -> usize {
+        self.parked_len
+    }
+
+    /// The targets of parked events.
+    pub(crate) fn parked_targets(&self) -> impl Iterator<Item = Target> + '_ {
+        self.parked.keys().copied()
+    }
+
+    /// Passes over the event that comes next, if it has a target and no lane. Says which it was.
+    pub(crate) fn park(&mut self) -> Option<Offset> {
+        let next = self.ready.first_entry()?;
+        let Ready::Alone(item) = *next.get() else {
+            return None;
+        };
+        let target = item.target?;
+        next.remove();
+        self.len -= 1;
+        self.bytes -= item.bytes;
+        self.parked_len += 1;
+        let parked = self.parked.entry(target).or_default();
+        parked.insert(item.offset.get(), item);
+        Some(item.offset)
+    }
+
+    /// Lets the first parked events of a target come next again, so many at most.
+    pub(crate) fn unpark(&mut self, target: Target, most: usize) {
+        let Some(parked) = self.parked.get_mut(&target) else {
+            return;
+        };
+        for _ in 0..most {
+            let Some((offset, item)) = parked.pop_first() else {
+                break;
+            };
+            self.parked_len -= 1;
+            self.len += 1;
+            self.bytes += item.bytes;
+            self.ready.insert(offset, Ready::Alone(item));
+        }
+        if parked.is_empty() {
+            self.parked.remove(&target);
+        }
     }
 
     /// Hands out the next batch.

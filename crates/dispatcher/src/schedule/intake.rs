@@ -87,6 +87,7 @@ impl Schedule {
         let item = Item {
             offset: arrival.offset,
             lane: Lane::of(self.policy.ordering, arrival.key),
+            target: arrival.target,
             bytes: arrival.bytes,
             time: arrival.time,
             received: now,

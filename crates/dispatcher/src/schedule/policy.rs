@@ -29,9 +29,16 @@ pub(crate) struct Policy {
     pub(crate) pauses: Pauses,
     /// Batches in flight at once.
     pub(crate) max_flights: usize,
+    /// Of those, batches of one target.
+    pub(crate) max_flights_of_target: usize,
     /// Batches that wait for a retry; beyond it nothing more is read. They are written down with
     /// every checkpoint, which bounds its size.
     pub(crate) max_waiting: usize,
+    /// Of those, batches of one target.
+    pub(crate) max_waiting_of_target: usize,
+    /// Events that are passed over because their target has enough in hand; beyond it nothing more
+    /// is read. Each may open a gap in the checkpoint, which bounds its size.
+    pub(crate) max_parked: usize,
 }
 
 /// Pauses between attempts.

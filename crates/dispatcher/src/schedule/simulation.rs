@@ -96,6 +96,9 @@ impl World {
             },
             max_flights: 1 + random.below(6) as usize,
             max_waiting: 2 + random.below(10) as usize,
+            max_flights_of_target: 1 + random.below(3) as usize,
+            max_waiting_of_target: 1 + random.below(4) as usize,
+            max_parked: 1 + random.below(30) as usize,
             ..policy(ordering, 1 + random.below(6) as usize)
         };
         let store = Store::default();
@@ -178,7 +181,10 @@ impl World {
                 maximum_retry_attempts: [Some(0), Some(2), None][self.random.below(3) as usize],
                 maximum_age: [None, Some(Duration::from_secs(90))][self.random.below(2) as usize],
             };
+            let alone = self.policy.ordering == Ordering::None && self.policy.batch_size == 1;
+            let target = alone.then(|| Target(self.random.below(3)));
             self.log.push(Arrival {
+                target,
                 offset: Offset::new(self.log.len() as u64),
                 key: (!self.random.one_in(4)).then(|| self.random.below(3)),
                 bytes: 50 + self.random.below(400) as usize,

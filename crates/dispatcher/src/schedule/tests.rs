@@ -14,6 +14,9 @@ pub(super) fn policy(ordering: Ordering, batch_size: usize) -> Policy {
         pauses: Pauses::Exponential,
         max_flights: 8,
         max_waiting: 100,
+        max_flights_of_target: 4,
+        max_waiting_of_target: 25,
+        max_parked: 50,
     }
 }
 
@@ -25,6 +28,7 @@ fn event(offset: u64) -> Arrival {
     Arrival {
         offset: Offset::new(offset),
         key: None,
+        target: None,
         bytes: 100,
         time: at(0),
         limits: Limits {
@@ -458,4 +462,93 @@ fn a_log_that_takes_nothing_stops_the_work() {
         invoked <= 3 * 8,
         "{invoked} batches ran while nothing could be settled"
     );
+}
+
+fn aimed(offset: u64, target: u64) -> Arrival {
+    Arrival {
+        target: Some(Target(target)),
+        ..event(offset)
+    }
+}
+
+#[test]
+fn a_target_without_room_is_passed_over_and_goes_on_in_its_order() {
+    let mut schedule = schedule(policy(Ordering::None, 1));
+    let arrivals = (0..40).map(|offset| aimed(offset, 1)).chain([aimed(40, 2)]);
+    let step = schedule.step(fetched(arrivals), at(0));
+    assert_eq!(flown(&step), [[0], [1], [2], [3], [40]]);
+    assert_eq!(
+        step.released,
+        offsets(4..40),
+        "what is passed over is read again when its turn comes"
+    );
+    assert!(schedule.wants().is_some());
+    let step = schedule.step(
+        Input::Finished(step.invoke[1].id, Verdict::Succeeded),
+        at(1),
+    );
+    assert_eq!(flown(&step), [[4]]);
+    let more = (41..60).map(|offset| aimed(offset, 1)).collect();
+    let end = Offset::new(60);
+    schedule.step(
+        Input::Fetched {
+            end,
+            arrivals: more,
+        },
+        at(1),
+    );
+    assert_eq!(schedule.wants(), None, "what is passed over is bounded");
+}
+
+#[test]
+fn retries_of_one_target_stop_its_own_events_and_no_others() {
+    let mut schedule = schedule(policy(Ordering::None, 1));
+    let arrivals = (0..40).map(|offset| aimed(offset, 1)).chain([aimed(40, 2)]);
+    let mut step = schedule.step(fetched(arrivals), at(0));
+    let mut tried = 0;
+    let mut flights: Vec<_> = step.invoke.drain(..).collect();
+    while let Some(at_one) = flights.iter().position(|it| it.offsets[0].get() < 40) {
+        let flight = flights.remove(at_one);
+        tried += 1;
+        let mut step = schedule.step(Input::Finished(flight.id, Verdict::Failed), at(0));
+        flights.append(&mut step.invoke);
+        if step.settle.is_some() {
+            flights.append(&mut schedule.step(Input::Settled, at(0)).invoke);
+        }
+    }
+    assert!((25..30).contains(&tried), "{tried} wait for a retry");
+    assert!(schedule.wants().is_some());
+    let input = Input::Fetched {
+        end: Offset::new(42),
+        arrivals: vec![aimed(41, 2)],
+    };
+    assert_eq!(flown(&schedule.step(input, at(0))), [[41]]);
+}
+
+#[test]
+fn a_backlog_that_expires_is_settled_in_pieces() {
+    let mut schedule = schedule(policy(Ordering::None, 10));
+    let old = |offset| Arrival {
+        limits: Limits {
+            maximum_age: Some(Duration::from_secs(60)),
+            ..Limits::default()
+        },
+        ..event(offset)
+    };
+    let mut step = schedule.step(fetched((0..5_000).map(old)), at(60_001));
+    let mut settled = Vec::new();
+    while let Some(settle) = step.settle.take() {
+        settled.push(settle.given_up.len());
+        assert_eq!(schedule.unsettled.given_up.len(), 0);
+        step = schedule.step(Input::Settled, at(60_001));
+    }
+    assert_eq!(settled, [1_000; 5]);
+    assert_eq!(schedule.tallies().expired, 5_000);
+}
+
+#[test]
+fn batches_that_could_fail_together_fit_into_one_settlement() {
+    let mut schedule = schedule(policy(Ordering::None, 5_000));
+    let step = schedule.step(fetched((0..40_000).map(event)), at(0));
+    assert_eq!(step.invoke.len(), 4);
 }

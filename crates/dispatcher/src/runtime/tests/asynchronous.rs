@@ -108,6 +108,63 @@ async fn a_function_that_is_switched_off_fails_asynchronous_invocations_at_once(
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_function_without_room_does_not_hold_up_the_others() {
+    let world = World::new();
+    world.functions.put_function(function::Function {
+        reserved_concurrency: Some(1),
+        ..crate::tests::function("slow")
+    });
+    let life = world.start_async(|call| {
+        Box::pin(async move {
+            if call.function == "slow" {
+                std::future::pending::<()>().await;
+            }
+            fine()
+        })
+    });
+    let numbered = |function, number: u32| InvokeRequest {
+        request_id: format!("{function}-{number}"),
+        ..request(function)
+    };
+    for number in 0..1_000 {
+        let queued = life.invoker.enqueue(numbered("slow", number)).await;
+        queued.unwrap();
+    }
+    for number in 0..20 {
+        let queued = life.invoker.enqueue(numbered("f", number)).await;
+        queued.unwrap();
+    }
+    life.until_ended(None, 20).await;
+    let slow = world
+        .calls()
+        .iter()
+        .filter(|it| it.function == "slow")
+        .count();
+    assert_eq!(slow, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_burst_at_one_function_runs_to_its_end_without_a_pause() {
+    let world = World::new();
+    world.functions.put_function(function::Function {
+        reserved_concurrency: Some(1),
+        ..crate::tests::function("one")
+    });
+    let life = world.start(|_| fine());
+    let began = world.now();
+    for number in 0..1_000 {
+        let request = InvokeRequest {
+            request_id: number.to_string(),
+            ..request("one")
+        };
+        life.invoker.enqueue(request).await.unwrap();
+    }
+    life.until_ended(None, 1_000).await;
+    assert_eq!(world.now(), began);
+    assert_eq!(world.calls().len(), 1_000);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_synchronous_invocation_is_accounted_for_before_its_answer() {
     let world = World::new();
     let life = world.start(|_| fine());
