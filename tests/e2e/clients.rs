@@ -147,7 +147,10 @@ fn script(name: &str, module: &str, environment: &[(&str, String)]) -> Result<()
         );
         return Ok(());
     }
-    let output = Command::new(&python)
+    // A client that hangs is a failure with a name, not a suite without an end.
+    let output = Command::new("timeout")
+        .arg("120")
+        .arg(&python)
         .arg(repository().join("tests/e2e/scripts").join(name))
         .envs(environment.iter().map(|(name, value)| (name, value)))
         .env("AWS_DEFAULT_REGION", "us-east-1")

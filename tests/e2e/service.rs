@@ -100,10 +100,11 @@ async fn a_stopping_server_lets_functions_write_what_they_are_at() -> Result<()>
     .await?;
     assert!(server.stop()?.success());
     server.restart()?;
-    s3.head_object().bucket("out").key("result").send().await?;
     let usage = topic_lines(&server, "tidemill.usage")?;
-    assert_eq!(usage.len(), 1);
-    assert_eq!(usage[0].value["outcome"], "success");
+    let logs = server.tidemill(&["logs", "late"])?;
+    assert_eq!(usage.len(), 1, "{logs}");
+    assert_eq!(usage[0].value["outcome"], "success", "{logs}");
+    s3.head_object().bucket("out").key("result").send().await?;
     Ok(())
 }
 

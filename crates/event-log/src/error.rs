@@ -140,6 +140,13 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// Another process has the log's folder open. A server that was killed a moment ago may still be
+    /// on its way out: the lock ends with the last process that it forked.
+    #[error("another server runs on {folder}")]
+    Locked {
+        /// The log's folder.
+        folder: String,
+    },
     /// The log has been closed.
     #[error("the log is closed")]
     Closed,

@@ -22,6 +22,7 @@ use sandbox::{MemoryLimit, Spawner};
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Admin};
@@ -38,6 +39,10 @@ use crate::telemetry;
 /// How often recorded latencies are folded into their buckets, so that a server that nobody scrapes
 /// does not gather them without end.
 const METRICS_UPKEEP: Duration = Duration::from_secs(60);
+
+/// How long a server that was killed may take to vanish: until the processes that it had just forked
+/// have noticed, the folder is theirs.
+const PREDECESSOR: Duration = Duration::from_secs(2);
 
 /// A server that runs.
 pub(crate) struct Running {
@@ -77,7 +82,7 @@ impl Running {
             .canonicalize()
             .with_context(|| format!("open the data folder {}", dir.display()))?;
         let clock: SharedClock = Arc::new(SystemClock::new());
-        let embedded = open_log(&config, &dir, &clock)?;
+        let embedded = open_log(&config, &dir, &clock).await?;
         let log: SharedLog = embedded.clone();
         let credentials = credentials::load_or_create(&dir)?;
 
@@ -360,7 +365,11 @@ impl Stage {
     }
 }
 
-fn open_log(config: &Config, dir: &Path, clock: &SharedClock) -> anyhow::Result<Arc<EmbeddedLog>> {
+async fn open_log(
+    config: &Config,
+    dir: &Path,
+    clock: &SharedClock,
+) -> anyhow::Result<Arc<EmbeddedLog>> {
     let embedded = EmbeddedConfig {
         segment_bytes: config.log.segment_bytes,
         retention: Retention {
@@ -369,7 +378,15 @@ fn open_log(config: &Config, dir: &Path, clock: &SharedClock) -> anyhow::Result<
         },
         ..EmbeddedConfig::new(dir.join("log"))
     };
-    EmbeddedLog::open(embedded, clock.clone()).context("open the event log")
+    let patience = Instant::now() + PREDECESSOR;
+    loop {
+        match EmbeddedLog::open(embedded.clone(), clock.clone()) {
+            Err(event_log::Error::Locked { .. }) if Instant::now() < patience => {
+                tokio::time::sleep_until(Instant::now() + PREDECESSOR / 40).await;
+            }
+            opened => return opened.context("open the event log"),
+        }
+    }
 }
 
 async fn open_buckets(

@@ -55,8 +55,8 @@ impl EmbeddedLog {
     /// Opens the log in `config.dir`, created when absent, and recovers it. Reads every segment.
     ///
     /// # Errors
-    /// [`Error::Io`] when the folder cannot be used, above all when another process has it open;
-    /// [`Error::Corrupt`] when its frames contradict each other.
+    /// [`Error::Locked`] when another process has the folder open; [`Error::Io`] when it cannot be
+    /// used; [`Error::Corrupt`] when its frames contradict each other.
     pub fn open(config: EmbeddedConfig, clock: SharedClock) -> Result<Arc<Self>, Error> {
         Self::open_on(Arc::new(Disk), config, clock)
     }
@@ -180,12 +180,15 @@ impl FolderLock {
             .truncate(false)
             .open(dir.join("lock"))
             .map_err(failed(format!("open the lock in {}", dir.display())))?;
-        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)
-            .map_err(std::io::Error::from)
-            .map_err(failed(format!(
-                "lock {}: another server runs on this folder",
-                dir.display()
-            )))?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                return Err(Error::Locked {
+                    folder: dir.display().to_string(),
+                });
+            }
+            Err(errno) => return Err(failed(format!("lock {}", dir.display()))(errno.into())),
+        }
         Ok(Self(file))
     }
 }
