@@ -20,6 +20,7 @@ mod fold;
 
 mod billing;
 
+mod damage;
 mod read;
 
 mod meter;

@@ -11,6 +11,7 @@ use event_log::{
 use tokio::sync::watch;
 
 use super::Settled;
+use crate::damage::end_of_damage;
 use crate::read::{READ_BYTES, read_chunk};
 use crate::{BillingRecord, Error, Fold, UsageRange, UsageRecord};
 
@@ -168,7 +169,18 @@ impl Biller {
         let mut fold = Fold::default();
         let mut to = *next;
         while to < end && *left > 0 && fold.len() < deltas {
-            let (records, chunk_end) = read_chunk(&self.log, partition, to, READ_BYTES).await?;
+            let read = read_chunk(&self.log, partition, to, READ_BYTES).await;
+            let (records, chunk_end) = match read {
+                Err(Error::Log {
+                    source: damage @ event_log::Error::Corrupt { .. },
+                    ..
+                }) => {
+                    let lost_to = end_of_damage(&*self.log, partition, to, end, &damage).await;
+                    report_lost(partition, to, lost_to, &damage);
+                    (Vec::new(), lost_to)
+                }
+                read => read?,
+            };
             let begun_at = to;
             for raw in records {
                 if *left == 0 || fold.len() >= deltas {
@@ -257,6 +269,18 @@ fn add(fold: &mut Fold, partition: &TopicPartition, offset: Offset, value: &[u8]
         offset = offset.get(),
         error = refused,
         "a usage record cannot be billed"
+    );
+}
+
+/// Says which usage the log has lost. It is passed over like a record that cannot be read.
+fn report_lost(partition: &TopicPartition, from: Offset, to: Offset, damage: &event_log::Error) {
+    metrics::counter!("tidemill_metering_lost_offsets_total").increment(to.get() - from.get());
+    tracing::error!(
+        %partition,
+        from = from.get(),
+        to = to.get(),
+        error = %damage,
+        "usage is damaged in the log and will not be billed"
     );
 }
 

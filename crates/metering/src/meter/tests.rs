@@ -235,6 +235,55 @@ async fn sums_that_grow_with_the_topic_are_those_of_the_whole_topic() {
     );
 }
 
+/// Flips a bit of the one place under `folder` where `text` stands.
+fn damage(folder: &std::path::Path, text: &str) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            damage(&path, text);
+            continue;
+        }
+        let mut content = std::fs::read(&path).unwrap();
+        let mut windows = content.windows(text.len());
+        if let Some(at) = windows.position(|window| window == text.as_bytes()) {
+            content[at] ^= 1;
+            std::fs::write(&path, content).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn usage_that_the_log_lost_is_passed_over_and_the_rest_is_billed() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || {
+        let clock = ManualClock::starting_at(Timestamp::from_millis(START));
+        EmbeddedLog::open(EmbeddedConfig::new(folder.path()), Arc::new(clock)).unwrap()
+    };
+    let embedded = open();
+    let log: SharedLog = embedded.clone();
+    append(&log, &[1, 2, 3, 4, 5].map(usage)).await;
+    embedded.close().await;
+    drop((log, embedded));
+    for lost in ["request-2", "request-4"] {
+        damage(folder.path(), lost);
+    }
+    for opening in 1..=2 {
+        let embedded = open();
+        let log: SharedLog = embedded.clone();
+        append(&log, &[usage(10 + opening)]).await;
+        let (progress, _, run) = start(&log);
+        progress.caught_up().await.unwrap();
+        assert_eq!(progress.unbilled().unwrap(), 0);
+        let bills = read_billing(&log).await.unwrap();
+        let billed: u64 = bills.iter().map(|bill| bill.invocations.success).sum();
+        assert_eq!(billed, 3 + opening);
+        run.abort();
+        let _ = run.await;
+        embedded.close().await;
+        drop((progress, log, embedded));
+    }
+}
+
 #[tokio::test]
 async fn bills_are_exact_after_the_log_on_disk_is_closed_and_opened_again() {
     let folder = tempfile::tempdir().unwrap();
