@@ -39,6 +39,7 @@ mod key_locks;
 mod listing;
 mod uploads;
 
+mod damage;
 mod store;
 
 mod notifications;

@@ -1,9 +1,12 @@
 //! From the log to the index, and from there to the blobs that may stay.
+//!
+//! What the log has lost to damage is passed over and reported. Then nothing is removed either: the
+//! lost records may have named it.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use clock::SharedClock;
+use clock::{SharedClock, Timestamp};
 use event_log::{Lifetime, Offset, SharedLog, StoredRecord, TopicConfig, TopicPartition};
 use parking_lot::RwLock;
 use tokio::sync::Mutex;
@@ -14,6 +17,7 @@ use super::buckets::{BucketChange, bucket_log};
 use super::{BucketInfo, BucketStore, Config, Inner};
 use crate::blob::{BlobId, BlobStore};
 use crate::change::{self, Change};
+use crate::damage::end_of_damage;
 use crate::key_locks::KeyLocks;
 use crate::object::{Content, Place};
 use crate::s3_event::Origin;
@@ -37,6 +41,7 @@ pub(super) async fn recover(
         blobs,
         sequencers: Sequencers::default(),
         completed: HashSet::new(),
+        lost: 0,
     };
     let buckets = recovery.buckets().await?;
     for bucket in buckets.values() {
@@ -44,7 +49,8 @@ pub(super) async fn recover(
     }
     let folder = config.folder.join("uploads");
     let uploads = Uploads::open(folder, &recovery.blobs, |upload| {
-        recovery.completed.contains(&upload.id) || !buckets.contains_key(&upload.bucket)
+        let without_bucket = recovery.lost == 0 && !buckets.contains_key(&upload.bucket);
+        recovery.completed.contains(&upload.id) || without_bucket
     })?;
     recovery.collect(&buckets, &uploads)?;
     let inner = Inner {
@@ -74,12 +80,14 @@ struct Recovery {
     sequencers: Sequencers,
     /// Uploads that became objects, whatever became of those.
     completed: HashSet<UploadId>,
+    /// Offsets whose records are damaged.
+    lost: u64,
 }
 
 impl Recovery {
-    /// The buckets that exist. A bucket whose topic is missing is fatal: its objects would be
-    /// forgotten and their blobs collected.
-    async fn buckets(&self) -> Result<BTreeMap<BucketName, Arc<Bucket>>, Error> {
+    /// The buckets that exist. A bucket whose topic is missing is fatal, unless its removal may be
+    /// among what was lost: its objects would be forgotten and their blobs collected.
+    async fn buckets(&mut self) -> Result<BTreeMap<BucketName, Arc<Bucket>>, Error> {
         let place = bucket_log();
         let config = TopicConfig {
             partitions: 1,
@@ -87,7 +95,7 @@ impl Recovery {
         };
         self.log.ensure_topic(&place.topic, config).await?;
         let mut last = BTreeMap::new();
-        self.read(&place, |stored| {
+        let lost = self.read(&place, |stored| {
             let value = stored.record.value.clone().unwrap_or_default();
             let change: BucketChange =
                 serde_json::from_slice(&value).map_err(|error| Error::Corrupt {
@@ -101,17 +109,23 @@ impl Recovery {
             };
             last.insert(name, change);
             Ok(())
-        })
-        .await?;
+        });
+        let lost = lost.await?;
+        self.lost += lost;
         let mut buckets = BTreeMap::new();
         for (name, change) in last {
             match change {
                 BucketChange::Created { topic: id, at, .. } => {
                     let topic = self.log.topic(&name.topic()).filter(|topic| topic.id == id);
-                    let topic = topic.ok_or_else(|| Error::Corrupt {
-                        place: name.topic().to_string(),
-                        reason: "the topic of a bucket is missing or another".to_owned(),
-                    })?;
+                    let Some(topic) = topic else {
+                        if lost > 0 {
+                            continue;
+                        }
+                        return Err(Error::Corrupt {
+                            place: name.topic().to_string(),
+                            reason: "the topic of a bucket is missing or another".to_owned(),
+                        });
+                    };
                     let info = BucketInfo {
                         name: name.clone(),
                         created: at,
@@ -119,19 +133,47 @@ impl Recovery {
                     buckets.insert(name, Arc::new(Bucket::new(info, topic)));
                 }
                 BucketChange::Deleted { .. } => {
-                    if self.log.topic(&name.topic()).is_some() {
+                    if lost == 0 && self.log.topic(&name.topic()).is_some() {
                         self.log.delete_topic(&name.topic()).await?;
                     }
                 }
             }
         }
+        if lost > 0 {
+            self.adopt(&mut buckets)?;
+        }
         Ok(buckets)
+    }
+
+    /// Takes topics with records for buckets whose creation was lost.
+    fn adopt(&self, buckets: &mut BTreeMap<BucketName, Arc<Bucket>>) -> Result<(), Error> {
+        for topic in self.log.topics() {
+            let name = topic.name.as_str().strip_prefix("bucket.");
+            let Some(name) = name.and_then(|name| BucketName::new(name).ok()) else {
+                continue;
+            };
+            let mut records = 0;
+            for partition in topic.partitions() {
+                let bounds = self.log.bounds(&partition)?;
+                records += bounds.end.get() - bounds.start.get();
+            }
+            if records == 0 || buckets.contains_key(&name) {
+                continue;
+            }
+            tracing::error!(bucket = %name, "a bucket whose creation was lost is taken as it stands");
+            let info = BucketInfo {
+                name: name.clone(),
+                created: Timestamp::default(),
+            };
+            buckets.insert(name, Arc::new(Bucket::new(info, topic)));
+        }
+        Ok(())
     }
 
     async fn objects(&mut self, bucket: &Bucket) -> Result<(), Error> {
         let mut completed = Vec::new();
         for partition in bucket.topic.partitions() {
-            self.read(&partition, |stored| {
+            let lost = self.read(&partition, |stored| {
                 let place = Place {
                     partition: partition.clone(),
                     offset: stored.offset,
@@ -152,22 +194,37 @@ impl Recovery {
                     ),
                 }
                 Ok(())
-            })
-            .await?;
+            });
+            let lost = lost.await?;
+            self.lost += lost;
         }
         self.completed.extend(completed);
         Ok(())
     }
 
+    /// Applies every record that can be read; returns how many offsets are lost to damage.
     async fn read(
         &self,
         partition: &TopicPartition,
         mut apply: impl FnMut(StoredRecord) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+    ) -> Result<u64, Error> {
         let bounds = self.log.bounds(partition)?;
         let mut next: Offset = bounds.start;
+        let mut lost = 0;
         while next < bounds.end {
-            let batches = self.log.read(partition, next, READ_BYTES).await?;
+            let batches = match self.log.read(partition, next, READ_BYTES).await {
+                Err(damage @ event_log::Error::Corrupt { .. }) => {
+                    let to = end_of_damage(&*self.log, partition, next, bounds.end, &damage).await;
+                    tracing::error!(
+                        %partition, from = %next, %to, error = %damage,
+                        "changes are damaged in the log: what they said of objects or buckets is lost"
+                    );
+                    lost += to.get() - next.get();
+                    next = to;
+                    continue;
+                }
+                read => read?,
+            };
             let Some(last) = batches.last() else { break };
             let end = last.end_offset();
             for batch in &batches {
@@ -179,11 +236,12 @@ impl Recovery {
             }
             next = end;
         }
-        Ok(())
+        metrics::counter!("tidemill_bucket_lost_offsets_total").increment(lost);
+        Ok(lost)
     }
 
-    /// Removes blobs that no object and no upload names. Those of superseded versions have already
-    /// gone with them.
+    /// Removes blobs that no object and no upload names, unless a lost record may have named them.
+    /// Those of superseded versions have already gone with them.
     fn collect(
         &self,
         buckets: &BTreeMap<BucketName, Arc<Bucket>>,
@@ -213,7 +271,13 @@ impl Recovery {
                 orphans.push(id);
             }
         }
-        if !orphans.is_empty() {
+        if self.lost > 0 {
+            tracing::error!(
+                lost = self.lost,
+                count = orphans.len(),
+                "blobs that nothing names stay: a lost change may have named them"
+            );
+        } else if !orphans.is_empty() {
             tracing::info!(count = orphans.len(), "removing blobs that nothing names");
             self.blobs.remove(orphans);
         }

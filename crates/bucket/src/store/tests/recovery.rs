@@ -116,3 +116,118 @@ async fn a_store_over_the_log_on_disk_finds_everything_again() {
         assert_eq!(body.collect().await.unwrap(), vec![3_u8; size]);
     }
 }
+
+/// A store over a log on disk, whose bytes can be damaged while it is closed.
+struct OnDisk {
+    folder: TempDir,
+}
+
+impl OnDisk {
+    async fn open(&self) -> (BucketStore, Arc<event_log::EmbeddedLog>) {
+        let clock = Arc::new(clock::SystemClock::new());
+        let config = event_log::EmbeddedConfig::new(self.folder.path().join("log"));
+        let log = event_log::EmbeddedLog::open(config, Arc::clone(&clock) as _).unwrap();
+        let config = Config {
+            folder: self.folder.path().join("objects"),
+            region: String::new(),
+            account: String::new(),
+            partitions: NonZeroU32::MIN,
+        };
+        let shared: SharedLog = log.clone();
+        (BucketStore::open(config, shared, clock).await.unwrap(), log)
+    }
+
+    async fn close((store, log): (BucketStore, Arc<event_log::EmbeddedLog>)) {
+        store.drain().await;
+        log.close().await;
+    }
+
+    fn blobs(&self) -> usize {
+        fn files(folder: &std::path::Path) -> usize {
+            let entries = std::fs::read_dir(folder).unwrap();
+            let count = |entry: std::fs::DirEntry| match entry.file_type().unwrap().is_dir() {
+                true => files(&entry.path()),
+                false => 1,
+            };
+            entries.map(|entry| count(entry.unwrap())).sum()
+        }
+        files(&self.folder.path().join("objects/blobs"))
+    }
+}
+
+/// Flips a bit of the place in each file under `folder` where `text` stands; returns in how many.
+fn damage(folder: &std::path::Path, text: &str) -> usize {
+    let mut damaged = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            damaged += damage(&path, text);
+            continue;
+        }
+        let mut content = std::fs::read(&path).unwrap();
+        let mut windows = content.windows(text.len());
+        if let Some(at) = windows.position(|window| window == text.as_bytes()) {
+            content[at] ^= 1;
+            std::fs::write(&path, content).unwrap();
+            damaged += 1;
+        }
+    }
+    damaged
+}
+
+async fn write(store: &BucketStore, bucket: &BucketName, at: &str, bytes: impl Into<Bytes>) {
+    let (at, body) = (key(at), PutBody::bytes(bytes));
+    let put = store.put(bucket, &at, body, PutOptions::default());
+    put.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_damaged_change_costs_its_object_alone_and_no_blob() {
+    let disk = OnDisk {
+        folder: tempfile::tempdir().unwrap(),
+    };
+    let bucket = BucketName::new("data").unwrap();
+    let (store, log) = disk.open().await;
+    store.create_bucket(&bucket).await.unwrap();
+    write(&store, &bucket, "before", "1").await;
+    write(&store, &bucket, "lost-object", vec![1_u8; 200_000]).await;
+    write(&store, &bucket, "after", vec![2_u8; 200_000]).await;
+    OnDisk::close((store, log)).await;
+    assert_eq!(damage(&disk.folder.path().join("log"), "lost-object"), 1);
+    let blobs = disk.blobs();
+    for _ in 0..2 {
+        let (store, log) = disk.open().await;
+        assert!(store.head(&bucket, &key("before")).is_ok());
+        assert!(store.head(&bucket, &key("lost-object")).is_err());
+        let after = store.head(&bucket, &key("after")).unwrap();
+        let body = store.read(&after, 0..u64::MAX).await.unwrap();
+        assert_eq!(body.collect().await.unwrap(), vec![2_u8; 200_000]);
+        OnDisk::close((store, log)).await;
+        assert_eq!(disk.blobs(), blobs);
+    }
+}
+
+#[tokio::test]
+async fn a_bucket_whose_creation_is_damaged_keeps_its_objects() {
+    let disk = OnDisk {
+        folder: tempfile::tempdir().unwrap(),
+    };
+    let (first, second) = (
+        BucketName::new("first").unwrap(),
+        BucketName::new("second").unwrap(),
+    );
+    let (store, log) = disk.open().await;
+    for bucket in [&first, &second] {
+        store.create_bucket(bucket).await.unwrap();
+        write(&store, bucket, "big", vec![1_u8; 200_000]).await;
+    }
+    OnDisk::close((store, log)).await;
+    let creation = r#""created","bucket":"first""#;
+    assert_eq!(damage(&disk.folder.path().join("log"), creation), 1);
+    let (store, _log) = disk.open().await;
+    for bucket in [&first, &second] {
+        let object = store.head(bucket, &key("big")).unwrap();
+        let body = store.read(&object, 0..u64::MAX).await.unwrap();
+        assert_eq!(body.collect().await.unwrap().len(), 200_000);
+    }
+}
