@@ -39,6 +39,8 @@ pub(crate) async fn create(state: &State, request: &Request) -> Result<Response,
     refuse_second(state, &function, &topic_name)?;
     let settings = Settings::take(&mut members)?;
     members.finish()?;
+    refuse_own_output(&topic_name)?;
+    settings.check_source(&topic_name)?;
     let topic = topic(state, &topic_name).await?;
     settings.prepare(state).await?;
     let mut trigger = Trigger {
@@ -208,6 +210,18 @@ fn consumer_group(members: &mut Members) -> Result<Option<String>, ApiError> {
     }
     config.finish()?;
     Ok(group.filter(|group| !group.is_empty()))
+}
+
+/// Every invocation writes to topics of the server: its usage, its bill, its log, its failure. A
+/// mapping on one would run on what it makes, without end.
+fn refuse_own_output(topic: &str) -> Result<(), ApiError> {
+    if topic.starts_with("tidemill.") {
+        return Err(ApiError::InvalidParameter(format!(
+            "The topic {topic} cannot be the source of a mapping: invocations write to it, so the \
+             mapping would run on what it makes"
+        )));
+    }
+    Ok(())
 }
 
 fn refuse_second(state: &State, function: &FunctionName, topic: &str) -> Result<(), ApiError> {

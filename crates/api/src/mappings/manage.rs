@@ -58,6 +58,9 @@ pub(crate) async fn update(state: &State, request: &Request) -> Result<Response,
     }
     let settings = Settings::take(&mut members)?;
     members.finish()?;
+    if let TriggerSource::Topic { topic, .. } = &before.source {
+        settings.check_source(topic.as_str())?;
+    }
     settings.prepare(state).await?;
     let transition = settings.transition(&before);
     if transition == "Enabling" && function.is_none() {

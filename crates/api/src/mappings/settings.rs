@@ -47,6 +47,19 @@ impl Settings {
         Ok(settings)
     }
 
+    /// Refuses to send what failed back to the topic that the mapping reads: it would fail again
+    /// without end.
+    pub(super) fn check_source(&self, topic: &str) -> Result<(), ApiError> {
+        match &self.on_failure {
+            Some(Destination::Topic(to)) if to.as_str() == topic => {
+                Err(ApiError::InvalidParameter(format!(
+                    "The OnFailure destination kafka://{to} is the topic that the mapping reads"
+                )))
+            }
+            Some(Destination::Topic(_) | Destination::DeadLetters) | None => Ok(()),
+        }
+    }
+
     /// Makes what they name, once everything has been checked.
     pub(super) async fn prepare(&self, state: &State) -> Result<(), ApiError> {
         ensure_destination(state, self.on_failure.as_ref()).await

@@ -173,7 +173,23 @@ async fn what_cannot_be_a_mapping_is_refused_and_creates_nothing() {
         ),
         (json!({"Topics": ["a", "b"]}), "exactly one topic"),
         (json!({"Topics": ["no/name"]}), "no/name"),
-        (json!({"Topics": ["tidemill.nothing"]}), "does not exist"),
+        (json!({"Topics": ["bucket.nothing"]}), "does not exist"),
+        (
+            json!({"Topics": ["tidemill.usage"]}),
+            "run on what it makes",
+        ),
+        (
+            json!({"Topics": ["tidemill.dead-letters"]}),
+            "run on what it makes",
+        ),
+        (
+            json!({"DestinationConfig": {"OnFailure": {"Destination": "kafka://orders"}}}),
+            "the topic that the mapping reads",
+        ),
+        (
+            json!({"DestinationConfig": {"OnFailure": {"Destination": "kafka://tidemill.usage"}}}),
+            "belongs to the server",
+        ),
         (
             json!({"StartingPosition": null}),
             "StartingPosition is required",
@@ -261,6 +277,21 @@ async fn what_cannot_be_a_mapping_is_refused_and_creates_nothing() {
     }
     assert!(door.state.registry.triggers().is_empty());
     assert!(door.state.log.topics().is_empty());
+}
+
+#[tokio::test]
+async fn a_mapping_is_not_changed_to_feed_its_own_topic() {
+    let door = Door::with_function().await;
+    let created = create(&door, &json!({})).await;
+    let change = json!({"DestinationConfig": {"OnFailure": {"Destination": "kafka://orders"}}});
+    let refused = door.refusal("PUT", &place(&created), &change).await;
+    assert!(
+        refused.starts_with("InvalidParameterValueException")
+            && refused.contains("the topic that the mapping reads"),
+        "{refused}"
+    );
+    let trigger = door.state.registry.trigger(id(&created)).unwrap();
+    assert_eq!(trigger.retry.on_failure, function::Destination::DeadLetters);
 }
 
 #[tokio::test]
