@@ -6,9 +6,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use bytes::Bytes;
 use clock::Timestamp;
-use event_log::{Checkpoint, Error, Offset, TopicPartition};
+use event_log::{Checkpoint, CheckpointUpdate, Error, Offset, Rule, Settlement, TopicPartition};
 use function::StartingPosition;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
@@ -31,14 +33,39 @@ pub(super) enum Ended {
     Stopped,
     /// The topic was deleted.
     TopicGone,
-    /// It cannot go on, for this reason.
-    Failed(String),
+    /// It cannot go on.
+    Failed(Failure),
+}
+
+/// Why a partition cannot be worked on.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) reason: String,
+    pub(super) cure: Cure,
+}
+
+/// What may end a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cure {
+    /// The log may be able to read and write again later.
+    Time,
+    /// Nothing but a change of the trigger or its topic.
+    Change,
+}
+
+/// How the work on a partition is told to end.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Stop {
+    /// The server stops: what runs is waited for as long as the drain setting says.
+    pub(super) shutdown: CancellationToken,
+    /// The trigger has changed or is gone: what runs may end.
+    pub(super) replace: CancellationToken,
 }
 
 /// Why the loop ends early.
 enum Halt {
     TopicGone,
-    Failed(String),
+    Failed(Failure),
 }
 
 /// The work on one partition.
@@ -89,18 +116,18 @@ impl PartitionTask {
         shared: Arc<Shared>,
         feed: Arc<Feed>,
         place: TopicPartition,
-        stop: CancellationToken,
+        stop: Stop,
     ) -> Ended {
         let key = (feed.id(), place.clone());
         let status = shared.status.clone();
         let ended = match Self::open(shared, feed, place).await {
             Ok(task) => task.run(stop).await,
             Err(Halt::TopicGone) => Ended::TopicGone,
-            Err(Halt::Failed(reason)) => Ended::Failed(reason),
+            Err(Halt::Failed(failure)) => Ended::Failed(failure),
         };
         match &ended {
             Ended::Stopped | Ended::TopicGone => status.remove(&key),
-            Ended::Failed(reason) => {
+            Ended::Failed(Failure { reason, .. }) => {
                 tracing::error!(partition = %key.1, reason, "the work on a partition has stopped");
                 status.set(&key, |entry| {
                     entry.last_result = super::status::problem(reason);
@@ -119,14 +146,13 @@ impl PartitionTask {
         let tail = parts.log.tail(&place).map_err(Halt::from)?;
         let checkpoint = match parts.log.checkpoint(&feed.consumer(), &place) {
             Some(checkpoint) => checkpoint,
-            None => Checkpoint {
-                next: start(&shared, &feed, &place).await.map_err(Halt::from)?,
-                ..Checkpoint::default()
-            },
+            None => first_checkpoint(&shared, &feed, &place)
+                .await
+                .map_err(Halt::from)?,
         };
         let policy = feed.policy(&parts.settings);
         let schedule = Schedule::resume(policy, &checkpoint, parts.clock.now())
-            .map_err(|error| Halt::Failed(error.to_string()))?;
+            .map_err(|error| Halt::Failed(Failure::until_changed(&error)))?;
         let settled = schedule.tallies();
         shared.status.set(&(feed.id(), place.clone()), |entry| {
             entry.next = checkpoint.next;
@@ -152,10 +178,11 @@ impl PartitionTask {
         })
     }
 
-    async fn run(mut self, stop: CancellationToken) -> Ended {
+    async fn run(mut self, stop: Stop) -> Ended {
         // What the checkpoint shows as cut off is settled before anything else.
         self.step(Input::TimeReached);
-        let mut drain_until = None;
+        let mut drain_until: Option<Instant> = None;
+        let mut shutting_down = false;
         loop {
             let at_end = self.read_on();
             if drain_until.is_some() && self.schedule.is_at_rest() {
@@ -175,10 +202,16 @@ impl PartitionTask {
                     self.step_at(Input::TimeReached, wake.unwrap_or_default().max(self.now()));
                     Ok(())
                 }
-                () = stop.cancelled(), if drain_until.is_none() => {
-                    drain_until = Some(Instant::now() + self.shared.parts().settings.drain);
-                    self.halt.cancel();
-                    self.step(Input::StopIntake);
+                () = stop.shutdown.cancelled(), if !shutting_down => {
+                    shutting_down = true;
+                    let within = Instant::now() + self.shared.parts().settings.drain;
+                    drain_until = Some(drain_until.map_or(within, |until| within.min(until)));
+                    self.begin_nothing_more();
+                    Ok(())
+                }
+                () = stop.replace.cancelled(), if drain_until.is_none() => {
+                    drain_until = Some(Instant::now() + self.longest_run());
+                    self.begin_nothing_more();
                     Ok(())
                 }
                 () = until(drain_until), if !self.last_call.is_cancelled() => {
@@ -189,9 +222,24 @@ impl PartitionTask {
             match happened {
                 Ok(()) => {}
                 Err(Halt::TopicGone) => return Ended::TopicGone,
-                Err(Halt::Failed(reason)) => return Ended::Failed(reason),
+                Err(Halt::Failed(failure)) => return Ended::Failed(failure),
             }
         }
+    }
+
+    fn begin_nothing_more(&mut self) {
+        self.halt.cancel();
+        self.step(Input::StopIntake);
+    }
+
+    /// How long what runs may take to its end: the function's timeout, and the drain setting for
+    /// what comes before and after.
+    fn longest_run(&self) -> Duration {
+        let parts = self.shared.parts();
+        let name = self.feed.function_of(&[]);
+        let function = name.and_then(|name| parts.functions.function(&name));
+        let timeout = function.map_or(Duration::ZERO, |function| function.timeout());
+        timeout + parts.settings.drain
     }
 
     /// Begins to read if the schedule wants more and there is room. Says whether the end of the
@@ -240,7 +288,7 @@ impl PartitionTask {
                 self.settled();
             }
             Err(ended) if ended.is_cancelled() => {}
-            Err(panicked) => return Err(Halt::Failed(panicked.to_string())),
+            Err(panicked) => return Err(Halt::Failed(Failure::until_changed(&panicked))),
         }
         Ok(())
     }
@@ -433,9 +481,53 @@ impl From<Error> for Halt {
     fn from(error: Error) -> Self {
         match error {
             Error::UnknownTopic { .. } | Error::UnknownPartition { .. } => Self::TopicGone,
-            other => Self::Failed(error_text(&other)),
+            Error::Io { .. } | Error::Full { .. } => Self::Failed(Failure {
+                reason: error_text(&error),
+                cure: Cure::Time,
+            }),
+            other => Self::Failed(Failure::until_changed(&other)),
         }
     }
+}
+
+impl Failure {
+    fn until_changed(error: &dyn std::error::Error) -> Self {
+        Self {
+            reason: error_text(error),
+            cure: Cure::Change,
+        }
+    }
+}
+
+/// Writes down where a feed without a checkpoint begins: from then on retention keeps what it has
+/// to read.
+async fn first_checkpoint(
+    shared: &Shared,
+    feed: &Feed,
+    place: &TopicPartition,
+) -> Result<Checkpoint, Error> {
+    let log = &shared.parts().log;
+    let consumer = feed.consumer();
+    let settlement = Settlement {
+        checkpoints: vec![CheckpointUpdate {
+            consumer: consumer.clone(),
+            partition: place.clone(),
+            next: start(shared, feed, place).await?,
+            finished_above: Vec::new(),
+            metadata: Bytes::new(),
+            rule: Rule::Advance {
+                expected_revision: 0,
+            },
+        }],
+        writer: Some(shared.writer.clone()),
+        ..Settlement::default()
+    };
+    log.commit(settlement).await?;
+    // The topic may have been deleted since, and its checkpoints with it.
+    let written = log.checkpoint(&consumer, place);
+    written.ok_or_else(|| Error::UnknownTopic {
+        topic: place.topic.clone(),
+    })
 }
 
 /// Where a feed without a checkpoint begins.
@@ -457,7 +549,7 @@ async fn start(shared: &Shared, feed: &Feed, place: &TopicPartition) -> Result<O
     Ok(start.clamp(bounds.start, bounds.end))
 }
 
-async fn until(at: Option<Instant>) {
+pub(super) async fn until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,

@@ -4,11 +4,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 
+use clock::Timestamp;
 use event_log::{Error, OwnerId, TopicPartition, Writer};
 use function::{Trigger, TriggerId};
 use metering::UsageRecord;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -16,7 +19,7 @@ use super::Shared;
 use super::dead_letter::DEAD_LETTERS;
 use super::feed::Feed;
 use super::flight::error_text;
-use super::partition::{Ended, PartitionTask};
+use super::partition::{Cure, Ended, PartitionTask, Stop, until};
 use super::status::{DispatcherStatus, problem};
 use crate::queue::{ASYNC_TOPIC, OWN_TOPIC, own_topic};
 use crate::{Invoker, Payloads};
@@ -41,24 +44,41 @@ pub struct Dispatcher {
 type Key = (Option<TriggerId>, TopicPartition);
 
 /// What a task was started from: it is started anew when this changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Identity {
-    /// The trigger's revision.
-    revision: Option<Uuid>,
+    /// All of the trigger that the task applies.
+    rules: Option<Arc<Trigger>>,
     topic: Uuid,
 }
+
+/// A partition whose work has failed.
+struct Failed {
+    identity: Identity,
+    /// How often in a row.
+    times: u32,
+    /// When it is taken up again; `None` when only a change can help.
+    again: Option<Instant>,
+}
+
+/// Pauses before a failed partition is taken up again double from the first to the longest.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 struct Supervisor {
     shared: Arc<Shared>,
     tasks: JoinSet<(Key, Ended)>,
     running: BTreeMap<Key, Running>,
-    /// Partitions whose work has failed; not taken up again until something about them changes.
-    failed: BTreeMap<Key, Identity>,
+    /// Partitions whose work has failed; taken up again when something about them changes, or
+    /// after a pause where time may have helped.
+    failed: BTreeMap<Key, Failed>,
 }
 
 struct Running {
     identity: Identity,
-    stop: CancellationToken,
+    stop: Stop,
+    since: Instant,
+    /// How often in a row it had failed before.
+    failures: u32,
 }
 
 impl Dispatcher {
@@ -105,6 +125,35 @@ impl Dispatcher {
     }
 }
 
+impl Running {
+    fn failed(self, cure: Cure) -> Failed {
+        let now = Instant::now();
+        let fresh = now.duration_since(self.since) > LONGEST_PAUSE;
+        let before = if fresh { 0 } else { self.failures };
+        // 2^9 times the first pause is beyond the longest.
+        let pause = (FIRST_PAUSE * (1 << before.min(9))).min(LONGEST_PAUSE);
+        Failed {
+            identity: self.identity,
+            times: before.saturating_add(1),
+            again: match cure {
+                Cure::Time => Some(now + pause),
+                Cure::Change => None,
+            },
+        }
+    }
+}
+
+/// The trigger without what no task looks at.
+fn rules(trigger: &Trigger) -> Arc<Trigger> {
+    Arc::new(Trigger {
+        problem: None,
+        tags: BTreeMap::new(),
+        last_modified: Timestamp::default(),
+        revision: Uuid::nil(),
+        ..trigger.clone()
+    })
+}
+
 impl Supervisor {
     async fn run(mut self, stop: CancellationToken) {
         let parts = self.shared.parts();
@@ -115,17 +164,19 @@ impl Supervisor {
             topics.mark_unchanged();
             self.shared.invoker.refresh();
             self.reconcile().await;
+            let next_attempt = self.next_attempt();
             tokio::select! {
                 Ok(()) = changes.changed() => {}
                 Ok(()) = topics.changed() => {}
                 Some(ended) = self.tasks.join_next(), if !self.tasks.is_empty() => {
                     self.ended(ended);
                 }
+                () = until(next_attempt) => {}
                 () = stop.cancelled() => break,
             }
         }
         for running in self.running.values() {
-            running.stop.cancel();
+            running.stop.shutdown.cancel();
         }
         while let Some(ended) = self.tasks.join_next().await {
             self.ended(ended);
@@ -141,13 +192,21 @@ impl Supervisor {
                 .get(key)
                 .is_some_and(|(identity, _)| *identity == running.identity);
             if !stays {
-                running.stop.cancel();
+                running.stop.replace.cancel();
             }
         }
-        self.failed
-            .retain(|key, identity| wanted.get(key).is_some_and(|(now, _)| now == identity));
+        self.failed.retain(|key, failed| {
+            let now = wanted.get(key);
+            now.is_some_and(|(identity, _)| *identity == failed.identity)
+        });
+        let now = Instant::now();
         for (key, (identity, feed)) in wanted {
-            if !self.running.contains_key(&key) && !self.failed.contains_key(&key) {
+            if self.running.contains_key(&key) {
+                continue;
+            }
+            let failed = self.failed.get(&key);
+            let rests = failed.is_some_and(|it| it.again.is_none_or(|again| again > now));
+            if !rests {
                 self.start(key, identity, feed);
             }
         }
@@ -159,22 +218,22 @@ impl Supervisor {
         let mut feeds = vec![(None, Arc::new(Feed::Asynchronous))];
         for trigger in triggers.iter().filter(|trigger| trigger.enabled) {
             match Feed::of(Arc::clone(trigger)) {
-                Ok(feed) => feeds.push((Some(trigger.revision), Arc::new(feed))),
+                Ok(feed) => feeds.push((Some(rules(trigger)), Arc::new(feed))),
                 Err(error) => self.refuse(trigger, &error_text(&error)),
             }
         }
         let mut wanted = BTreeMap::new();
-        for (revision, feed) in feeds {
+        for (rules, feed) in feeds {
             // A trigger may be older than its topic: it begins when the topic does.
             let Some(topic) = log.topic(&feed.topic()) else {
                 continue;
             };
             let identity = Identity {
-                revision,
+                rules,
                 topic: topic.id,
             };
             for place in topic.partitions() {
-                wanted.insert((feed.id(), place), (identity, Arc::clone(&feed)));
+                wanted.insert((feed.id(), place), (identity.clone(), Arc::clone(&feed)));
             }
         }
         wanted
@@ -194,11 +253,18 @@ impl Supervisor {
     }
 
     fn start(&mut self, key: Key, identity: Identity, feed: Arc<Feed>) {
-        let stop = CancellationToken::new();
+        let stop = Stop::default();
+        let failures = self.failed.remove(&key).map_or(0, |failed| failed.times);
         let work = PartitionTask::work(Arc::clone(&self.shared), feed, key.1.clone(), stop.clone());
         let named = key.clone();
         self.tasks.spawn(async move { (named, work.await) });
-        self.running.insert(key, Running { identity, stop });
+        let running = Running {
+            identity,
+            stop,
+            since: Instant::now(),
+            failures,
+        };
+        self.running.insert(key, running);
     }
 
     fn ended(&mut self, ended: Result<(Key, Ended), tokio::task::JoinError>) {
@@ -208,9 +274,14 @@ impl Supervisor {
             Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
         };
         let running = self.running.remove(&key);
-        if let (Ended::Failed(_), Some(running)) = (&ended, running) {
-            self.failed.insert(key, running.identity);
+        if let (Ended::Failed(failure), Some(running)) = (&ended, running) {
+            self.failed.insert(key, running.failed(failure.cure));
         }
+    }
+
+    /// When the next failed partition is to be taken up again.
+    fn next_attempt(&self) -> Option<Instant> {
+        self.failed.values().filter_map(|failed| failed.again).min()
     }
 
     /// Forgets the checkpoints of triggers that are gone, once nobody writes them any more. What a

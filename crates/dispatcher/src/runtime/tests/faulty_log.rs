@@ -13,11 +13,12 @@ use event_log::{
 };
 use tokio::sync::watch;
 
-/// A log in memory whose disk is full, or whose settlements are too large, for a while.
+/// A log in memory whose disk is full or broken, or whose settlements are too large, for a while.
 #[derive(Debug)]
 pub(super) struct FaultyLog {
     inner: Arc<MemoryLog>,
     full: AtomicUsize,
+    broken: AtomicUsize,
     largest: AtomicUsize,
 }
 
@@ -26,6 +27,7 @@ impl FaultyLog {
         Arc::new(Self {
             inner: MemoryLog::new(),
             full: AtomicUsize::new(0),
+            broken: AtomicUsize::new(0),
             largest: AtomicUsize::new(usize::MAX),
         })
     }
@@ -33,6 +35,11 @@ impl FaultyLog {
     /// The next settlements under an epoch find the disk full.
     pub(super) fn fill(&self, settlements: usize) {
         self.full.store(settlements, Ordering::Relaxed);
+    }
+
+    /// The next settlements under an epoch cannot be written.
+    pub(super) fn break_down(&self, settlements: usize) {
+        self.broken.store(settlements, Ordering::Relaxed);
     }
 
     /// Settlements beyond so many bytes are refused.
@@ -79,6 +86,12 @@ impl EventLog for FaultyLog {
         if ours && self.full.fetch_update(set, get, one_less).is_ok() {
             let source = std::io::ErrorKind::StorageFull.into();
             return Err(Error::Full { source });
+        }
+        if ours && self.broken.fetch_update(set, get, one_less).is_ok() {
+            return Err(Error::Io {
+                act: "write the journal".to_owned(),
+                source: std::io::ErrorKind::Other.into(),
+            });
         }
         self.inner.settle(permit, settlement).await
     }

@@ -14,10 +14,12 @@ async fn a_full_disk_is_waited_for_and_nothing_is_lost() {
     let trigger = trigger(|trigger| trigger.batch.batch_size = 1);
     let id = Some(trigger.id);
     world.functions.put_trigger(trigger);
-    world.publish_numbers(0..200).await;
+    let life = world.start(|_| fine());
+    life.until(|list| list.iter().any(|status| status.trigger == id))
+        .await;
     log.fill(3);
     let began = world.now();
-    let life = world.start(|_| fine());
+    world.publish_numbers(0..200).await;
     life.until(|list| list.iter().any(|status| status.in_flight > 0))
         .await;
     life.until_ended(id, 200).await;
@@ -58,6 +60,44 @@ async fn dead_letters_whose_keys_are_too_large_go_without_them() {
     life.until_ended(id, 1).await;
     let letters = world.letters().await;
     assert_eq!(letters[0]["source"]["offset"], 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_that_the_log_failed_is_taken_up_again_after_a_pause() {
+    let log = FaultyLog::new();
+    let world = World::over(log.clone());
+    world.create_topic(TOPIC, 1).await;
+    let trigger = trigger(|_| {});
+    let id = trigger.id;
+    world.functions.put_trigger(trigger);
+    let life = world.start(|_| fine());
+    world.publish_numbers(0..1).await;
+    life.until_ended(Some(id), 1).await;
+    log.break_down(2);
+    let began = world.now();
+    world.publish_numbers(1..2).await;
+    life.until(|_| {
+        let result = life.status.last_result(id).unwrap_or_default();
+        result.starts_with("PROBLEM: write the journal")
+    })
+    .await;
+    life.until_ended(Some(id), 2).await;
+    assert_eq!(world.now().since(began).as_secs(), 1 + 2);
+    world.check_usage().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trigger_writes_down_where_it_begins_before_anything_has_happened() {
+    let world = World::new();
+    world.create_topic(TOPIC, 1).await;
+    let trigger = trigger(|_| {});
+    let (id, consumer) = (Some(trigger.id), trigger.consumer());
+    world.functions.put_trigger(trigger);
+    let life = world.start(|_| fine());
+    life.until(|list| list.iter().any(|status| status.trigger == id))
+        .await;
+    let checkpoint = world.log.checkpoint(&consumer, &partition(TOPIC, 0));
+    assert_eq!(checkpoint.unwrap().next, offset(0));
 }
 
 #[tokio::test(start_paused = true)]
