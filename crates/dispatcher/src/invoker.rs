@@ -174,14 +174,13 @@ impl Invoker {
     /// Takes up what has changed in the registry: reservations, and instances of revisions that
     /// are no longer deployed. Cheap when nothing has.
     pub(crate) fn refresh(&self) {
+        // Held to the end: a slower, older look must not undo what a newer one has set.
+        let mut seen = self.seen.lock();
         let now = *self.parts.functions.changes().borrow();
-        {
-            let mut seen = self.seen.lock();
-            if *seen == Some(now) {
-                return;
-            }
-            *seen = Some(now);
+        if *seen == Some(now) {
+            return;
         }
+        *seen = Some(now);
         let functions = self.parts.functions.functions();
         self.concurrency
             .set_reservations(functions.iter().map(AsRef::as_ref));

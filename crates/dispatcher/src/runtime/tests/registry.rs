@@ -1,12 +1,23 @@
 //! Triggers and functions that come, change and go while the dispatcher runs.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock, mpsc};
+use std::time::Duration;
 
-use function::StartingPosition;
+use async_trait::async_trait;
+use clock::Timestamp;
+use function::{Function, FunctionName, Ordering, StartingPosition, Trigger};
+use instance::{Pool, PoolConfig};
+use metering::UsageOutcome;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::doubles::fine;
+use super::doubles::{Listed, PausedClock, Script, fine};
 use super::world::{TOPIC, World, offset, partition, trigger};
+use crate::{Functions, Invoker, InvokerParts};
 
 #[tokio::test(start_paused = true)]
 async fn a_trigger_made_at_run_time_runs_from_its_start_and_an_idle_one_waits_for_its_topic() {
@@ -73,6 +84,146 @@ async fn a_disabled_trigger_rests_and_goes_on_where_it_stopped() {
     let seen: Vec<_> = after.iter().flat_map(|call| call.offsets()).collect();
     assert_eq!(seen, [2, 3]);
     world.check_usage().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn changing_a_trigger_lets_what_runs_end_and_labels_restart_nothing() {
+    let world = World::new();
+    world.create_topic(TOPIC, 1).await;
+    world.functions.put_function(Function {
+        timeout_seconds: 900,
+        ..crate::tests::function("f")
+    });
+    let first = trigger(|trigger| {
+        trigger.batch.batch_size = 1;
+        trigger.ordering = Ordering::None;
+    });
+    let id = Some(first.id);
+    world.functions.put_trigger(first.clone());
+    let pause = |seconds| tokio::time::sleep_until(Instant::now() + Duration::from_secs(seconds));
+    let life = world.start_async(move |_| {
+        Box::pin(async move {
+            pause(600).await;
+            fine()
+        })
+    });
+    let began = world.now();
+    world.publish_numbers(0..1).await;
+    life.until(|list| list.iter().any(|status| status.in_flight > 0))
+        .await;
+    let mut changed = first.clone();
+    changed.tags.insert("team".to_owned(), "a".to_owned());
+    changed.last_modified = Timestamp::from_millis(7);
+    changed.revision = Uuid::new_v4();
+    world.functions.put_trigger(changed.clone());
+    pause(1).await;
+    world.publish_numbers(1..2).await;
+    life.until_ended(id, 2).await;
+    assert_eq!(world.now().since(began).as_secs(), 601, "side by side");
+
+    world.publish_numbers(2..3).await;
+    life.until(|list| list.iter().any(|status| status.in_flight > 0))
+        .await;
+    changed.batch.batch_size = 10;
+    changed.revision = Uuid::new_v4();
+    world.functions.put_trigger(changed);
+    pause(1).await;
+    world.publish_numbers(3..4).await;
+    life.until_ended(id, 4).await;
+    assert_eq!(
+        world.now().since(began).as_secs(),
+        601 + 600 + 600,
+        "one after the other"
+    );
+    assert_eq!(world.calls().len(), 4);
+    let usage = world.check_usage().await;
+    assert!(usage.iter().all(|it| it.outcome == UsageOutcome::Success));
+}
+
+/// A registry in which something happens while its functions are listed for the first time.
+struct Interrupted {
+    listed: Arc<Listed>,
+    happens: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+impl std::fmt::Debug for Interrupted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Interrupted").finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Functions for Interrupted {
+    fn function(&self, name: &FunctionName) -> Option<Arc<Function>> {
+        self.listed.function(name)
+    }
+
+    fn functions(&self) -> Vec<Arc<Function>> {
+        let listed = self.listed.functions();
+        let happens = self.happens.lock().take();
+        if let Some(happens) = happens {
+            happens();
+        }
+        listed
+    }
+
+    fn triggers(&self) -> Vec<Arc<Trigger>> {
+        self.listed.triggers()
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.listed.changes()
+    }
+
+    async fn code_dir(
+        &self,
+        function: &Function,
+    ) -> Result<PathBuf, Box<dyn std::error::Error + Send + Sync>> {
+        self.listed.code_dir(function).await
+    }
+}
+
+#[tokio::test]
+async fn an_older_look_at_the_registry_does_not_undo_a_newer_one() {
+    let world = World::new();
+    let functions = Arc::new(Interrupted {
+        listed: Arc::clone(&world.functions),
+        happens: Mutex::default(),
+    });
+    let invoker = Arc::new(Invoker::new(InvokerParts {
+        log: Arc::clone(&world.log),
+        functions: Arc::clone(&functions) as _,
+        pool: Arc::new(Pool::new(
+            Arc::new(Script::new(|_| Box::pin(async { fine() }))),
+            PoolConfig::default(),
+        )),
+        clock: PausedClock::new(),
+        settings: world.settings.clone(),
+    }));
+    let newer = Arc::new(OnceLock::new());
+    let (invoker_too, newer_too) = (Arc::clone(&invoker), Arc::clone(&newer));
+    let listed = Arc::clone(&world.functions);
+    *functions.happens.lock() = Some(Box::new(move || {
+        listed.put_function(Function {
+            reserved_concurrency: Some(50),
+            ..crate::tests::function("f")
+        });
+        let (done, is_done) = mpsc::channel::<()>();
+        let look = std::thread::spawn(move || {
+            invoker_too.refresh();
+            drop(done);
+        });
+        // It ends now, or waits for the older one: either is fine, losing it is not.
+        is_done
+            .recv_timeout(Duration::from_millis(100))
+            .unwrap_err();
+        drop(newer_too.set(look));
+    }));
+    invoker.refresh();
+    let look = Arc::into_inner(newer).and_then(OnceLock::into_inner);
+    look.unwrap().join().unwrap();
+    let other = FunctionName::new("g").unwrap();
+    assert!(invoker.check_reservation(&other, 50).is_err());
 }
 
 #[tokio::test(start_paused = true)]
