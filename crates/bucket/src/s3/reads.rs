@@ -45,33 +45,37 @@ macro_rules! select {
     }};
 }
 
-/// An output that describes `selection` of `object`.
+/// An output that describes `selection` of `object`, in the words that the input asks for where it
+/// does (`response-content-type` and its like).
 macro_rules! describe {
-    ($output:ident, $object:expr, $selection:expr, $checksum_mode:expr) => {{
-        let (object, selection) = ($object, $selection);
+    ($output:ident, $object:expr, $selection:expr, $input:expr) => {{
+        let (object, selection, input) = ($object, $selection, $input);
         let attributes = object.attributes().clone();
         let headers = attributes.headers;
         let mut output = $output {
             accept_ranges: Some("bytes".to_owned()),
-            cache_control: headers.cache_control,
-            content_disposition: headers.content_disposition,
-            content_encoding: headers.content_encoding,
-            content_language: headers.content_language,
+            cache_control: input.response_cache_control.or(headers.cache_control),
+            content_disposition: input
+                .response_content_disposition
+                .or(headers.content_disposition),
+            content_encoding: input.response_content_encoding.or(headers.content_encoding),
+            content_language: input.response_content_language.or(headers.content_language),
             content_length: Some(signed(selection.bytes.end - selection.bytes.start)),
             content_range: selection.content_range.clone(),
             content_type: Some(
-                headers
-                    .content_type
+                input
+                    .response_content_type
+                    .or(headers.content_type)
                     .unwrap_or_else(|| DEFAULT_TYPE.to_owned()),
             ),
             e_tag: Some(fields::etag(object.etag())),
-            expires: headers.expires.map(timestamp),
+            expires: input.response_expires.or(headers.expires.map(timestamp)),
             last_modified: Some(timestamp(object.last_modified())),
             metadata: Some(attributes.metadata.into_iter().collect()),
             parts_count: selection.parts,
             ..Default::default()
         };
-        if $checksum_mode.is_some() && selection.content_range.is_none() {
+        if input.checksum_mode.is_some() && selection.content_range.is_none() {
             set_checksums!(output, object.checksums());
             output.checksum_type = Some(fields::checksum_type(object.checksums().kind));
         }
@@ -82,7 +86,7 @@ macro_rules! describe {
 pub(super) async fn get(door: &Door, call: Call<GetObjectInput>) -> S3Result<GetObjectOutput> {
     let input = call.input;
     let (object, selection) = select!(door, input);
-    let mut output = describe!(GetObjectOutput, &object, &selection, input.checksum_mode);
+    let mut output = describe!(GetObjectOutput, &object, &selection, input);
     let body = door.store.read(&object, selection.bytes).await?;
     output.body = Some(StreamingBlob::wrap(body.inspect(|chunk| {
         if let Ok(chunk) = chunk {
@@ -95,12 +99,7 @@ pub(super) async fn get(door: &Door, call: Call<GetObjectInput>) -> S3Result<Get
 pub(super) async fn head(door: &Door, call: Call<HeadObjectInput>) -> S3Result<HeadObjectOutput> {
     let input = call.input;
     let (object, selection) = select!(door, input);
-    Ok(describe!(
-        HeadObjectOutput,
-        &object,
-        &selection,
-        input.checksum_mode
-    ))
+    Ok(describe!(HeadObjectOutput, &object, &selection, input))
 }
 
 impl Selection {

@@ -41,6 +41,40 @@ async fn an_object_comes_back_with_what_was_said_about_it() {
 }
 
 #[tokio::test]
+async fn a_reader_chooses_the_headers_of_the_answer() {
+    let fixture = Fixture::new().await;
+    fixture.put("a", "hello").await;
+    let expires = aws_sdk_s3::primitives::DateTime::from_secs(1_800_000_000);
+    let get = fixture.client.get_object().bucket(BUCKET).key("a");
+    let got = get
+        .response_cache_control("no-store")
+        .response_content_disposition("attachment; filename=\"b.csv\"")
+        .response_content_encoding("identity")
+        .response_content_language("fr")
+        .response_content_type("text/csv")
+        .response_expires(expires)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(got.cache_control(), Some("no-store"));
+    assert_eq!(
+        got.content_disposition(),
+        Some("attachment; filename=\"b.csv\"")
+    );
+    assert_eq!(got.content_encoding(), Some("identity"));
+    assert_eq!(got.content_language(), Some("fr"));
+    assert_eq!(got.content_type(), Some("text/csv"));
+    assert_eq!(got.expires_string(), Some("Fri, 15 Jan 2027 08:00:00 GMT"));
+    assert_eq!(got.body.collect().await.unwrap().to_vec(), b"hello");
+    let head = fixture.client.head_object().bucket(BUCKET).key("a");
+    let head = head.response_content_type("text/plain").send().await;
+    assert_eq!(head.unwrap().content_type(), Some("text/plain"));
+    // Only this answer: the object stays what it is.
+    let head = fixture.client.head_object().bucket(BUCKET).key("a").send();
+    assert_ne!(head.await.unwrap().content_type(), Some("text/plain"));
+}
+
+#[tokio::test]
 async fn every_checksum_is_computed_kept_and_given_back() {
     let fixture = Fixture::new().await;
     for (size, algorithm) in [
