@@ -7,7 +7,7 @@ mod objects;
 mod recovery;
 mod writing;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -73,8 +73,8 @@ struct Inner {
     blobs: BlobStore,
     uploads: Uploads,
     buckets: RwLock<BTreeMap<BucketName, Arc<Bucket>>>,
-    /// Held while a bucket is made or removed.
-    bucket_changes: Mutex<()>,
+    /// Held while a bucket is made or removed: removed buckets whose topic is still there.
+    bucket_changes: Mutex<BTreeSet<BucketName>>,
     keys: KeyLocks,
     sequencers: Sequencers,
     /// Writes past their point of no return, and removals of files.

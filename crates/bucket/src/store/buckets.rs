@@ -55,7 +55,8 @@ impl BucketStore {
             .await
     }
 
-    /// Removes an empty bucket, its uploads in progress and its topic.
+    /// Removes an empty bucket, its uploads in progress and its topic. What cannot be removed once
+    /// the bucket is gone goes when a bucket of that name is made, or at the next start.
     ///
     /// # Errors
     /// [`Error::NoSuchBucket`], [`Error::BucketNotEmpty`].
@@ -99,9 +100,13 @@ impl Inner {
     }
 
     async fn create_bucket(&self, name: BucketName) -> Result<BucketInfo, Error> {
-        let _alone = self.bucket_changes.lock().await;
+        let mut leftovers = self.bucket_changes.lock().await;
         if self.bucket(&name).is_ok() {
             return Err(Error::BucketExists { bucket: name });
+        }
+        if leftovers.contains(&name) {
+            self.log.delete_topic(&name.topic()).await?;
+            leftovers.remove(&name);
         }
         let topic = self.empty_topic(&name.topic()).await?;
         let at = self.clock.now();
@@ -145,7 +150,7 @@ impl Inner {
     }
 
     async fn delete_bucket(&self, name: &BucketName) -> Result<(), Error> {
-        let _alone = self.bucket_changes.lock().await;
+        let mut leftovers = self.bucket_changes.lock().await;
         let bucket = self.bucket(name)?;
         {
             let mut gate = bucket.gate.write().await;
@@ -166,10 +171,17 @@ impl Inner {
         // be let go before uploads are locked here.
         for upload in self.uploads.of_bucket(name) {
             if let Ok(state) = upload.lock().await {
-                self.uploads.finish(&upload, state, &[]).await?;
+                let finished = self.uploads.finish(&upload, state, &[]).await;
+                if let Err(error) = finished {
+                    tracing::error!(bucket = %name, %error, "an upload of a removed bucket stays until the next start");
+                }
             }
         }
-        Ok(self.log.delete_topic(&name.topic()).await?)
+        if let Err(error) = self.log.delete_topic(&name.topic()).await {
+            tracing::error!(bucket = %name, %error, "the topic of a removed bucket stays for now");
+            leftovers.insert(name.clone());
+        }
+        Ok(())
     }
 
     async fn record_bucket(&self, change: BucketChange) -> Result<(), Error> {

@@ -221,3 +221,48 @@ async fn the_registry_has_its_bucket_from_the_start() {
     assert_eq!(names, ["data", REGISTRY_BUCKET]);
     assert!(BucketName::new(REGISTRY_BUCKET).unwrap().is_reserved());
 }
+
+#[tokio::test]
+async fn a_bucket_whose_upload_cannot_be_removed_can_be_made_again() {
+    let fixture = Fixture::new().await;
+    fixture.put("a", "1").await;
+    fixture.delete("a").await;
+    let at = key("big");
+    let upload = NewUpload {
+        attributes: Default::default(),
+        checksum: None,
+    };
+    let created = fixture.store.create_upload(&fixture.bucket, &at, upload);
+    created.await.unwrap();
+    // Its file has gone already, so that removing it fails.
+    let uploads = fixture.folder.path().join("objects/uploads");
+    std::fs::remove_dir_all(&uploads).unwrap();
+    fixture.store.delete_bucket(&fixture.bucket).await.unwrap();
+    fixture.store.create_bucket(&fixture.bucket).await.unwrap();
+    assert!(fixture.records().await.is_empty());
+}
+
+#[tokio::test]
+async fn only_the_topic_of_a_removed_bucket_is_removed_for_a_new_one() {
+    let fixture = Fixture::new().await;
+    let bucket = BucketName::new("later").unwrap();
+    let config = event_log::TopicConfig {
+        partitions: 1,
+        lifetime: event_log::Lifetime::LongLived,
+    };
+    let topic = fixture.log.create_topic(&bucket.topic(), config).await;
+    let place = topic.unwrap().partitions().next().unwrap();
+    let record = Record::new("left", Timestamp::from_millis(1));
+    let batch = event_log::RecordBatch::of_one(record);
+    let settlement = event_log::Settlement::of(place, batch);
+    fixture.log.commit(settlement).await.unwrap();
+    assert!(matches!(
+        fixture.store.create_bucket(&bucket).await,
+        Err(Error::TopicTaken { .. })
+    ));
+    let mut leftovers = fixture.store.inner.bucket_changes.lock().await;
+    leftovers.insert(bucket.clone());
+    drop(leftovers);
+    fixture.store.create_bucket(&bucket).await.unwrap();
+    assert!(fixture.store.inner.bucket_changes.lock().await.is_empty());
+}
