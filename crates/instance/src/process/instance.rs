@@ -18,6 +18,9 @@ use crate::{Finished, Instance, Invocation, Metrics, Outcome, Spec};
 
 /// How long initialisation may take (AWS Lambda, on-demand).
 const INIT_LIMIT: Duration = Duration::from_secs(10);
+/// How long a process that has answered may take to ask for more. The next invocation waits for
+/// it, with its concurrency taken: beyond this a new process is the shorter way.
+const READY_LIMIT: Duration = Duration::from_secs(1);
 
 /// A started process. It is read from only while it serves, as AWS freezes it in between: what it
 /// prints while idle is logged before the next invocation begins.
@@ -78,7 +81,7 @@ impl Instance for ProcessInstance {
         }
         let mut asking = self.api.exchange.asking();
         let asks = async move { asking.wait_for(|asking| *asking > 0).await.is_ok() };
-        let limit = self.spec.timeout;
+        let limit = self.spec.timeout.min(READY_LIMIT);
         match self.wait(asks, limit).await {
             Waited::For(asks) => asks,
             Waited::Exited | Waited::TimedOut => false,

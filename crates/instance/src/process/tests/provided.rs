@@ -106,6 +106,19 @@ async fn a_package_without_bootstrap_is_refused_by_its_path() {
 }
 
 #[tokio::test]
+async fn a_process_that_does_not_come_back_after_its_answer_is_replaced() {
+    let Some(bench) = Bench::having("python3") else {
+        return;
+    };
+    let spec = provided(
+        &bench,
+        "call('POST', f'invocation/{id}/response', str(os.getpid())); import time; time.sleep(12)",
+    );
+    let first = bench.answer(&spec, &json!({})).await;
+    assert_ne!(bench.answer(&spec, &json!({})).await, first);
+}
+
+#[tokio::test]
 async fn a_process_that_dies_while_idle_is_replaced() {
     let Some(bench) = Bench::having("python3") else {
         return;
