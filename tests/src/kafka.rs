@@ -34,6 +34,10 @@ pub fn producer(bootstrap: &str) -> Result<FutureProducer> {
         .set("enable.idempotence", "true")
         .set("linger.ms", "2")
         .set("message.timeout.ms", "60000")
+        // A server that was killed is back within moments.
+        .set("reconnect.backoff.ms", "20")
+        .set("reconnect.backoff.max.ms", "200")
+        .set("retry.backoff.max.ms", "200")
         .create()
         .context("make a producer")
 }
