@@ -117,10 +117,7 @@ fn figure(acts: f64, records: f64, times: &[Duration]) -> String {
 /// Each client waits for one append before it sends the next. Returns their latencies, sorted.
 async fn appends(config: EmbeddedConfig, load: &Load) -> Result<(Vec<Duration>, Duration)> {
     let log: SharedLog = EmbeddedLog::open(config, Arc::new(SystemClock::new()))?;
-    let config = TopicConfig {
-        partitions: PARTITIONS,
-        lifetime: Lifetime::Events,
-    };
+    let config = TopicConfig::new(PARTITIONS, Lifetime::Events);
     let topic = log.create_topic(&TopicName::new("load")?, config).await?;
     let places: Vec<TopicPartition> = topic.partitions().collect();
     let record = Record::new(vec![b'x'; RECORD_BYTES], Timestamp::from_millis(0));

@@ -220,10 +220,7 @@ async fn ensure_topics(
 ) -> Result<HashMap<TopicName, Topic>, Error> {
     let mut topics = HashMap::new();
     for plan in plans {
-        let config = TopicConfig {
-            partitions: plan.partitions,
-            lifetime: Lifetime::Events,
-        };
+        let config = TopicConfig::new(plan.partitions, Lifetime::Events);
         let topic = log
             .ensure_topic(&plan.name, config)
             .await

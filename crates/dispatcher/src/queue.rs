@@ -20,10 +20,7 @@ const CLIENT_CONTEXT: &str = "tm-client-context";
 const TRACE_ID: &str = "tm-trace-id";
 
 /// How the topics are made that this crate writes to.
-pub(crate) const OWN_TOPIC: TopicConfig = TopicConfig {
-    partitions: 8,
-    lifetime: Lifetime::Events,
-};
+pub(crate) const OWN_TOPIC: TopicConfig = TopicConfig::new(8, Lifetime::Events);
 
 /// A topic of ours.
 pub(crate) fn own_topic(name: &'static str) -> TopicName {

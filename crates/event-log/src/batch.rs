@@ -133,16 +133,17 @@ impl RecordBatch {
         header::write_place(bytes, base);
     }
 
-    /// The first record that is not older than `time`, and its time. The batch's own first offset and
-    /// largest time when its records cannot be decoded.
-    pub(crate) fn first_since(&self, time: Timestamp) -> (Offset, Timestamp) {
+    /// The first record from `from` on that is not older than `time`, and its time. A batch whose
+    /// records cannot be decoded answers with its own first offset and largest time.
+    pub(crate) fn first_since(&self, time: Timestamp, from: Offset) -> Option<(Offset, Timestamp)> {
         let records = self.records().unwrap_or_default();
+        if records.is_empty() {
+            return Some((self.base_offset().max(from), self.max_timestamp()));
+        }
         records
             .iter()
-            .find(|stored| stored.record.timestamp >= time)
-            .map_or((self.base_offset(), self.max_timestamp()), |stored| {
-                (stored.offset, stored.record.timestamp)
-            })
+            .find(|stored| stored.offset >= from && stored.record.timestamp >= time)
+            .map(|stored| (stored.offset, stored.record.timestamp))
     }
 
     /// Decodes the records. Keys, values and headers share the batch's memory where it is not

@@ -93,6 +93,12 @@ macro_rules! conformance_tests {
             a_topic_needs_partitions
             a_deleted_topic_takes_records_and_checkpoints_with_it
             creations_of_one_topic_may_race
+            a_topic_can_be_given_partitions
+            the_settings_of_a_topic_survive
+            a_topic_takes_batches_up_to_its_limit
+            a_compacted_topic_takes_only_records_with_keys
+            records_can_be_deleted_up_to_an_offset
+            a_deleted_record_is_not_found_by_time
         }
     };
     (@ $subject:expr; $($check:ident)*) => {
@@ -110,10 +116,7 @@ fn name(text: &str) -> TopicName {
 }
 
 async fn topic(log: &SharedLog, text: &str, partitions: u32, lifetime: Lifetime) -> Topic {
-    let config = TopicConfig {
-        partitions,
-        lifetime,
-    };
+    let config = TopicConfig::new(partitions, lifetime);
     let created = log.create_topic(&name(text), config).await;
     created.expect("the topic is new")
 }

@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use crate::{
     Checkpoint, ConsumerId, Epoch, Error, Offset, OwnerId, RecordBatch, Settled, Settlement, Topic,
-    TopicConfig, TopicName, TopicPartition,
+    TopicConfig, TopicName, TopicPartition, TopicSettings,
 };
 
 /// A log that many parts share.
@@ -40,13 +40,45 @@ pub trait EventLog: Send + Sync + std::fmt::Debug + 'static {
     /// [`Error::UnknownTopic`].
     async fn delete_topic(&self, name: &TopicName) -> Result<(), Error>;
 
+    /// Gives a topic more partitions: `count` in all. Where records of a key go changes with it
+    /// ([`Topic::partition_for`]).
+    ///
+    /// # Errors
+    /// [`Error::UnknownTopic`]; [`Error::InvalidTopicConfig`] when `count` is not more than there
+    /// are, or more than 100,000.
+    async fn add_partitions(&self, name: &TopicName, count: u32) -> Result<Topic, Error>;
+
+    /// Replaces a topic's settings as a whole. They hold from now on for what is there already, too:
+    /// records past a shorter retention may be gone as soon as this returns, or later.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTopic`].
+    async fn configure_topic(
+        &self,
+        name: &TopicName,
+        settings: TopicSettings,
+    ) -> Result<Topic, Error>;
+
+    /// Deletes a partition's records below `before`, durably, and returns the first offset that is
+    /// left: `before`, or a later one when more has gone already. Consumers that have not read the
+    /// deleted records do not hold them.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTopic`], [`Error::UnknownPartition`]; [`Error::OffsetOutOfRange`] beyond the
+    /// end.
+    async fn delete_records(
+        &self,
+        partition: &TopicPartition,
+        before: Offset,
+    ) -> Result<Offset, Error>;
+
     /// The topic of that name, if it exists.
     fn topic(&self, name: &TopicName) -> Option<Topic>;
 
     /// Every topic, by name.
     fn topics(&self) -> Vec<Topic>;
 
-    /// Changes whenever a topic is created or deleted.
+    /// Changes whenever a topic is created, configured, given partitions or deleted.
     fn topics_changed(&self) -> watch::Receiver<u64>;
 
     /// Waits until `bytes` of the log's write budget are free: back-pressure for writers. More than
@@ -58,7 +90,9 @@ pub trait EventLog: Send + Sync + std::fmt::Debug + 'static {
     /// # Errors
     /// Nothing was written, for the reason given: [`Error::Fenced`] (L3),
     /// [`Error::CheckpointConflict`], [`Error::InvalidSettlement`], an unknown place, a bad
-    /// sequence, a full disk. An error of the disk itself ends the process instead.
+    /// sequence, a full disk, a batch larger than its topic takes ([`Error::TooLarge`]) or without
+    /// keys for a compacted one ([`Error::InvalidBatch`]). An error of the disk itself ends the
+    /// process instead.
     async fn settle(&self, permit: Permit, settlement: Settlement) -> Result<Settled, Error>;
 
     /// Whole batches from the one that holds `from` on, as many as fit `max_bytes` and at least one

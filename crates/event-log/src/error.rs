@@ -32,8 +32,8 @@ pub enum Error {
         /// The topic asked for.
         topic: TopicName,
     },
-    /// Reject: a topic cannot be created like that.
-    #[error("topic {topic} cannot be created: {reason}")]
+    /// Reject: a topic cannot be made like that.
+    #[error("topic {topic} cannot be made like that: {reason}")]
     InvalidTopicConfig {
         /// The topic asked for.
         topic: TopicName,

@@ -43,6 +43,8 @@ pub(crate) struct Ledger {
 
 #[derive(Clone, Debug, Default)]
 struct PartitionState {
+    /// Everything below has been deleted on request or past its retention.
+    start: Offset,
     end: Offset,
     sequences: Sequences,
 }
@@ -95,16 +97,19 @@ impl Ledger {
 
     /// Every partition of the topics that a journal holds.
     pub(crate) fn partitions_of(&self, home: Lifetime) -> Vec<PartitionKey> {
-        self.topics
-            .values()
+        let topics = self.topics.values();
+        topics
             .filter(|topic| topic.config.lifetime == home)
-            .flat_map(|topic| {
-                let partitions = (0..topic.config.partitions).map(Partition::new);
-                partitions.map(|partition| PartitionKey {
-                    topic: topic.id,
-                    partition,
-                })
-            })
+            .flat_map(|topic| self.partitions_in(topic.id))
+            .collect()
+    }
+
+    /// Every partition of a topic; none when it does not exist.
+    pub(crate) fn partitions_in(&self, topic: Uuid) -> Vec<PartitionKey> {
+        let partitions = self.topics.get(&topic).map(|topic| topic.config.partitions);
+        let partitions = (0..partitions.unwrap_or(0)).map(Partition::new);
+        partitions
+            .map(|partition| PartitionKey { topic, partition })
             .collect()
     }
 
@@ -113,6 +118,13 @@ impl Ledger {
         self.partitions
             .get(&key)
             .map_or(Offset::ZERO, |partition| partition.end)
+    }
+
+    /// The first offset that has not been deleted. Whole segments may have gone beyond it.
+    pub(crate) fn start(&self, key: PartitionKey) -> Offset {
+        self.partitions
+            .get(&key)
+            .map_or(Offset::ZERO, |partition| partition.start)
     }
 
     pub(crate) fn checkpoint(

@@ -14,6 +14,7 @@ mod error;
 mod ledger;
 mod memory;
 mod names;
+mod settings;
 mod settlement;
 mod topic;
 
@@ -27,5 +28,6 @@ pub use embedded::{EmbeddedConfig, EmbeddedLog, Retention};
 pub use error::Error;
 pub use memory::MemoryLog;
 pub use names::{ConsumerId, Epoch, Offset, OwnerId, Partition, TopicName, TopicPartition};
+pub use settings::{Cleanup, Limit, TopicSettings};
 pub use settlement::{Append, Appended, PositionUpdate, Settled, Settlement, Writer};
 pub use topic::{Lifetime, Topic, TopicConfig};

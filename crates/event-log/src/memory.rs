@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use crate::ledger::{Change, Judged, Ledger, PartitionKey};
 use crate::{
     Appended, Checkpoint, ConsumerId, Epoch, Error, EventLog, Lifetime, Offset, OwnerId, Permit,
-    RecordBatch, Settled, Settlement, Topic, TopicConfig, TopicName, TopicPartition,
+    RecordBatch, Settled, Settlement, Topic, TopicConfig, TopicName, TopicPartition, TopicSettings,
 };
 
 /// A log in memory.
@@ -32,10 +32,12 @@ struct State {
     partitions: HashMap<PartitionKey, Records>,
 }
 
-/// The batches of one partition, dense from offset zero.
+/// The batches of one partition, dense from the first kept.
 #[derive(Debug, Default)]
 struct Records {
     batches: Vec<RecordBatch>,
+    /// The end, while there are no batches.
+    emptied_to: Offset,
     tail: watch::Sender<Offset>,
 }
 
@@ -56,6 +58,7 @@ impl State {
     }
 
     fn settle(&mut self, settlement: Settlement) -> Result<Settled, Error> {
+        self.ledger.judge_content(&settlement)?;
         let home = self.ledger.home_of(&settlement)?;
         let judged = self.ledger.judge_settlement(&settlement)?;
         let settled = self.apply(home, judged);
@@ -71,6 +74,23 @@ impl State {
         Ok(settled)
     }
 
+    fn home_of(&self, name: &TopicName) -> Lifetime {
+        let topic = self.ledger.topic(name);
+        topic.map_or(Lifetime::Events, |topic| topic.config.lifetime)
+    }
+
+    /// Makes room for the records of a topic's partitions.
+    fn prepare(&mut self, topic: &Topic) {
+        for key in self.ledger.partitions_in(topic.id) {
+            self.partitions.entry(key).or_default();
+        }
+    }
+
+    fn bounds(&self, place: &TopicPartition) -> Result<Range<Offset>, Error> {
+        let start = self.ledger.start(self.ledger.key(place)?);
+        Ok(start..self.records(place)?.end())
+    }
+
     fn records(&self, place: &TopicPartition) -> Result<&Records, Error> {
         let key = self.ledger.key(place)?;
         let records = self.partitions.get(&key);
@@ -78,11 +98,23 @@ impl State {
     }
 }
 
+impl State {
+    fn records_mut(&mut self, place: &TopicPartition) -> Result<&mut Records, Error> {
+        let key = self.ledger.key(place)?;
+        let records = self.partitions.get_mut(&key);
+        Ok(records.expect("a topic is created with its partitions"))
+    }
+}
+
 impl Records {
     fn end(&self) -> Offset {
-        self.batches
-            .last()
-            .map_or(Offset::ZERO, RecordBatch::end_offset)
+        let last = self.batches.last().map(RecordBatch::end_offset);
+        last.unwrap_or(self.emptied_to)
+    }
+
+    fn drop_before(&mut self, start: Offset) {
+        self.emptied_to = self.end();
+        self.batches.retain(|batch| batch.end_offset() > start);
     }
 
     fn from(&self, offset: Offset, max_bytes: usize) -> Vec<RecordBatch> {
@@ -110,10 +142,7 @@ impl EventLog for MemoryLog {
             let mut state = self.state.lock();
             let judged = state.ledger.judge_creation(name, config)?;
             let topic = state.apply(config.lifetime, judged);
-            for place in topic.partitions() {
-                let key = state.ledger.key(&place)?;
-                state.partitions.insert(key, Records::default());
-            }
+            state.prepare(&topic);
             topic
         };
         self.topics_changed.send_modify(|count| *count += 1);
@@ -123,8 +152,7 @@ impl EventLog for MemoryLog {
     async fn delete_topic(&self, name: &TopicName) -> Result<(), Error> {
         {
             let mut state = self.state.lock();
-            let home = state.ledger.topic(name).map(|topic| topic.config.lifetime);
-            let home = home.unwrap_or(Lifetime::Events);
+            let home = state.home_of(name);
             let judged = state.ledger.judge_deletion(name, home)?;
             for change in &judged.changes {
                 if let Change::TopicDeleted(id) = change {
@@ -135,6 +163,48 @@ impl EventLog for MemoryLog {
         }
         self.topics_changed.send_modify(|count| *count += 1);
         Ok(())
+    }
+
+    async fn add_partitions(&self, name: &TopicName, count: u32) -> Result<Topic, Error> {
+        let topic = {
+            let mut state = self.state.lock();
+            let home = state.home_of(name);
+            let judged = state.ledger.judge_growth(name, count, home)?;
+            let topic = state.apply(home, judged);
+            state.prepare(&topic);
+            topic
+        };
+        self.topics_changed.send_modify(|count| *count += 1);
+        Ok(topic)
+    }
+
+    async fn configure_topic(
+        &self,
+        name: &TopicName,
+        settings: TopicSettings,
+    ) -> Result<Topic, Error> {
+        let topic = {
+            let mut state = self.state.lock();
+            let home = state.home_of(name);
+            let judged = state.ledger.judge_configuration(name, settings, home)?;
+            state.apply(home, judged)
+        };
+        self.topics_changed.send_modify(|count| *count += 1);
+        Ok(topic)
+    }
+
+    async fn delete_records(
+        &self,
+        partition: &TopicPartition,
+        before: Offset,
+    ) -> Result<Offset, Error> {
+        let mut state = self.state.lock();
+        let home = state.home_of(&partition.topic);
+        let judged = state.ledger.judge_trimming(partition, before, home)?;
+        state.apply(home, judged);
+        let start = state.bounds(partition)?.start;
+        state.records_mut(partition)?.drop_before(start);
+        Ok(start)
     }
 
     fn topic(&self, name: &TopicName) -> Option<Topic> {
@@ -165,20 +235,20 @@ impl EventLog for MemoryLog {
     ) -> Result<Vec<RecordBatch>, Error> {
         let state = self.state.lock();
         let records = state.records(partition)?;
-        let end = records.end();
-        if from > end {
+        let bounds = state.bounds(partition)?;
+        if from < bounds.start || from > bounds.end {
             return Err(Error::OffsetOutOfRange {
                 partition: partition.clone(),
                 offset: from,
-                first: Offset::ZERO,
-                end,
+                first: bounds.start,
+                end: bounds.end,
             });
         }
         Ok(records.from(from, max_bytes))
     }
 
     fn bounds(&self, partition: &TopicPartition) -> Result<Range<Offset>, Error> {
-        Ok(Offset::ZERO..self.state.lock().records(partition)?.end())
+        self.state.lock().bounds(partition)
     }
 
     fn tail(&self, partition: &TopicPartition) -> Result<watch::Receiver<Offset>, Error> {
@@ -191,9 +261,10 @@ impl EventLog for MemoryLog {
         time: Timestamp,
     ) -> Result<Option<(Offset, Timestamp)>, Error> {
         let state = self.state.lock();
-        let batches = &state.records(partition)?.batches;
-        let batch = batches.iter().find(|batch| batch.max_timestamp() >= time);
-        Ok(batch.map(|batch| batch.first_since(time)))
+        let start = state.bounds(partition)?.start;
+        let batches = state.records(partition)?.batches.iter();
+        let mut late = batches.filter(|batch| batch.max_timestamp() >= time);
+        Ok(late.find_map(|batch| batch.first_since(time, start)))
     }
 
     fn checkpoint(&self, consumer: &ConsumerId, partition: &TopicPartition) -> Option<Checkpoint> {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{Partition, TopicName, TopicPartition};
+use crate::{Partition, TopicName, TopicPartition, TopicSettings};
 
 /// A topic that exists.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,7 +12,7 @@ pub struct Topic {
     pub name: TopicName,
     /// Its identity: a topic deleted and created again has another.
     pub id: Uuid,
-    /// What it was created with.
+    /// What it was created with, as changed since.
     pub config: TopicConfig,
 }
 
@@ -23,6 +23,9 @@ pub struct TopicConfig {
     pub partitions: u32,
     /// Which journal holds it.
     pub lifetime: Lifetime,
+    /// What it keeps and takes.
+    #[serde(default)]
+    pub settings: TopicSettings,
 }
 
 /// Which journal holds a topic. Long-lived records live apart so that they do not pin the segments
@@ -34,6 +37,24 @@ pub enum Lifetime {
     Events,
     /// Objects and bills: kept until they are superseded.
     LongLived,
+}
+
+impl TopicConfig {
+    /// A topic that leaves its settings to the log.
+    #[must_use]
+    pub const fn new(partitions: u32, lifetime: Lifetime) -> Self {
+        Self {
+            partitions,
+            lifetime,
+            settings: TopicSettings::DEFAULT,
+        }
+    }
+
+    /// The same topic with other settings.
+    #[must_use]
+    pub const fn with(self, settings: TopicSettings) -> Self {
+        Self { settings, ..self }
+    }
 }
 
 impl Topic {

@@ -273,10 +273,7 @@ fn setting(setting: &configs::Setting) -> CreatableTopicConfigs {
 }
 
 fn config(partitions: u32) -> TopicConfig {
-    TopicConfig {
-        partitions,
-        lifetime: Lifetime::Events,
-    }
+    TopicConfig::new(partitions, Lifetime::Events)
 }
 
 fn default_partitions(broker: &Broker) -> u32 {

@@ -352,10 +352,7 @@ async fn a_transactional_producer_fails_at_once_and_says_why() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn our_topics_refuse_a_real_producer() {
     let served = Served::new().await;
-    let config = event_log::TopicConfig {
-        partitions: 1,
-        lifetime: event_log::Lifetime::LongLived,
-    };
+    let config = event_log::TopicConfig::new(1, event_log::Lifetime::LongLived);
     let name = event_log::TopicName::new("tidemill.billing").unwrap();
     served.log.create_topic(&name, config).await.unwrap();
     let producer = served.producer(&[]);

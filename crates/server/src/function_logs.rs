@@ -56,10 +56,7 @@ impl FunctionLogs {
         queue: LogReceiver,
         partitions: u32,
     ) -> Result<Self, event_log::Error> {
-        let config = TopicConfig {
-            partitions,
-            lifetime: Lifetime::Events,
-        };
+        let config = TopicConfig::new(partitions, Lifetime::Events);
         let topic = log.ensure_topic(&TopicName::new(TOPIC)?, config).await?;
         Ok(Self { log, topic, queue })
     }

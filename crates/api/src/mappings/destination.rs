@@ -70,10 +70,7 @@ pub(super) async fn topic(state: &State, name: &str) -> Result<Topic, ApiError> 
             .topic(&name)
             .ok_or_else(|| ApiError::InvalidParameter(format!("The topic {name} does not exist")));
     }
-    let config = TopicConfig {
-        partitions: state.default_partitions,
-        lifetime: Lifetime::Events,
-    };
+    let config = TopicConfig::new(state.default_partitions, Lifetime::Events);
     Ok(state.log.ensure_topic(&name, config).await?)
 }
 

@@ -127,10 +127,7 @@ impl Inner {
 
     /// A topic for a new bucket: a new one, or an empty one that an interrupted creation left.
     async fn empty_topic(&self, name: &TopicName) -> Result<Topic, Error> {
-        let config = TopicConfig {
-            partitions: self.partitions.get(),
-            lifetime: Lifetime::LongLived,
-        };
+        let config = TopicConfig::new(self.partitions.get(), Lifetime::LongLived);
         let Some(topic) = self.log.topic(name) else {
             return Ok(self.log.create_topic(name, config).await?);
         };

@@ -89,10 +89,7 @@ impl Recovery {
     /// among what was lost: its objects would be forgotten and their blobs collected.
     async fn buckets(&mut self) -> Result<BTreeMap<BucketName, Arc<Bucket>>, Error> {
         let place = bucket_log();
-        let config = TopicConfig {
-            partitions: 1,
-            lifetime: Lifetime::LongLived,
-        };
+        let config = TopicConfig::new(1, Lifetime::LongLived);
         self.log.ensure_topic(&place.topic, config).await?;
         let mut last = BTreeMap::new();
         let lost = self.read(&place, |stored| {

@@ -191,10 +191,7 @@ async fn a_bucket_can_be_removed_once_it_is_empty_and_made_again() {
 async fn a_topic_with_records_of_somebody_else_is_not_taken_over() {
     let fixture = Fixture::new().await;
     let bucket = BucketName::new("taken").unwrap();
-    let config = event_log::TopicConfig {
-        partitions: 1,
-        lifetime: event_log::Lifetime::LongLived,
-    };
+    let config = event_log::TopicConfig::new(1, event_log::Lifetime::LongLived);
     let topic = fixture
         .log
         .create_topic(&bucket.topic(), config)
@@ -246,10 +243,7 @@ async fn a_bucket_whose_upload_cannot_be_removed_can_be_made_again() {
 async fn only_the_topic_of_a_removed_bucket_is_removed_for_a_new_one() {
     let fixture = Fixture::new().await;
     let bucket = BucketName::new("later").unwrap();
-    let config = event_log::TopicConfig {
-        partitions: 1,
-        lifetime: event_log::Lifetime::LongLived,
-    };
+    let config = event_log::TopicConfig::new(1, event_log::Lifetime::LongLived);
     let topic = fixture.log.create_topic(&bucket.topic(), config).await;
     let place = topic.unwrap().partitions().next().unwrap();
     let record = Record::new("left", Timestamp::from_millis(1));

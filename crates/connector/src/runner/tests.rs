@@ -207,10 +207,7 @@ async fn acknowledged(stream: &Stream, at: u64) {
 }
 
 async fn durable(log: &SharedLog, at: u64) {
-    let config = TopicConfig {
-        partitions: 2,
-        lifetime: Lifetime::Events,
-    };
+    let config = TopicConfig::new(2, Lifetime::Events);
     let topic = TopicName::new(TOPIC).unwrap();
     let topic = log.ensure_topic(&topic, config).await.unwrap();
     let partition = topic.partitions().next().unwrap();
@@ -329,10 +326,7 @@ async fn a_rejected_source_ends_the_run_with_its_reason() {
 #[tokio::test(start_paused = true)]
 async fn a_topic_of_objects_is_not_written() {
     let log: SharedLog = MemoryLog::new();
-    let config = TopicConfig {
-        partitions: 2,
-        lifetime: Lifetime::LongLived,
-    };
+    let config = TopicConfig::new(2, Lifetime::LongLived);
     let topic = TopicName::new(TOPIC).unwrap();
     log.create_topic(&topic, config).await.unwrap();
     let (_, run) = start(&log, &Arc::new(Stream::default()), 1);

@@ -153,6 +153,20 @@ impl Books {
                         published.partitions.retain(|key, _| key.topic != *id);
                         grown.retain(|key, _| key.topic != *id);
                     }
+                    Change::PartitionsAdded { id, .. } => {
+                        topics_changed = true;
+                        let keys = published.ledger.partitions_in(*id);
+                        for key in keys {
+                            let new = || PartitionLog::of(Index::starting_at(Offset::ZERO));
+                            published.partitions.entry(key).or_insert_with(new);
+                        }
+                    }
+                    Change::TopicConfigured { .. } => topics_changed = true,
+                    Change::RecordsDeleted { key, before } => {
+                        if let Some(partition) = published.partitions.get(key) {
+                            partition.index.write().drop_before(*before);
+                        }
+                    }
                     Change::Appended(extent) => {
                         let place = places.next().expect("every batch has its place");
                         let partition = published.partitions.get(&extent.key);

@@ -17,7 +17,7 @@ use super::wire;
 use crate::ledger::{Change, Judged};
 use crate::{
     Appended, ConsumerId, Epoch, Error, Offset, OwnerId, Permit, RecordBatch, Settled, Settlement,
-    Topic, TopicConfig, TopicName,
+    Topic, TopicConfig, TopicName, TopicPartition, TopicSettings,
 };
 
 /// Bytes after which a group is closed: a sync costs about as much as writing this much.
@@ -33,6 +33,10 @@ pub(super) enum Command {
     Settle(Settlement, Permit, Reply<Settled>),
     CreateTopic(TopicName, TopicConfig, Reply<Topic>),
     DeleteTopic(TopicName, Reply<()>),
+    ConfigureTopic(TopicName, TopicSettings, Reply<Topic>),
+    /// To so many partitions in all.
+    GrowTopic(TopicName, u32, Reply<Topic>),
+    DeleteRecords(TopicPartition, Offset, Reply<()>),
     ForgetConsumer(ConsumerId, Reply<()>),
     OpenEpoch(OwnerId, Reply<Epoch>),
     ProducerId(Reply<i64>),
@@ -81,6 +85,9 @@ impl Command {
                 Self::OpenEpoch(owner, _) => owner.as_str().len(),
                 Self::CreateTopic(..)
                 | Self::DeleteTopic(..)
+                | Self::ConfigureTopic(..)
+                | Self::GrowTopic(..)
+                | Self::DeleteRecords(..)
                 | Self::ProducerId(_)
                 | Self::Barrier(_) => 0,
             }
@@ -92,10 +99,12 @@ impl Command {
                 drop(permit);
                 drop(reply.send(Err(full.error())));
             }
-            Self::CreateTopic(_, _, reply) => drop(reply.send(Err(full.error()))),
-            Self::DeleteTopic(_, reply) | Self::ForgetConsumer(_, reply) => {
-                drop(reply.send(Err(full.error())))
-            }
+            Self::CreateTopic(_, _, reply)
+            | Self::ConfigureTopic(_, _, reply)
+            | Self::GrowTopic(_, _, reply) => drop(reply.send(Err(full.error()))),
+            Self::DeleteTopic(_, reply)
+            | Self::DeleteRecords(_, _, reply)
+            | Self::ForgetConsumer(_, reply) => drop(reply.send(Err(full.error()))),
             Self::OpenEpoch(_, reply) => drop(reply.send(Err(full.error()))),
             Self::ProducerId(reply) => drop(reply.send(Err(full.error()))),
             Self::Barrier(reply) => drop(reply.send(Ok(()))),
@@ -293,6 +302,24 @@ impl Committer {
                 let judged = self
                     .books
                     .accept(home, |ledger| ledger.judge_deletion(&name, home));
+                draft.note(judged, reply)
+            }
+            Command::ConfigureTopic(name, settings, reply) => {
+                let judged = self.books.accept(home, |ledger| {
+                    ledger.judge_configuration(&name, settings, home)
+                });
+                draft.note(judged, reply)
+            }
+            Command::GrowTopic(name, partitions, reply) => {
+                let judged = self
+                    .books
+                    .accept(home, |ledger| ledger.judge_growth(&name, partitions, home));
+                draft.note(judged, reply)
+            }
+            Command::DeleteRecords(place, before, reply) => {
+                let judged = self
+                    .books
+                    .accept(home, |ledger| ledger.judge_trimming(&place, before, home));
                 draft.note(judged, reply)
             }
             Command::ForgetConsumer(consumer, reply) => {

@@ -132,10 +132,12 @@ impl Index {
         found
     }
 
-    /// The first entry with a record of `time` or later.
-    pub(super) fn since(&self, time: Timestamp) -> Option<Entry> {
+    /// The first entry with a record of `time` or later, and an offset of `from` or later.
+    pub(super) fn since(&self, time: Timestamp, from: Offset) -> Option<Entry> {
         let mut entries = self.runs.iter().flat_map(|run| &run.entries);
-        entries.find(|entry| entry.max_timestamp >= time).copied()
+        entries
+            .find(|entry| entry.end() > from && entry.max_timestamp >= time)
+            .copied()
     }
 
     /// One past the last offset in segments up to `number`, when any lies there.
@@ -147,6 +149,15 @@ impl Index {
         run.last()?.entries.last().map(Entry::end)
     }
 
+    /// Forgets the offsets below `before`. The batch that holds it stays.
+    pub(super) fn drop_before(&mut self, before: Offset) {
+        let gone = |run: &Run| run.entries.last().is_none_or(|last| last.end() <= before);
+        while self.runs.front().is_some_and(gone) {
+            self.runs.pop_front();
+        }
+        self.first = self.first.max(before.min(self.end));
+    }
+
     /// Forgets what lies in segments up to `number`.
     pub(super) fn drop_through(&mut self, number: u64) {
         while let Some(run) = self.runs.front()
@@ -155,6 +166,6 @@ impl Index {
             self.runs.pop_front();
         }
         let front = self.runs.front().and_then(|run| run.entries.first());
-        self.first = front.map_or(self.end, |entry| entry.base);
+        self.first = front.map_or(self.end, |entry| entry.base.max(self.first));
     }
 }

@@ -21,7 +21,7 @@ use super::storage::{Disk, Storage};
 use super::{reader, recovery, retention, wire};
 use crate::{
     Checkpoint, ConsumerId, Epoch, Error, EventLog, Lifetime, Offset, OwnerId, Permit, RecordBatch,
-    Settled, Settlement, Topic, TopicConfig, TopicName, TopicPartition,
+    Settled, Settlement, Topic, TopicConfig, TopicName, TopicPartition, TopicSettings,
 };
 
 /// Requests that may wait for a committer. Bytes are bounded by the write budget; this bounds the
@@ -101,6 +101,14 @@ impl EmbeddedLog {
             // The sender is gone when the thread has ended; nothing is ever sent.
             let _ = writer.ended.clone().changed().await;
         }
+    }
+
+    /// The way to the journal that holds a topic.
+    fn writer_of(&self, name: &TopicName) -> Result<&Writer, Error> {
+        let topic = self.topic(name).ok_or_else(|| Error::UnknownTopic {
+            topic: name.clone(),
+        })?;
+        Ok(self.writer(topic.config.lifetime))
     }
 
     fn writer(&self, home: Lifetime) -> &Writer {
@@ -218,13 +226,36 @@ impl EventLog for EmbeddedLog {
     }
 
     async fn delete_topic(&self, name: &TopicName) -> Result<(), Error> {
-        let topic = self.topic(name).ok_or_else(|| Error::UnknownTopic {
-            topic: name.clone(),
-        })?;
-        let writer = self.writer(topic.config.lifetime);
-        writer
+        self.writer_of(name)?
             .ask(|reply| Command::DeleteTopic(name.clone(), reply))
             .await
+    }
+
+    async fn add_partitions(&self, name: &TopicName, count: u32) -> Result<Topic, Error> {
+        self.writer_of(name)?
+            .ask(|reply| Command::GrowTopic(name.clone(), count, reply))
+            .await
+    }
+
+    async fn configure_topic(
+        &self,
+        name: &TopicName,
+        settings: TopicSettings,
+    ) -> Result<Topic, Error> {
+        self.writer_of(name)?
+            .ask(|reply| Command::ConfigureTopic(name.clone(), settings, reply))
+            .await
+    }
+
+    async fn delete_records(
+        &self,
+        partition: &TopicPartition,
+        before: Offset,
+    ) -> Result<Offset, Error> {
+        self.writer_of(&partition.topic)?
+            .ask(|reply| Command::DeleteRecords(partition.clone(), before, reply))
+            .await?;
+        Ok(self.bounds(partition)?.start)
     }
 
     fn topic(&self, name: &TopicName) -> Option<Topic> {
@@ -255,7 +286,10 @@ impl EventLog for EmbeddedLog {
                 limit: self.max_settlement_bytes,
             });
         }
-        let home = self.books.published(|ledger| ledger.home_of(&settlement))?;
+        let home = self.books.published(|ledger| {
+            ledger.judge_content(&settlement)?;
+            ledger.home_of(&settlement)
+        })?;
         let writer = self.writer(home);
         writer
             .ask(|reply| Command::Settle(settlement, permit, reply))

@@ -60,12 +60,21 @@ pub(super) fn offset_at(
     place: &TopicPartition,
     time: Timestamp,
 ) -> Result<Option<(Offset, Timestamp)>, Error> {
-    let entry = partition.index.read().since(time);
-    let Some(entry) = entry else {
-        return Ok(None);
-    };
-    let batches = read(partition, place, entry.base, 1)?;
-    Ok(batches.first().map(|batch| batch.first_since(time)))
+    let mut from = partition.index.read().bounds().start;
+    loop {
+        let entry = partition.index.read().since(time, from);
+        let Some(entry) = entry else {
+            return Ok(None);
+        };
+        let batches = read(partition, place, entry.base.max(from), 1)?;
+        let found = batches.first().map(|batch| batch.first_since(time, from));
+        match found {
+            Some(Some(found)) => return Ok(Some(found)),
+            // The header promised more than its records hold, or they have been deleted.
+            Some(None) => from = entry.end(),
+            None => return Ok(None),
+        }
+    }
 }
 
 /// Splits entries where too much of other partitions lies between.

@@ -224,7 +224,10 @@ impl Replay {
                 | Change::ConsumerForgotten(_)
                 | Change::Positioned { .. }
                 | Change::EpochOpened { .. }
-                | Change::ProducerIds { .. } => {}
+                | Change::ProducerIds { .. }
+                | Change::TopicConfigured { .. }
+                | Change::PartitionsAdded { .. }
+                | Change::RecordsDeleted { .. } => {}
             }
         }
         Ok(())
@@ -303,8 +306,16 @@ impl Replay {
         }
     }
 
-    /// Ends the replay: skips offsets that frames lost since the last snapshot may have used.
+    /// Ends the replay: skips offsets that frames lost since the last snapshot may have used, and
+    /// forgets deleted records.
     pub(super) fn finish(&mut self) {
+        self.skip_lost();
+        for (key, index) in &mut self.indexes {
+            index.drop_before(self.ledger.start(*key));
+        }
+    }
+
+    fn skip_lost(&mut self) {
         let Some(damage) = self.damage.as_ref().filter(|_| self.lost > 0) else {
             return;
         };

@@ -127,10 +127,7 @@ impl Bench {
 }
 
 async fn partition(log: &SharedLog, topic: &str, lifetime: Lifetime) -> TopicPartition {
-    let config = TopicConfig {
-        partitions: 1,
-        lifetime,
-    };
+    let config = TopicConfig::new(1, lifetime);
     let topic = log
         .ensure_topic(&TopicName::new(topic).unwrap(), config)
         .await

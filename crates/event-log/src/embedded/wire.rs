@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::ledger::{Change, Extent, PartitionKey, Sent, Sequences};
 use crate::{
     Checkpoint, ConsumerId, Epoch, Lifetime, Offset, OwnerId, Partition, Producer, Settlement,
-    Topic, TopicConfig, TopicName,
+    Topic, TopicConfig, TopicName, TopicSettings,
 };
 
 const TOPIC_CREATED: u8 = 1;
@@ -25,6 +25,10 @@ const POSITIONED: u8 = 7;
 const EPOCH_OPENED: u8 = 8;
 const PRODUCER_IDS: u8 = 9;
 const PARTITION: u8 = 10;
+const TOPIC_CREATED_WITH_SETTINGS: u8 = 20;
+const TOPIC_CONFIGURED: u8 = 21;
+const PARTITIONS_ADDED: u8 = 22;
+const RECORDS_DELETED: u8 = 23;
 
 /// Bytes that the changes of a settlement take at most, its batches not counted.
 pub(super) fn weight(settlement: &Settlement) -> usize {
@@ -43,11 +47,35 @@ pub(super) fn weight(settlement: &Settlement) -> usize {
 pub(super) fn put(out: &mut Vec<u8>, change: &Change) {
     match change {
         Change::TopicCreated(topic) => {
-            out.put_u8(TOPIC_CREATED);
+            let settings = topic.config.settings;
+            let plain = settings == TopicSettings::DEFAULT;
+            out.put_u8(if plain {
+                TOPIC_CREATED
+            } else {
+                TOPIC_CREATED_WITH_SETTINGS
+            });
             out.put_slice(topic.id.as_bytes());
             out.put_u8(lifetime_tag(topic.config.lifetime));
             out.put_u32(topic.config.partitions);
             put_bytes(out, topic.name.as_str().as_bytes());
+            if !plain {
+                put_settings(out, &settings);
+            }
+        }
+        Change::TopicConfigured { id, settings } => {
+            out.put_u8(TOPIC_CONFIGURED);
+            out.put_slice(id.as_bytes());
+            put_settings(out, settings);
+        }
+        Change::PartitionsAdded { id, partitions } => {
+            out.put_u8(PARTITIONS_ADDED);
+            out.put_slice(id.as_bytes());
+            out.put_u32(*partitions);
+        }
+        Change::RecordsDeleted { key, before } => {
+            out.put_u8(RECORDS_DELETED);
+            put_key(out, *key);
+            out.put_u64(before.get());
         }
         Change::TopicDeleted(id) => {
             out.put_u8(TOPIC_DELETED);
@@ -143,17 +171,24 @@ pub(super) fn take_all(mut from: &[u8]) -> Option<Vec<Change>> {
 
 fn take(from: &mut &[u8]) -> Option<Change> {
     Some(match from.try_get_u8().ok()? {
-        TOPIC_CREATED => {
-            let id = take_uuid(from)?;
-            let lifetime = lifetime_of(from.try_get_u8().ok()?)?;
-            let partitions = from.try_get_u32().ok()?;
-            let name = TopicName::new(take_text(from)?).ok()?;
-            let config = TopicConfig {
-                partitions,
-                lifetime,
-            };
-            Change::TopicCreated(Topic { name, id, config })
+        TOPIC_CREATED => Change::TopicCreated(take_topic(from)?),
+        TOPIC_CREATED_WITH_SETTINGS => {
+            let mut topic = take_topic(from)?;
+            topic.config.settings = take_settings(from)?;
+            Change::TopicCreated(topic)
         }
+        TOPIC_CONFIGURED => Change::TopicConfigured {
+            id: take_uuid(from)?,
+            settings: take_settings(from)?,
+        },
+        PARTITIONS_ADDED => Change::PartitionsAdded {
+            id: take_uuid(from)?,
+            partitions: from.try_get_u32().ok()?,
+        },
+        RECORDS_DELETED => Change::RecordsDeleted {
+            key: take_key(from)?,
+            before: Offset::new(from.try_get_u64().ok()?),
+        },
         TOPIC_DELETED => Change::TopicDeleted(take_uuid(from)?),
         APPENDED => Change::Appended(take_extent(from)?),
         APPENDED_BY_PRODUCER => {
@@ -192,6 +227,24 @@ fn take(from: &mut &[u8]) -> Option<Change> {
         },
         _ => return None,
     })
+}
+
+fn take_topic(from: &mut &[u8]) -> Option<Topic> {
+    let id = take_uuid(from)?;
+    let lifetime = lifetime_of(from.try_get_u8().ok()?)?;
+    let config = TopicConfig::new(from.try_get_u32().ok()?, lifetime);
+    let name = TopicName::new(take_text(from)?).ok()?;
+    Some(Topic { name, id, config })
+}
+
+/// As JSON, so that a setting can be added: they are written a few times in a topic's life.
+fn put_settings(out: &mut Vec<u8>, settings: &TopicSettings) {
+    let json = serde_json::to_vec(settings).expect("settings are plain numbers and names");
+    put_bytes(out, &json);
+}
+
+fn take_settings(from: &mut &[u8]) -> Option<TopicSettings> {
+    serde_json::from_slice(take_bytes(from)?).ok()
 }
 
 fn take_extent(from: &mut &[u8]) -> Option<Extent> {

@@ -5,7 +5,10 @@ use event::{SourceId, SourcePosition};
 use uuid::Uuid;
 
 use super::{Consumer, Ledger, PartitionKey, Sequences, Source};
-use crate::{Checkpoint, ConsumerId, Epoch, Lifetime, Offset, OwnerId, Partition, Producer, Topic};
+use crate::{
+    Checkpoint, ConsumerId, Epoch, Lifetime, Offset, OwnerId, Partition, Producer, Topic,
+    TopicSettings,
+};
 
 /// One step. What a log writes beside record bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +16,20 @@ pub(crate) enum Change {
     TopicCreated(Topic),
     /// Takes records and checkpoints with it, whichever journal those live in.
     TopicDeleted(Uuid),
+    TopicConfigured {
+        id: Uuid,
+        settings: TopicSettings,
+    },
+    /// A topic has grown to this many partitions.
+    PartitionsAdded {
+        id: Uuid,
+        partitions: u32,
+    },
+    /// Records below `before` are gone for readers, whatever is still on the disk.
+    RecordsDeleted {
+        key: PartitionKey,
+        before: Offset,
+    },
     Appended(Extent),
     Checkpointed {
         consumer: ConsumerId,
@@ -67,6 +84,20 @@ impl Ledger {
                 self.topics.insert(topic.id, topic.clone());
             }
             Change::TopicDeleted(id) => self.delete_topic(*id),
+            Change::TopicConfigured { id, settings } => {
+                if let Some(topic) = self.topics.get_mut(id) {
+                    topic.config.settings = *settings;
+                }
+            }
+            Change::PartitionsAdded { id, partitions } => {
+                if let Some(topic) = self.topics.get_mut(id) {
+                    topic.config.partitions = *partitions;
+                }
+            }
+            Change::RecordsDeleted { key, before } => {
+                let partition = self.partitions.entry(*key).or_default();
+                partition.start = partition.start.max(*before);
+            }
             Change::Appended(extent) => {
                 let partition = self.partitions.entry(extent.key).or_default();
                 partition.end = extent.end();
@@ -146,6 +177,12 @@ impl Ledger {
                     end: partition.end,
                     sequences: partition.sequences,
                 });
+                if partition.start > Offset::ZERO {
+                    changes.push(Change::RecordsDeleted {
+                        key,
+                        before: partition.start,
+                    });
+                }
             }
         }
         for (id, consumer) in self.consumers.iter().filter(|(_, at)| at.home == home) {

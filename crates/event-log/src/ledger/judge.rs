@@ -11,7 +11,8 @@ use super::producer::{self, Verdict};
 use super::{Change, Extent, Ledger, PartitionKey, Sent};
 use crate::{
     Append, Appended, Checkpoint, CheckpointUpdate, ConsumerId, Epoch, Error, Lifetime, Offset,
-    OwnerId, Rule, Settled, Settlement, Topic, TopicConfig, TopicName, Writer,
+    OwnerId, Rule, Settled, Settlement, StoredRecord, Topic, TopicConfig, TopicName,
+    TopicPartition, TopicSettings, Writer,
 };
 
 /// Partitions that one topic may have: each costs memory whether it is used or not.
@@ -35,15 +36,7 @@ impl Ledger {
                 topic: name.clone(),
             });
         }
-        if !(1..=MAX_PARTITIONS).contains(&config.partitions) {
-            return Err(Error::InvalidTopicConfig {
-                topic: name.clone(),
-                reason: format!(
-                    "{} partitions are not between 1 and {MAX_PARTITIONS}",
-                    config.partitions
-                ),
-            });
-        }
+        judge_partitions(name, config.partitions, 1)?;
         let topic = Topic {
             name: name.clone(),
             id: Uuid::new_v4(),
@@ -61,16 +54,105 @@ impl Ledger {
         name: &TopicName,
         home: Lifetime,
     ) -> Result<Judged<()>, Error> {
-        let topic = self.topic(name);
-        let topic = topic
-            .filter(|topic| topic.config.lifetime == home)
-            .ok_or_else(|| Error::UnknownTopic {
-                topic: name.clone(),
-            })?;
+        let topic = self.topic_at(name, home)?;
         Ok(Judged {
             changes: vec![Change::TopicDeleted(topic.id)],
             answer: (),
         })
+    }
+
+    /// Judges new settings of a topic that lives in the journal `home`.
+    pub(crate) fn judge_configuration(
+        &self,
+        name: &TopicName,
+        settings: TopicSettings,
+        home: Lifetime,
+    ) -> Result<Judged<Topic>, Error> {
+        let mut topic = self.topic_at(name, home)?.clone();
+        topic.config.settings = settings;
+        Ok(Judged {
+            changes: vec![Change::TopicConfigured {
+                id: topic.id,
+                settings,
+            }],
+            answer: topic,
+        })
+    }
+
+    /// Judges the growth of a topic that lives in the journal `home` to `partitions` in all.
+    pub(crate) fn judge_growth(
+        &self,
+        name: &TopicName,
+        partitions: u32,
+        home: Lifetime,
+    ) -> Result<Judged<Topic>, Error> {
+        let mut topic = self.topic_at(name, home)?.clone();
+        judge_partitions(name, partitions, topic.config.partitions.saturating_add(1))?;
+        topic.config.partitions = partitions;
+        Ok(Judged {
+            changes: vec![Change::PartitionsAdded {
+                id: topic.id,
+                partitions,
+            }],
+            answer: topic,
+        })
+    }
+
+    /// Judges the deletion of records in a partition that lives in the journal `home`.
+    pub(crate) fn judge_trimming(
+        &self,
+        place: &TopicPartition,
+        before: Offset,
+        home: Lifetime,
+    ) -> Result<Judged<()>, Error> {
+        self.topic_at(&place.topic, home)?;
+        let key = self.key(place)?;
+        let (start, end) = (self.start(key), self.end(key));
+        if before > end {
+            return Err(Error::OffsetOutOfRange {
+                partition: place.clone(),
+                offset: before,
+                first: start,
+                end,
+            });
+        }
+        let deleted = (before > start).then_some(Change::RecordsDeleted { key, before });
+        Ok(Judged {
+            changes: deleted.into_iter().collect(),
+            answer: (),
+        })
+    }
+
+    fn topic_at(&self, name: &TopicName, home: Lifetime) -> Result<&Topic, Error> {
+        self.topic(name)
+            .filter(|topic| topic.config.lifetime == home)
+            .ok_or_else(|| Error::UnknownTopic {
+                topic: name.clone(),
+            })
+    }
+
+    /// Judges what a settlement's batches hold by the settings of their topics. Decodes the batches
+    /// of compacted topics.
+    pub(crate) fn judge_content(&self, settlement: &Settlement) -> Result<(), Error> {
+        for append in &settlement.appends {
+            let topic = self.topic(&append.to.topic);
+            let settings = topic.map(|topic| topic.config.settings).unwrap_or_default();
+            let limit = settings.max_batch_bytes.map(|limit| limit as usize);
+            let bytes = append.batch.as_bytes().len();
+            if let Some(limit) = limit.filter(|limit| bytes > *limit) {
+                return Err(Error::TooLarge { bytes, limit });
+            }
+            let keyless = |stored: &StoredRecord| stored.record.key.is_none();
+            if settings.cleanup.compacts() && append.batch.records()?.iter().any(keyless) {
+                return Err(Error::InvalidBatch {
+                    reason: format!(
+                        "{} is compacted and takes only records with keys",
+                        append.to
+                    ),
+                });
+            }
+        }
+        Ok(())
     }
 
     /// Judges the end of a consumer whose checkpoints live in the journal `home`.
@@ -299,6 +381,16 @@ impl Ledger {
 struct Ahead {
     ends: HashMap<PartitionKey, Offset>,
     sent: HashMap<(PartitionKey, i64), Sent>,
+}
+
+fn judge_partitions(name: &TopicName, partitions: u32, least: u32) -> Result<(), Error> {
+    if (least..=MAX_PARTITIONS).contains(&partitions) {
+        return Ok(());
+    }
+    Err(Error::InvalidTopicConfig {
+        topic: name.clone(),
+        reason: format!("{partitions} partitions are not between {least} and {MAX_PARTITIONS}"),
+    })
 }
 
 fn invalid(reason: String) -> Error {

@@ -77,10 +77,7 @@ fn values(response: &FetchResponse) -> Vec<String> {
 
 async fn with_topic(name: &str) -> (Served, Client) {
     let served = Served::new().await;
-    let config = TopicConfig {
-        partitions: 1,
-        lifetime: Lifetime::Events,
-    };
+    let config = TopicConfig::new(1, Lifetime::Events);
     let name = TopicName::new(name).unwrap();
     served.log.create_topic(&name, config).await.unwrap();
     let client = served.client().await;
@@ -248,10 +245,7 @@ async fn a_batch_above_the_limits_is_fetched_whole_and_alone() {
 async fn a_fetch_by_topic_id_finds_topics_made_after_the_first_look() {
     let (served, mut client) = with_topic("first").await;
     for name in ["first", "second"] {
-        let config = TopicConfig {
-            partitions: 1,
-            lifetime: Lifetime::Events,
-        };
+        let config = TopicConfig::new(1, Lifetime::Events);
         let name = TopicName::new(name).unwrap();
         let made = served.log.ensure_topic(&name, config).await.unwrap();
         append(&served, name.as_str(), &batch(&[name.as_str()])).await;

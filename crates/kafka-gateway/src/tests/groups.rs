@@ -60,10 +60,7 @@ fn commit(offset: i64) -> OffsetCommitRequest {
 
 async fn with_topic() -> (Served, Client) {
     let served = Served::new().await;
-    let config = TopicConfig {
-        partitions: 1,
-        lifetime: Lifetime::Events,
-    };
+    let config = TopicConfig::new(1, Lifetime::Events);
     let name = TopicName::new("t").unwrap();
     served.log.create_topic(&name, config).await.unwrap();
     let client = served.client().await;

@@ -291,10 +291,7 @@ pub(super) async fn ensure(
     partitions: u32,
 ) -> Result<Topic, Error> {
     let name = TopicName::new(name).expect("our topics' names are legal");
-    let config = TopicConfig {
-        partitions,
-        lifetime,
-    };
+    let config = TopicConfig::new(partitions, lifetime);
     log.ensure_topic(&name, config)
         .await
         .map_err(Error::log(format!("create topic {name}")))

@@ -9,7 +9,7 @@ use clock::Timestamp;
 use event::{SourceId, SourcePosition};
 use event_log::{
     Checkpoint, ConsumerId, Epoch, Error, EventLog, Offset, OwnerId, Permit, RecordBatch, Settled,
-    Settlement, SharedLog, Topic, TopicConfig, TopicName, TopicPartition,
+    Settlement, SharedLog, Topic, TopicConfig, TopicName, TopicPartition, TopicSettings,
 };
 use tokio::sync::{Notify, watch};
 
@@ -57,6 +57,26 @@ impl EventLog for CrashingLog {
 
     async fn delete_topic(&self, name: &TopicName) -> Result<(), Error> {
         self.inner.delete_topic(name).await
+    }
+
+    async fn add_partitions(&self, name: &TopicName, count: u32) -> Result<Topic, Error> {
+        self.inner.add_partitions(name, count).await
+    }
+
+    async fn configure_topic(
+        &self,
+        name: &TopicName,
+        settings: TopicSettings,
+    ) -> Result<Topic, Error> {
+        self.inner.configure_topic(name, settings).await
+    }
+
+    async fn delete_records(
+        &self,
+        partition: &TopicPartition,
+        before: Offset,
+    ) -> Result<Offset, Error> {
+        self.inner.delete_records(partition, before).await
     }
 
     fn topic(&self, name: &TopicName) -> Option<Topic> {

@@ -125,10 +125,7 @@ async fn every_parameter_is_kept_shown_and_changed() {
 async fn latest_means_from_the_moment_of_creation() {
     let door = Door::with_function().await;
     let name = TopicName::new("orders").unwrap();
-    let config = event_log::TopicConfig {
-        partitions: 3,
-        lifetime: event_log::Lifetime::Events,
-    };
+    let config = event_log::TopicConfig::new(3, event_log::Lifetime::Events);
     let topic = door.state.log.ensure_topic(&name, config).await.unwrap();
     let second = topic.partitions().nth(1).unwrap();
     let batch = RecordBatch::of_one(Record::default());

@@ -63,10 +63,7 @@ async fn a_removal_cut_short_is_finished_at_start() {
     let fixture = Fixture::new().await;
     let bucket = fixture.bucket.clone();
     fixture.store.delete_bucket(&bucket).await.unwrap();
-    let config = event_log::TopicConfig {
-        partitions: 1,
-        lifetime: event_log::Lifetime::LongLived,
-    };
+    let config = event_log::TopicConfig::new(1, event_log::Lifetime::LongLived);
     fixture
         .log
         .create_topic(&bucket.topic(), config)

@@ -9,7 +9,7 @@ use clock::Timestamp;
 use event::{SourceId, SourcePosition};
 use event_log::{
     Checkpoint, ConsumerId, Epoch, Error, EventLog, MemoryLog, Offset, OwnerId, Permit,
-    RecordBatch, Settled, Settlement, Topic, TopicConfig, TopicName, TopicPartition,
+    RecordBatch, Settled, Settlement, Topic, TopicConfig, TopicName, TopicPartition, TopicSettings,
 };
 use tokio::sync::watch;
 
@@ -56,6 +56,26 @@ impl EventLog for FaultyLog {
 
     async fn delete_topic(&self, name: &TopicName) -> Result<(), Error> {
         self.inner.delete_topic(name).await
+    }
+
+    async fn add_partitions(&self, name: &TopicName, count: u32) -> Result<Topic, Error> {
+        self.inner.add_partitions(name, count).await
+    }
+
+    async fn configure_topic(
+        &self,
+        name: &TopicName,
+        settings: TopicSettings,
+    ) -> Result<Topic, Error> {
+        self.inner.configure_topic(name, settings).await
+    }
+
+    async fn delete_records(
+        &self,
+        partition: &TopicPartition,
+        before: Offset,
+    ) -> Result<Offset, Error> {
+        self.inner.delete_records(partition, before).await
     }
 
     fn topic(&self, name: &TopicName) -> Option<Topic> {

@@ -98,10 +98,7 @@ impl World {
     }
 
     pub(super) async fn create_topic(&self, name: &str, partitions: u32) {
-        let config = TopicConfig {
-            partitions,
-            lifetime: Lifetime::Events,
-        };
+        let config = TopicConfig::new(partitions, Lifetime::Events);
         let name = TopicName::new(name).unwrap();
         self.log.create_topic(&name, config).await.unwrap();
     }

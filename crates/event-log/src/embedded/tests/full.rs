@@ -30,10 +30,7 @@ async fn a_full_disk_refuses_writes_and_serves_reads_until_there_is_room() {
         assert!(accepted.len() < 1_000);
     };
     is_full(Err(refusal));
-    let config = TopicConfig {
-        partitions: 1,
-        lifetime: Lifetime::Events,
-    };
+    let config = TopicConfig::new(1, Lifetime::Events);
     for number in 0.. {
         let topic = TopicName::new(format!("u{number}")).unwrap();
         match log.create_topic(&topic, config).await {

@@ -111,10 +111,7 @@ async fn ask(log: &SharedLog, request: &Request) -> String {
             } else {
                 Lifetime::Events
             };
-            let config = TopicConfig {
-                partitions: 2,
-                lifetime,
-            };
+            let config = TopicConfig::new(2, lifetime);
             let name = TopicName::new(TOPICS[*topic]).unwrap();
             let created = log.create_topic(&name, config).await;
             format!("{:?}", created.map(|topic| (topic.name, topic.config)))

@@ -1,8 +1,11 @@
+use std::time::Duration;
+
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
 use super::*;
+use crate::{Cleanup, Limit};
 
 fn key() -> impl Strategy<Value = PartitionKey> {
     (any::<u128>(), any::<u32>()).prop_map(|(topic, partition)| PartitionKey {
@@ -75,25 +78,72 @@ fn sequences() -> impl Strategy<Value = Sequences> {
     })
 }
 
+fn settings() -> impl Strategy<Value = TopicSettings> {
+    let cleanup = prop_oneof![
+        Just(Cleanup::Delete),
+        Just(Cleanup::Compact),
+        Just(Cleanup::CompactAndDelete),
+    ];
+    let age = prop_oneof![
+        Just(Limit::Unlimited),
+        any::<Duration>().prop_map(Limit::AtMost),
+    ];
+    let bytes = prop_oneof![Just(Limit::Unlimited), any::<u64>().prop_map(Limit::AtMost)];
+    let grace = option::of(any::<Duration>());
+    let set = (
+        cleanup,
+        option::of(age),
+        option::of(bytes),
+        grace,
+        option::of(any::<u32>()),
+    );
+    set.prop_map(
+        |(cleanup, retention_age, retention_bytes, tombstone_grace, max_batch_bytes)| {
+            TopicSettings {
+                cleanup,
+                retention_age,
+                retention_bytes,
+                tombstone_grace,
+                max_batch_bytes,
+            }
+        },
+    )
+}
+
 fn change() -> impl Strategy<Value = Change> {
-    let topic = ("[a-z.]{3,20}", any::<u128>(), any::<u32>(), any::<bool>()).prop_map(
-        |(name, id, partitions, long)| Topic {
+    let topic = (
+        "[a-z.]{3,20}",
+        any::<u128>(),
+        any::<u32>(),
+        any::<bool>(),
+        settings(),
+    )
+        .prop_map(|(name, id, partitions, long, settings)| Topic {
             name: TopicName::new(name.replace("..", "x")).unwrap(),
             id: Uuid::from_u128(id),
-            config: TopicConfig {
+            config: TopicConfig::new(
                 partitions,
-                lifetime: if long {
+                if long {
                     Lifetime::LongLived
                 } else {
                     Lifetime::Events
                 },
-            },
-        },
-    );
+            )
+            .with(settings),
+        });
     prop_oneof![
         topic.prop_map(Change::TopicCreated),
         any::<u128>().prop_map(|id| Change::TopicDeleted(Uuid::from_u128(id))),
         extent().prop_map(Change::Appended),
+        (any::<u128>(), settings()).prop_map(|(id, settings)| Change::TopicConfigured {
+            id: Uuid::from_u128(id),
+            settings,
+        }),
+        (any::<u128>(), any::<u32>()).prop_map(|(id, partitions)| Change::PartitionsAdded {
+            id: Uuid::from_u128(id),
+            partitions,
+        }),
+        (key(), offset()).prop_map(|(key, before)| Change::RecordsDeleted { key, before }),
         (".{0,20}", key(), checkpoint()).prop_map(|(consumer, key, checkpoint)| {
             Change::Checkpointed {
                 consumer: ConsumerId::new(consumer),
@@ -169,6 +219,13 @@ fn the_bytes_of_a_change_never_change() {
              00000800000001000000000000000600000000000000070000 00016d",
         ),
         (Change::ProducerIds { next: 1 }, "090000000000000001"),
+        (
+            Change::RecordsDeleted {
+                key,
+                before: Offset::new(9),
+            },
+            "1700000000000000000000000000000007000000020000000000000009",
+        ),
     ];
     for (change, hex) in golden {
         let mut bytes = Vec::new();
