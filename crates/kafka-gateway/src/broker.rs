@@ -12,16 +12,24 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::groups::Coordinator;
+use crate::sasl::Gate;
 use crate::wire::{self, Body, Request, WireError};
-use crate::{Advertised, GatewayConfig, apis, configs, fetch, groups, metadata, offsets};
+use crate::{
+    Advertised, GatewayConfig, apis, authentication, configs, fetch, groups, metadata, offsets,
+};
 use crate::{producers, topics};
 
 /// The only node there is.
 pub(crate) const NODE: i32 = 1;
 /// The cluster's id, as clients show it.
 pub(crate) const CLUSTER: &str = "tidemill";
-/// Room for requests that are read and not yet answered, all connections together, in bytes.
-const REQUEST_ROOM: usize = 256 << 20;
+/// Room for requests that are read and not yet answered, all connections together, in bytes: that
+/// for ordinary ones, and that for large ones.
+const REQUEST_ROOM: usize = 128 << 20;
+const LARGE_REQUEST_ROOM: usize = 256 << 20;
+/// Larger requests are large, in bytes. Clients' own limits are 1 MiB unless changed. They have a
+/// room of their own, so that a client which claims much and sends little holds up nobody else.
+const LARGE_REQUEST: usize = 2 << 20;
 /// Room for fetched records on their way out, all connections together, in bytes.
 const ANSWER_ROOM: usize = 256 << 20;
 /// Semaphores count in these units, so that 32 bits of permits reach far enough.
@@ -34,7 +42,10 @@ pub(crate) struct Broker {
     pub(crate) config: GatewayConfig,
     pub(crate) advertised: Advertised,
     pub(crate) groups: Coordinator,
-    pub(crate) requests: Room,
+    /// Knows the login; `None` where clients are anonymous.
+    pub(crate) gate: Option<Gate>,
+    requests: Room,
+    large_requests: Room,
     pub(crate) answers: Room,
     ids: Mutex<TopicIds>,
 }
@@ -76,10 +87,12 @@ impl Broker {
     pub(crate) fn new(log: SharedLog, config: GatewayConfig, advertised: Advertised) -> Self {
         let mut changed = log.topics_changed();
         changed.mark_changed();
-        let request_room = REQUEST_ROOM.max(config.max_request_bytes);
+        let large = LARGE_REQUEST_ROOM.max(config.max_request_bytes);
         Self {
             groups: Coordinator::default(),
-            requests: Room::of(request_room),
+            gate: config.security.sasl.clone().map(Gate::new),
+            requests: Room::of(REQUEST_ROOM),
+            large_requests: Room::of(large),
             answers: Room::of(ANSWER_ROOM),
             ids: Mutex::new(TopicIds {
                 names: HashMap::new(),
@@ -89,6 +102,16 @@ impl Broker {
             config,
             advertised,
         }
+    }
+
+    /// Waits for the room of a request of so many bytes. A caller must hold no other meanwhile.
+    pub(crate) async fn request_space(&self, bytes: usize) -> Space {
+        let room = if bytes > LARGE_REQUEST {
+            &self.large_requests
+        } else {
+            &self.requests
+        };
+        room.take(bytes).await
     }
 
     /// The topic of that name, as far as clients may see it.
@@ -137,6 +160,12 @@ impl Broker {
         };
         let frame = match body {
             RequestKind::ApiVersions(_) => wire::encode(&header, &apis::versions()),
+            RequestKind::SaslHandshake(_) => {
+                wire::encode(&header, &authentication::handshake_out_of_place())
+            }
+            RequestKind::SaslAuthenticate(_) => {
+                wire::encode(&header, &authentication::token_out_of_place())
+            }
             RequestKind::Metadata(asked) => {
                 wire::encode(&header, &metadata::metadata(&self, asked, version).await)
             }

@@ -1,10 +1,17 @@
 //! What a gateway is told when it is made.
 
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::{Error, Security};
+
 /// How the gateway behaves. The defaults suit one machine.
 #[derive(Clone, Debug)]
 pub struct GatewayConfig {
     /// Where clients are told to connect; `None` for the address that was bound.
     pub advertised: Option<Advertised>,
+    /// Who may connect.
+    pub security: Security,
     /// Partitions of a topic that is created without a number, at least 1.
     pub default_partitions: u32,
     /// Topics whose name begins with one of these can be read, but neither written, created nor
@@ -16,6 +23,9 @@ pub struct GatewayConfig {
     pub max_request_bytes: usize,
     /// Connections served at once; one more is closed when it arrives.
     pub max_connections: usize,
+    /// A connection on which nothing is asked and nothing answered for so long is closed (Kafka's
+    /// `connections.max.idle.ms`).
+    pub max_idle: Duration,
 }
 
 /// An address as clients see it.
@@ -27,17 +37,42 @@ pub struct Advertised {
     pub port: u16,
 }
 
+impl FromStr for Advertised {
+    type Err = Error;
+
+    /// From `host:port`; an IPv6 address stands in brackets.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let parsed = text.rsplit_once(':').and_then(|(host, port)| {
+            let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+            let host = bare.unwrap_or(host);
+            let is_named = !host.is_empty() && (bare.is_some() || !host.contains(':'));
+            let port = port.parse().ok().filter(|port| *port > 0)?;
+            is_named.then(|| Self {
+                host: host.to_owned(),
+                port,
+            })
+        });
+        parsed.ok_or(Error::InvalidSetting {
+            setting: "advertised",
+            reason: "an address is written host:port",
+        })
+    }
+}
+
 impl Default for GatewayConfig {
-    /// 8 partitions, `tidemill.*` and `bucket.*` protected, 100 MiB, 1,000 connections. Hidden are
+    /// 8 partitions, `tidemill.*` and `bucket.*` protected, 100 MiB, 1,000
+    /// connections, 10 minutes. Hidden are
     /// `bucket.tidemill-*`, the server's own buckets: they hold functions' code and environment.
     fn default() -> Self {
         Self {
             advertised: None,
+            security: Security::default(),
             default_partitions: 8,
             protected_prefixes: vec!["tidemill.".to_owned(), "bucket.".to_owned()],
             hidden_prefixes: vec!["bucket.tidemill-".to_owned()],
             max_request_bytes: 100 << 20,
             max_connections: 1_000,
+            max_idle: Duration::from_secs(600),
         }
     }
 }
@@ -58,4 +93,32 @@ fn begins_with_one(topic: &str, prefixes: &[String]) -> bool {
     prefixes
         .iter()
         .any(|prefix| topic.starts_with(prefix.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advertised_addresses_have_a_host_and_a_port() {
+        for (text, host, port) in [
+            ("kafka.example.org:9092", "kafka.example.org", 9092),
+            ("10.1.2.3:1", "10.1.2.3", 1),
+            ("[::1]:9092", "::1", 9092),
+        ] {
+            let parsed: Advertised = text.parse().unwrap();
+            assert_eq!((parsed.host.as_str(), parsed.port), (host, port));
+        }
+        for text in [
+            "",
+            "host",
+            "host:",
+            ":9092",
+            "host:0",
+            "host:99999",
+            "::1:9092",
+        ] {
+            assert!(text.parse::<Advertised>().is_err(), "{text}");
+        }
+    }
 }

@@ -3,33 +3,31 @@
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::{Answer, Broker, Client, Space};
-use crate::meter;
+use crate::frames::{self, FrameReader};
 use crate::pipeline::{self, Pipeline};
-use crate::wire::{self, FIXED_HEADER, LENGTH, Request, WireError};
+use crate::wire::{self, LENGTH, Request, WireError};
+use crate::{authentication, meter};
 
-/// A frame whose length has arrived must arrive whole within this time, since room is held for it.
-const FRAME_DEADLINE: Duration = Duration::from_secs(30);
-/// A client must take some bytes of its answers within this time.
-const WRITE_STALL: Duration = Duration::from_secs(30);
-/// Small requests are read from the socket many at once.
-const READ_BUFFER: usize = 16 << 10;
+/// How long the TLS handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long saying goodbye may take.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// A decoded request and the room its frame takes.
 pub(crate) type Received = (Request, Space);
 
-/// Serves a client until it leaves, misbehaves, or `gone` is cancelled. Requests that were read
-/// before are carried out all the same; `gone` only ends waiting.
+/// Serves a client until it leaves, misbehaves, stays silent for too long, or `gone` is cancelled.
+/// Requests that were read before are carried out all the same; `gone` only ends waiting.
 pub(crate) async fn run(
     broker: Arc<Broker>,
     stream: TcpStream,
@@ -37,19 +35,79 @@ pub(crate) async fn run(
     gone: CancellationToken,
 ) -> Result<(), WireError> {
     stream.set_nodelay(true)?;
-    let (input, output) = stream.into_split();
+    let Some(tls) = &broker.config.security.tls else {
+        let (input, output) = stream.into_split();
+        return speak(broker, input, output, peer, gone).await;
+    };
+    let shaken = tokio::select! {
+        () = gone.cancelled() => return Ok(()),
+        shaken = timeout(HANDSHAKE, tls.acceptor().accept(stream)) => shaken,
+    };
+    let stream = match shaken {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => {
+            meter::closed("tls_handshake_failed");
+            return Err(WireError::Handshake(error));
+        }
+        Err(_) => {
+            meter::closed("slow_tls_handshake");
+            return Err(WireError::Stalled);
+        }
+    };
+    let (input, output) = tokio::io::split(stream);
+    speak(broker, input, output, peer, gone).await
+}
+
+async fn speak<R, W>(
+    broker: Arc<Broker>,
+    input: R,
+    mut output: W,
+    peer: SocketAddr,
+    gone: CancellationToken,
+) -> Result<(), WireError>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let mut input = FrameReader::new(input);
+    let known = match &broker.gate {
+        None => Ok(true),
+        Some(gate) => tokio::select! {
+            () = gone.cancelled() => Ok(false),
+            admitted = authentication::admit(gate, &mut input, &mut output) => admitted,
+        },
+    };
+    let ended = match known {
+        Ok(true) => serve(broker, input, &mut output, peer, gone).await,
+        Ok(false) => Ok(()),
+        Err(error) => Err(error),
+    };
+    // TLS has a word for the end; what the client makes of it is its own affair.
+    let _: Result<_, _> = timeout(FAREWELL, output.shutdown()).await;
+    ended
+}
+
+async fn serve<R, W>(
+    broker: Arc<Broker>,
+    input: FrameReader<R>,
+    output: &mut W,
+    peer: SocketAddr,
+    gone: CancellationToken,
+) -> Result<(), WireError>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
     // One in the channel, more in the pipeline, which has the bound that counts.
     let (requests, received) = mpsc::channel(1);
+    let unanswered = AtomicUsize::new(0);
     let client = Client {
         host: format!("/{}", peer.ip()).into(),
         gone: gone.clone(),
     };
-    let mut writing = pin!(write_answers(
-        Pipeline::new(broker.clone(), client),
-        received,
-        output
-    ));
-    let reading = pin!(read_requests(&broker, input, requests, &gone));
+    let pipeline = Pipeline::new(broker.clone(), client);
+    let mut writing = pin!(write_answers(pipeline, received, output, &unanswered));
+    let reading = pin!(read_requests(&broker, input, requests, &unanswered, &gone));
     tokio::select! {
         ended = &mut writing => {
             gone.cancel();
@@ -63,87 +121,66 @@ pub(crate) async fn run(
     }
 }
 
-async fn read_requests(
+async fn read_requests<R: AsyncRead + Unpin>(
     broker: &Broker,
-    input: OwnedReadHalf,
+    mut input: FrameReader<R>,
     requests: mpsc::Sender<Received>,
+    unanswered: &AtomicUsize,
     gone: &CancellationToken,
 ) -> Result<(), WireError> {
-    let mut input = BufReader::with_capacity(READ_BUFFER, input);
     loop {
         let read = tokio::select! {
             biased;
             () = gone.cancelled() => return Ok(()),
-            read = read_frame(broker, &mut input) => read?,
+            read = next(broker, &mut input, unanswered) => read?,
         };
-        let Some((frame, space)) = read else {
+        let Some((request, space)) = read else {
             return Ok(());
         };
-        meter::received(LENGTH + frame.len());
-        let request = wire::decode(frame).inspect_err(|_| meter::closed("bad_request"))?;
         meter::request(request.header.api);
         tracing::trace!(api = ?request.header.api, version = request.header.version, "kafka request");
+        unanswered.fetch_add(1, Ordering::Relaxed);
         if requests.send((request, space)).await.is_err() {
             return Ok(());
         }
     }
 }
 
-/// The next frame without its length; `None` when the client closed between two frames.
-async fn read_frame(
+/// The next request; `None` when the client has left or has nothing to say.
+async fn next<R: AsyncRead + Unpin>(
     broker: &Broker,
-    input: &mut BufReader<OwnedReadHalf>,
-) -> Result<Option<(Bytes, Space)>, WireError> {
-    match input.fill_buf().await {
-        Ok([]) => return Ok(None),
-        Ok(_) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return Ok(None),
-        Err(error) => return Err(error.into()),
-    }
-    let mut head = [0; LENGTH + FIXED_HEADER];
-    in_time(input.read_exact(&mut head)).await?;
-    let (len, fixed) = head.split_first_chunk().expect("the head is longer");
-    let fixed: &[u8; FIXED_HEADER] = fixed.try_into().expect("the rest of the head");
-    let limit = wire::limit(fixed, broker.config.max_request_bytes);
-    let claimed = i32::from_be_bytes(*len);
-    let len = usize::try_from(claimed)
-        .ok()
-        .filter(|len| (FIXED_HEADER..=limit).contains(len))
-        .ok_or_else(|| {
-            meter::closed("bad_frame_length");
-            let len = i64::from(claimed);
-            WireError::FrameLength { len, limit }
-        })?;
-    let space = broker.requests.take(len).await;
-    let mut frame = BytesMut::with_capacity(len);
-    frame.extend_from_slice(fixed);
-    let rest = async {
-        let mut rest = input.take((len - FIXED_HEADER) as u64);
-        while rest.limit() > 0 {
-            if rest.read_buf(&mut frame).await? == 0 {
-                return Err(std::io::ErrorKind::UnexpectedEof.into());
+    input: &mut FrameReader<R>,
+    unanswered: &AtomicUsize,
+) -> Result<Option<Received>, WireError> {
+    let idle = broker.config.max_idle;
+    loop {
+        match timeout(idle, input.begins()).await {
+            Ok(Ok(true)) => break,
+            Ok(Ok(false)) => return Ok(None),
+            Ok(Err(error)) => return Err(error),
+            // Its turn is ours.
+            Err(_) if unanswered.load(Ordering::Relaxed) > 0 => {}
+            Err(_) => {
+                meter::closed("idle");
+                return Ok(None);
             }
         }
-        Ok(())
-    };
-    in_time(rest).await?;
-    Ok(Some((frame.freeze(), space)))
-}
-
-async fn in_time<T>(reading: impl Future<Output = std::io::Result<T>>) -> Result<T, WireError> {
-    match timeout(FRAME_DEADLINE, reading).await {
-        Ok(read) => Ok(read?),
-        Err(_) => {
-            meter::closed("slow_request");
-            Err(WireError::Stalled)
-        }
     }
+    let Some(head) = input.head(broker.config.max_request_bytes).await? else {
+        return Ok(None);
+    };
+    let space = broker.request_space(head.frame_len()).await;
+    let frame = input.request(head).await?;
+    meter::received(LENGTH + frame.len());
+    let request = wire::decode(frame).inspect_err(|_| meter::closed("bad_request"))?;
+    Ok(Some((request, space)))
 }
 
-async fn write_answers(
+async fn write_answers<W: AsyncWrite + Unpin>(
     mut pipeline: Pipeline,
     mut received: mpsc::Receiver<Received>,
-    mut output: OwnedWriteHalf,
+    output: &mut W,
+    unanswered: &AtomicUsize,
 ) -> Result<(), WireError> {
     let mut open = true;
     while open || !pipeline.is_empty() {
@@ -158,26 +195,12 @@ async fn write_answers(
             answer = pipeline.next(), if !pipeline.is_empty() => {
                 let Answer { frame, space } = answer?;
                 if let Some(frame) = frame {
-                    write(&mut output, frame).await?;
+                    frames::write(output, frame).await?;
                 }
+                unanswered.fetch_sub(1, Ordering::Relaxed);
                 drop(space);
             }
         }
-    }
-    Ok(())
-}
-
-async fn write(output: &mut OwnedWriteHalf, mut frame: Bytes) -> Result<(), WireError> {
-    meter::sent(frame.len());
-    while frame.has_remaining() {
-        match timeout(WRITE_STALL, output.write_buf(&mut frame)).await {
-            Ok(Ok(0)) => return Err(std::io::Error::from(std::io::ErrorKind::WriteZero).into()),
-            Ok(written) => written?,
-            Err(_) => {
-                meter::closed("slow_reader");
-                return Err(WireError::Stalled);
-            }
-        };
     }
     Ok(())
 }

@@ -5,14 +5,30 @@ use std::net::SocketAddr;
 /// Why [`Gateway::bind`](crate::Gateway::bind) failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Reject: anonymous clients may not come over a network.
+    /// Reject: others can reach the address, and clients would be anonymous or readable.
     #[error(
-        "the Kafka port takes anonymous clients on loopback only, not on {address}; \
-         bind 127.0.0.1 or [::1]"
+        "the Kafka port may listen on {address}, which others can reach, only with both SASL and TLS"
     )]
-    NotLoopback {
+    Exposed {
         /// The address asked for.
         address: SocketAddr,
+    },
+    /// Reject: no client could connect to the address that it would be told.
+    #[error(
+        "the Kafka port listens on {address}, which no client can connect to: set the advertised address"
+    )]
+    NotAdvertised {
+        /// The address asked for.
+        address: SocketAddr,
+    },
+    /// Reject: certificate or key cannot be used.
+    #[error("the TLS {part} cannot be used")]
+    InvalidTls {
+        /// Certificate, key or protocol.
+        part: &'static str,
+        /// What is wrong with it.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// Reject: a setting makes no sense.
     #[error("kafka gateway setting {setting} is invalid: {reason}")]
@@ -31,4 +47,16 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+}
+
+impl Error {
+    pub(crate) fn tls(
+        part: &'static str,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self::InvalidTls {
+            part,
+            source: source.into(),
+        }
+    }
 }

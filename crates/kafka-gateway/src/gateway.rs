@@ -35,15 +35,19 @@ impl Gateway {
     /// Listens on `address`; port 0 lets the system choose one.
     ///
     /// # Errors
-    /// [`Error::NotLoopback`] for an address that others could reach, [`Error::InvalidSetting`],
-    /// [`Error::Listen`] when the system does not give us the address.
+    /// [`Error::Exposed`] for an address that others could reach without SASL and TLS,
+    /// [`Error::NotAdvertised`] for every address at once without one to tell clients,
+    /// [`Error::InvalidSetting`], [`Error::Listen`] when the system does not give us the address.
     pub async fn bind(
         address: SocketAddr,
         config: GatewayConfig,
         log: SharedLog,
     ) -> Result<Self, Error> {
-        if !address.ip().is_loopback() {
-            return Err(Error::NotLoopback { address });
+        if !config.security.allows(address.ip()) {
+            return Err(Error::Exposed { address });
+        }
+        if address.ip().is_unspecified() && config.advertised.is_none() {
+            return Err(Error::NotAdvertised { address });
         }
         check(&config)?;
         let failed = |source| Error::Listen { address, source };
@@ -74,7 +78,13 @@ impl Gateway {
             address,
             broker,
         } = self;
-        tracing::info!(%address, "kafka port is open to anonymous clients on loopback");
+        let clients = match (&broker.gate, &broker.config.security.tls) {
+            (None, None) => "anonymous, on loopback",
+            (None, Some(_)) => "anonymous, on loopback, by TLS",
+            (Some(_), None) => "with SASL, on loopback",
+            (Some(_), Some(_)) => "with SASL, by TLS",
+        };
+        tracing::info!(%address, clients, "the Kafka port is open");
         let mut connections = JoinSet::new();
         let mut timers = JoinSet::new();
         timers.spawn({

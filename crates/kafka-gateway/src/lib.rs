@@ -10,12 +10,15 @@
 //!   Nothing polls.
 //! - Whatever a client sends costs bounded memory: frames, claimed counts, answers that nobody
 //!   reads and group state all have a limit.
+//! - Where clients must be known, nothing but authentication is decoded before they are; addresses
+//!   that other machines reach are served only with SASL and TLS.
 //! - A setting that is not applied is refused by name.
 //!
 //! What this crate does not know: functions, triggers, buckets, configuration files, and for now
-//! authentication, encryption and transactions.
+//! transactions.
 
 mod apis;
+mod authentication;
 mod broker;
 mod config;
 mod configs;
@@ -23,6 +26,7 @@ mod connection;
 mod error;
 mod error_code;
 mod fetch;
+mod frames;
 mod gateway;
 mod groups;
 mod metadata;
@@ -31,6 +35,8 @@ mod offsets;
 mod pipeline;
 mod produce;
 mod producers;
+mod sasl;
+mod security;
 mod topics;
 mod wire;
 
@@ -40,3 +46,4 @@ mod tests;
 pub use config::{Advertised, GatewayConfig};
 pub use error::Error;
 pub use gateway::Gateway;
+pub use security::{Login, Security, Tls};

@@ -5,4 +5,5 @@ mod data;
 mod groups;
 mod hostile;
 pub(crate) mod samples;
+mod security;
 mod versions;

@@ -14,6 +14,7 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::{Decodable, Encodable};
 
 use crate::apis;
+use crate::sasl::Denied;
 
 /// Bytes in front of a frame: its length.
 pub(crate) const LENGTH: usize = 4;
@@ -43,6 +44,14 @@ pub(crate) enum WireError {
         version: i16,
         reason: String,
     },
+    #[error("the client asked for api {key} before it had authenticated")]
+    NotAuthenticated { key: i16 },
+    #[error("the client wants a SASL mechanism that there is not")]
+    UnknownMechanism,
+    #[error("the client was not let in")]
+    Denied(#[from] Denied),
+    #[error("the TLS handshake failed; clients of this port must use TLS")]
+    Handshake(#[source] std::io::Error),
     #[error("records were sent without waiting for an answer and refused")]
     RefusedUnheard,
     #[error("the client made no progress in time")]

@@ -38,6 +38,13 @@ Examples:
   tidemill serve --data-dir /srv/tidemill --http 127.0.0.1:4566
   tidemill serve --config tidemill.toml --print-config
 
+Kafka clients on other machines, in tidemill.toml:
+  [kafka]
+  listen = \"0.0.0.0:9092\"
+  advertised = \"tidemill.example.org:9092\"
+  sasl = true
+  tls = { certificate = \"cert.pem\", key = \"key.pem\" }
+
 On the first start it writes credentials into the data folder and prints the lines to export; then
 `aws s3 mb s3://inbox`, `aws lambda create-function …` and `kcat -b 127.0.0.1:9092 -L` work as they
 are.")]
@@ -48,7 +55,8 @@ pub(crate) struct Serve {
     /// Where S3, the Lambda API and the dashboard listen [default: 127.0.0.1:4566]
     #[arg(long, value_name = "ADDR")]
     pub(crate) http: Option<SocketAddr>,
-    /// Where the Kafka protocol listens; loopback only [default: 127.0.0.1:9092]
+    /// Where the Kafka protocol listens; beyond loopback only with SASL and TLS, which the
+    /// configuration file sets [default: 127.0.0.1:9092]
     #[arg(long, value_name = "ADDR")]
     pub(crate) kafka: Option<SocketAddr>,
     /// A TOML file with settings; the options above override it

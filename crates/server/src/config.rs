@@ -7,6 +7,7 @@ use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::cli;
+use crate::kafka_port::Kafka;
 
 /// Everything that can be set. `tidemill serve --print-config` shows the effective values.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -37,15 +38,6 @@ pub(crate) struct Config {
 pub(crate) struct Http {
     /// Where it listens.
     pub(crate) listen: SocketAddr,
-}
-
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Kafka {
-    /// Where it listens: loopback only, since clients are anonymous.
-    pub(crate) listen: SocketAddr,
-    /// Partitions of topics that are made on first use.
-    pub(crate) default_partitions: u32,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -121,15 +113,6 @@ impl Default for Http {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 4566)),
-        }
-    }
-}
-
-impl Default for Kafka {
-    fn default() -> Self {
-        Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 9092)),
-            default_partitions: 8,
         }
     }
 }
@@ -210,9 +193,7 @@ impl Config {
         if self.region.is_empty() {
             bail!("region must not be empty");
         }
-        if !(1..=10_000).contains(&self.kafka.default_partitions) {
-            bail!("kafka.default_partitions must be 1 to 10000");
-        }
+        self.kafka.check()?;
         if self.functions.concurrency <= self.functions.reserved_for_direct {
             bail!("functions.concurrency must be larger than functions.reserved_for_direct");
         }
@@ -229,9 +210,13 @@ mod tests {
 
     #[test]
     fn the_printed_configuration_is_read_back_the_same() {
-        let printed = toml::to_string_pretty(&Config::default()).unwrap();
-        let read: Config = toml::from_str(&printed).unwrap();
-        assert_eq!(toml::to_string_pretty(&read).unwrap(), printed);
+        let set =
+            "[kafka]\nadvertised = 'a:1'\nsasl = true\ntls = { certificate = 'c', key = 'k' }";
+        for config in [Config::default(), toml::from_str(set).unwrap()] {
+            let printed = toml::to_string_pretty(&config).unwrap();
+            let read: Config = toml::from_str(&printed).unwrap();
+            assert_eq!(toml::to_string_pretty(&read).unwrap(), printed);
+        }
     }
 
     #[test]

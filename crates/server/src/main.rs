@@ -14,6 +14,7 @@ mod credentials;
 mod demo;
 mod front;
 mod function_logs;
+mod kafka_port;
 mod notifications;
 mod overview;
 mod serve;

@@ -87,10 +87,10 @@ impl Running {
         let credentials = credentials::load_or_create(&dir)?;
 
         // Ports first: a taken port must not leave half a server.
-        let gateway =
-            kafka_gateway::Gateway::bind(config.kafka.listen, gateway_config(&config), log.clone())
-                .await
-                .context("open the Kafka port")?;
+        let settings = config.kafka.gateway(&credentials)?;
+        let gateway = kafka_gateway::Gateway::bind(config.kafka.listen, settings, log.clone())
+            .await
+            .context("open the Kafka port")?;
         let listener = TcpListener::bind(config.http.listen)
             .await
             .with_context(|| format!("listen on {}", config.http.listen))?;
@@ -164,7 +164,7 @@ impl Running {
             verifier: verifier.clone(),
             account: config.account.clone(),
             region: config.region.clone(),
-            own_kafka: api::OwnKafka::new(kafka, []),
+            own_kafka: api::OwnKafka::new(kafka, config.kafka.advertised.clone()),
             code_source: Arc::new(BucketCode(buckets.clone())),
             default_partitions: partitions,
         });
@@ -274,7 +274,11 @@ impl Running {
         );
         let _ = writeln!(text, "export AWS_REGION={}", self.config.region);
         let _ = writeln!(text, "export AWS_DEFAULT_REGION={}", self.config.region);
-        let _ = writeln!(text, "export KAFKA_BOOTSTRAP={}", self.kafka);
+        let _ = writeln!(text, "export KAFKA_BOOTSTRAP={}", self.bootstrap());
+        if self.config.kafka.sasl || self.config.kafka.tls.is_some() {
+            let protocol = self.config.kafka.protocol();
+            let _ = writeln!(text, "export KAFKA_SECURITY_PROTOCOL={protocol}");
+        }
         let _ = writeln!(text, "export AWS_ENDPOINT_URL=http://{}", self.http);
         text
     }
@@ -314,7 +318,8 @@ impl Running {
 
     /// The server's address for Kafka clients.
     pub(crate) fn bootstrap(&self) -> String {
-        self.kafka.to_string()
+        let advertised = self.config.kafka.advertised.clone();
+        advertised.unwrap_or_else(|| self.kafka.to_string())
     }
 
     /// Its credentials.
@@ -405,14 +410,6 @@ async fn open_buckets(
     BucketStore::open(settings, log.clone(), clock.clone())
         .await
         .context("open the buckets")
-}
-
-fn gateway_config(config: &Config) -> kafka_gateway::GatewayConfig {
-    kafka_gateway::GatewayConfig {
-        default_partitions: config.kafka.default_partitions,
-        protected_prefixes: vec!["tidemill.".to_owned(), "bucket.".to_owned()],
-        ..kafka_gateway::GatewayConfig::default()
-    }
 }
 
 fn dispatch_settings(

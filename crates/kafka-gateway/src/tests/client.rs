@@ -6,7 +6,7 @@ use bytes::{Buf, Bytes};
 use event_log::{MemoryLog, SharedLog};
 use kafka_protocol::messages::{ApiKey, RequestKind, ResponseHeader, ResponseKind};
 use kafka_protocol::protocol::Decodable;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -43,10 +43,7 @@ impl Served {
     }
 
     pub(super) async fn client(&self) -> Client {
-        Client {
-            stream: TcpStream::connect(self.address).await.unwrap(),
-            correlation: 0,
-        }
+        Client::over(TcpStream::connect(self.address).await.unwrap())
     }
 
     pub(super) async fn stop(self) {
@@ -55,12 +52,20 @@ impl Served {
     }
 }
 
-pub(super) struct Client {
-    pub(super) stream: TcpStream,
+pub(super) struct Client<S = TcpStream> {
+    pub(super) stream: S,
     correlation: i32,
 }
 
-impl Client {
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    /// A client that speaks over `stream`.
+    pub(super) fn over(stream: S) -> Self {
+        Self {
+            stream,
+            correlation: 0,
+        }
+    }
+
     /// Sends a request and returns its correlation id.
     pub(super) async fn send(&mut self, api: ApiKey, version: i16, body: &RequestKind) -> i32 {
         self.correlation += 1;

@@ -67,6 +67,13 @@ pub(crate) fn request(api: ApiKey, v: i16, subject: &Subject) -> RequestKind {
                 .with_client_software_name(since(v, 3, text("sample")))
                 .with_client_software_version(since(v, 3, text("1"))),
         ),
+        ApiKey::SaslHandshake => RequestKind::SaslHandshake(
+            SaslHandshakeRequest::default().with_mechanism(text("PLAIN")),
+        ),
+        ApiKey::SaslAuthenticate => RequestKind::SaslAuthenticate(
+            SaslAuthenticateRequest::default()
+                .with_auth_bytes(Bytes::from_static(b"\0somebody\0hush")),
+        ),
         ApiKey::Metadata => RequestKind::Metadata(
             MetadataRequest::default()
                 .with_topics(Some(vec![

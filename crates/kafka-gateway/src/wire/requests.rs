@@ -47,6 +47,10 @@ const EMPTY: Shape = of(&[]);
 
 const API_VERSIONS: Shape = of(&[since(3, Text), since(3, Text)]);
 
+const SASL_HANDSHAKE: Shape = of(&[always(Text)]);
+
+const SASL_AUTHENTICATE: Shape = of(&[always(Blob)]);
+
 const METADATA: Shape = of(&[
     always(Each(&of(&[since(10, UUID), always(Text)]))),
     since(4, BOOL),
@@ -227,6 +231,8 @@ const DESCRIBE_CLUSTER: Shape = of(&[always(BOOL), since(1, INT8)]);
 pub(super) fn shape(api: ApiKey) -> &'static Shape {
     match api {
         ApiKey::ApiVersions => &API_VERSIONS,
+        ApiKey::SaslHandshake => &SASL_HANDSHAKE,
+        ApiKey::SaslAuthenticate => &SASL_AUTHENTICATE,
         ApiKey::Metadata => &METADATA,
         ApiKey::Produce => &PRODUCE,
         ApiKey::Fetch => &FETCH,
