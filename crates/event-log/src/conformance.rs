@@ -10,6 +10,7 @@ mod checkpoints;
 mod epochs;
 mod producers;
 mod reads;
+mod sharing;
 mod topics;
 
 use std::sync::Arc;
@@ -28,12 +29,20 @@ pub use checkpoints::*;
 pub use epochs::*;
 pub use producers::*;
 pub use reads::*;
+pub use sharing::*;
 pub use topics::*;
 
 /// One log, empty when first opened.
 pub trait Subject: Send + Sync {
     /// Opens the log, after every earlier handle has been dropped: what was durable is there.
     fn open(&self) -> SharedLog;
+
+    /// A second node on the same log, beside the first, whose `log` stays open. `None` where a log
+    /// has only one.
+    fn open_beside(&self, log: &SharedLog) -> Option<SharedLog> {
+        let _ = log;
+        None
+    }
 }
 
 /// A log that lives as long as its subject: opening it again finds it as it was.
@@ -99,6 +108,8 @@ macro_rules! conformance_tests {
             a_compacted_topic_takes_only_records_with_keys
             records_can_be_deleted_up_to_an_offset
             a_deleted_record_is_not_found_by_time
+            a_node_alone_holds_everything
+            what_another_node_holds_cannot_be_settled
         }
     };
     (@ $subject:expr; $($check:ident)*) => {

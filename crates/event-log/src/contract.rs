@@ -9,8 +9,8 @@ use event::{SourceId, SourcePosition};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use crate::{
-    Checkpoint, ConsumerId, Epoch, Error, Offset, OwnerId, RecordBatch, Settled, Settlement, Topic,
-    TopicConfig, TopicName, TopicPartition, TopicSettings,
+    Checkpoint, ConsumerId, Epoch, Error, Offset, OwnerId, RecordBatch, Settled, Settlement, Share,
+    Topic, TopicConfig, TopicName, TopicPartition, TopicSettings,
 };
 
 /// A log that many parts share.
@@ -23,6 +23,12 @@ pub type SharedLog = Arc<dyn EventLog>;
 /// - **Order**: records of one partition keep the order in which their settlements were accepted;
 ///   offsets are dense (L2) and never reused. Nothing is promised across partitions.
 /// - **Atomicity** (L4): after a crash a settlement is there whole or not at all.
+/// - **Sharing**: several nodes may work on one log. Each has a [`share`](Self::share) of all
+///   consumers' partitions and sources, and no two shares overlap. A settlement that moves a
+///   checkpoint or a position outside the share, or one that has left it by the time the settlement
+///   would take effect, is refused; so a node that was cut off, however long, moves nothing that
+///   another has taken over. What a share holds is read as it stands: whatever an earlier holder
+///   settled is there. Appends need no share. A log with one node has a share of everything.
 /// - **Cancellation**: dropping the future of `settle` after it was first polled leaves open whether
 ///   the settlement happens; it still happens whole or not at all.
 #[async_trait]
@@ -81,6 +87,10 @@ pub trait EventLog: Send + Sync + std::fmt::Debug + 'static {
     /// Changes whenever a topic is created, configured, given partitions or deleted.
     fn topics_changed(&self) -> watch::Receiver<u64>;
 
+    /// The work that this node may settle, as it changes. A shard is in it only while no other node
+    /// can settle anything of it.
+    fn share(&self) -> watch::Receiver<Share>;
+
     /// Waits until `bytes` of the log's write budget are free: back-pressure for writers. More than
     /// the whole budget is granted as the whole budget.
     async fn reserve(&self, bytes: usize) -> Permit;
@@ -88,7 +98,7 @@ pub trait EventLog: Send + Sync + std::fmt::Debug + 'static {
     /// Writes a settlement. See the trait for what holds on return.
     ///
     /// # Errors
-    /// Nothing was written, for the reason given: [`Error::Fenced`] (L3),
+    /// Nothing was written, for the reason given: [`Error::Fenced`] (L3), [`Error::NotHeld`],
     /// [`Error::CheckpointConflict`], [`Error::InvalidSettlement`], an unknown place, a bad
     /// sequence, a full disk, a batch larger than its topic takes ([`Error::TooLarge`]) or without
     /// keys for a compacted one ([`Error::InvalidBatch`]). An error of the disk itself ends the
@@ -132,7 +142,8 @@ pub trait EventLog: Send + Sync + std::fmt::Debug + 'static {
         time: Timestamp,
     ) -> Result<Option<(Offset, Timestamp)>, Error>;
 
-    /// A consumer's checkpoint on one partition.
+    /// A consumer's checkpoint on one partition. Outside the share it is what another node had
+    /// settled a moment ago.
     fn checkpoint(&self, consumer: &ConsumerId, partition: &TopicPartition) -> Option<Checkpoint>;
 
     /// Every checkpoint of a consumer, by partition.
@@ -141,16 +152,17 @@ pub trait EventLog: Send + Sync + std::fmt::Debug + 'static {
     /// Every consumer that has a checkpoint, by name.
     fn consumers(&self) -> Vec<ConsumerId>;
 
-    /// Forgets every checkpoint of a consumer, durably.
+    /// Forgets every checkpoint of a consumer that the share holds, durably.
     ///
     /// # Errors
     /// [`Error::Full`], [`Error::Closed`].
     async fn forget_consumer(&self, consumer: &ConsumerId) -> Result<(), Error>;
 
-    /// The place a foreign source has reached.
+    /// The place a foreign source has reached; as fresh as [`checkpoint`](Self::checkpoint).
     fn position(&self, source: &SourceId) -> Option<SourcePosition>;
 
-    /// Opens a new epoch for `owner`, durably: every older epoch is fenced on return.
+    /// Opens a new epoch for `owner`, durably: every older epoch is fenced on return. Nodes that
+    /// share a log have owners of their own; it is the share that keeps nodes apart.
     ///
     /// # Errors
     /// [`Error::Full`], [`Error::Closed`].

@@ -82,6 +82,13 @@ pub enum Error {
         /// The newest epoch.
         current: Epoch,
     },
+    /// Not held: the settlement moves a checkpoint or a position that another node works on. The
+    /// caller must leave that work alone until the node's [share](crate::EventLog::share) has it.
+    #[error("{what} is not in this node's share")]
+    NotHeld {
+        /// The consumer and partition, or the source.
+        what: String,
+    },
     /// Conflict: the checkpoint is not where the caller believed, or would go backwards. Reload it.
     #[error("checkpoint of {consumer} on {partition} conflicts: {reason}")]
     CheckpointConflict {

@@ -16,6 +16,7 @@ mod memory;
 mod names;
 mod settings;
 mod settlement;
+mod share;
 mod topic;
 
 #[cfg(any(test, feature = "conformance"))]
@@ -30,4 +31,5 @@ pub use memory::MemoryLog;
 pub use names::{ConsumerId, Epoch, Offset, OwnerId, Partition, TopicName, TopicPartition};
 pub use settings::{Cleanup, Limit, TopicSettings};
 pub use settlement::{Append, Appended, PositionUpdate, Settled, Settlement, Writer};
+pub use share::{Shard, Share};
 pub use topic::{Lifetime, Topic, TopicConfig};

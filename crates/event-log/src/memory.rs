@@ -16,14 +16,16 @@ use tokio::sync::watch;
 use crate::ledger::{Change, Judged, Ledger, PartitionKey};
 use crate::{
     Appended, Checkpoint, ConsumerId, Epoch, Error, EventLog, Lifetime, Offset, OwnerId, Permit,
-    RecordBatch, Settled, Settlement, Topic, TopicConfig, TopicName, TopicPartition, TopicSettings,
+    RecordBatch, Settled, Settlement, Share, Topic, TopicConfig, TopicName, TopicPartition,
+    TopicSettings,
 };
 
 /// A log in memory.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct MemoryLog {
     state: Mutex<State>,
     topics_changed: watch::Sender<u64>,
+    share: watch::Sender<Share>,
 }
 
 #[derive(Debug, Default)]
@@ -45,7 +47,18 @@ impl MemoryLog {
     /// An empty log.
     #[must_use]
     pub fn new() -> Arc<Self> {
-        Arc::default()
+        Arc::new(Self {
+            state: Mutex::default(),
+            topics_changed: watch::Sender::default(),
+            share: watch::Sender::new(Share::all()),
+        })
+    }
+
+    /// From now on the node holds `share`, as if others had taken or left the rest.
+    pub fn hold(&self, share: Share) {
+        // Under the lock: what is refused is refused from here on.
+        let _state = self.state.lock();
+        self.share.send_replace(share);
     }
 }
 
@@ -219,12 +232,18 @@ impl EventLog for MemoryLog {
         self.topics_changed.subscribe()
     }
 
+    fn share(&self) -> watch::Receiver<Share> {
+        self.share.subscribe()
+    }
+
     async fn reserve(&self, _bytes: usize) -> Permit {
         Permit::unbounded()
     }
 
     async fn settle(&self, _permit: Permit, settlement: Settlement) -> Result<Settled, Error> {
-        self.state.lock().settle(settlement)
+        let mut state = self.state.lock();
+        self.share.borrow().covers(&settlement)?;
+        state.settle(settlement)
     }
 
     async fn read(

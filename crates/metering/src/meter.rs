@@ -3,17 +3,17 @@
 //! A consumer of the log like any other: it folds the usage above its checkpoint and settles the
 //! deltas together with the new checkpoint, all or nothing. After a crash it resumes at the
 //! checkpoint, so every usage record is in exactly one delta (invariant M2). A newer [`Metering`]
-//! on the same log fences an older one.
+//! on the same node fences an older one; nodes that share a log each bill the partitions in their
+//! share.
 
 mod biller;
 
 use std::collections::BTreeMap;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clock::SharedClock;
-use event_log::{Offset, Partition, SharedLog, TopicName};
+use event_log::{ConsumerId, Offset, Partition, Share, SharedLog, TopicName};
 use futures::future::select_all;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -52,7 +52,14 @@ pub struct Progress {
     hurry: Arc<Notify>,
 }
 
-/// The first unbilled offset of each usage partition.
+/// Why billing came to an end.
+enum Ended {
+    Stopped,
+    /// What this node bills may be something else now.
+    ShareChanged,
+}
+
+/// The first unbilled offset of each usage partition that this node bills.
 type Settled = BTreeMap<Partition, Offset>;
 
 impl Default for Settings {
@@ -94,22 +101,35 @@ impl Metering {
     /// [`Error::Log`] when the log refuses: fenced by a newer run, damaged, closed. A full disk is
     /// waited for.
     pub async fn run(self, stop: CancellationToken) -> Result<(), Error> {
+        let mut share = self.log.share();
         let mut biller = Biller::open(Arc::clone(&self.log), self.settings.partitions).await?;
+        loop {
+            biller.hold(*share.borrow_and_update())?;
+            match self.bill(&mut biller, &mut share, &stop).await {
+                Ok(Ended::Stopped) => return Ok(()),
+                Ok(Ended::ShareChanged) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Bills what the biller holds.
+    async fn bill(
+        &self,
+        biller: &mut Biller,
+        share: &mut watch::Receiver<Share>,
+        stop: &CancellationToken,
+    ) -> Result<Ended, Error> {
         self.settled.send_replace(biller.reached());
         let mut tails = biller.tails()?;
         loop {
             if !biller.is_behind(&mut tails) {
-                let mut grown = pin!(select_all(
-                    tails.iter_mut().map(|tail| Box::pin(tail.changed()))
-                ));
                 tokio::select! {
                     biased;
-                    (tail, ..) = &mut grown => tail.map_err(|_| Error::Log {
-                        act: format!("follow {}", UsageRecord::TOPIC),
-                        source: event_log::Error::Closed,
-                    })?,
+                    grown = any_grown(&mut tails) => grown?,
+                    Ok(()) = share.changed() => return Ok(Ended::ShareChanged),
                     () = self.hurry.notified() => continue,
-                    () = stop.cancelled() => return Ok(()),
+                    () = stop.cancelled() => return Ok(Ended::Stopped),
                 }
             }
             let deadline = Instant::now() + self.settings.settle_after;
@@ -124,13 +144,17 @@ impl Metering {
                         self.settled.send_replace(biller.reached());
                     }
                     Err(Error::Log {
+                        source: event_log::Error::NotHeld { .. },
+                        ..
+                    }) => return Ok(Ended::ShareChanged),
+                    Err(Error::Log {
                         act,
                         source: event_log::Error::Full { source },
                     }) => {
                         tracing::warn!(error = %source, "{act}: the disk is full, billing waits");
                         let retry_at = Instant::now() + FULL_DISK_PAUSE;
                         tokio::select! {
-                            () = stop.cancelled() => return Ok(()),
+                            () = stop.cancelled() => return Ok(Ended::Stopped),
                             () = tokio::time::sleep_until(retry_at) => {}
                         }
                     }
@@ -138,15 +162,28 @@ impl Metering {
                 }
             }
             if stop.is_cancelled() {
-                return Ok(());
+                return Ok(Ended::Stopped);
             }
         }
     }
 }
 
+/// Returns when one of the partitions has grown; never without any.
+async fn any_grown(tails: &mut [watch::Receiver<Offset>]) -> Result<(), Error> {
+    if tails.is_empty() {
+        return std::future::pending().await;
+    }
+    let changes = tails.iter_mut().map(|tail| Box::pin(tail.changed()));
+    let (grown, ..) = select_all(changes).await;
+    grown.map_err(|_| Error::Log {
+        act: format!("follow {}", UsageRecord::TOPIC),
+        source: event_log::Error::Closed,
+    })
+}
+
 impl Progress {
-    /// Asks for an immediate settlement and waits until every usage record that is in the log now
-    /// has been billed.
+    /// Asks for an immediate settlement and waits until every usage record that is in the log now, in
+    /// the partitions that this node bills, has been billed.
     ///
     /// # Errors
     /// [`Error::Stopped`] when metering ends before; [`Error::Log`] when the log cannot say where
@@ -167,7 +204,7 @@ impl Progress {
             .map_err(|_| Error::Stopped)
     }
 
-    /// Usage records that are in the log and not billed yet.
+    /// Usage records that are in the log and not billed yet, in the partitions that this node bills.
     ///
     /// # Errors
     /// [`Error::Log`] when the log cannot say where usage ends.
@@ -183,9 +220,11 @@ impl Progress {
 
     fn ends(&self) -> Result<Settled, Error> {
         let topic = TopicName::new(UsageRecord::TOPIC).expect("the name is legal");
-        let mut ends = Settled::new();
+        let (mut ends, consumer) = (Settled::new(), ConsumerId::new(biller::CONSUMER));
+        let share = *self.log.share().borrow();
         if let Some(topic) = self.log.topic(&topic) {
-            for partition in topic.partitions() {
+            let held = |partition: &_| share.holds(&consumer, partition);
+            for partition in topic.partitions().filter(held) {
                 let bounds = self
                     .log
                     .bounds(&partition)

@@ -33,6 +33,8 @@ pub(super) enum Ended {
     Stopped,
     /// The topic was deleted.
     TopicGone,
+    /// Another node works on it now; what had not been settled is for that node to find.
+    Moved,
     /// It cannot go on.
     Failed(Failure),
 }
@@ -60,11 +62,14 @@ pub(super) struct Stop {
     pub(super) shutdown: CancellationToken,
     /// The trigger has changed or is gone: what runs may end.
     pub(super) replace: CancellationToken,
+    /// The node does not hold this work any more: nothing that still runs could be settled.
+    pub(super) moved: CancellationToken,
 }
 
 /// Why the loop ends early.
 enum Halt {
     TopicGone,
+    Moved,
     Failed(Failure),
 }
 
@@ -122,11 +127,10 @@ impl PartitionTask {
         let status = shared.status.clone();
         let ended = match Self::open(shared, feed, place).await {
             Ok(task) => task.run(stop).await,
-            Err(Halt::TopicGone) => Ended::TopicGone,
-            Err(Halt::Failed(failure)) => Ended::Failed(failure),
+            Err(halt) => halt.into(),
         };
         match &ended {
-            Ended::Stopped | Ended::TopicGone => status.remove(&key),
+            Ended::Stopped | Ended::TopicGone | Ended::Moved => status.remove(&key),
             Ended::Failed(Failure { reason, .. }) => {
                 tracing::error!(partition = %key.1, reason, "the work on a partition has stopped");
                 status.set(&key, |entry| {
@@ -202,6 +206,7 @@ impl PartitionTask {
                     self.step_at(Input::TimeReached, wake.unwrap_or_default().max(self.now()));
                     Ok(())
                 }
+                () = stop.moved.cancelled() => Err(Halt::Moved),
                 () = stop.shutdown.cancelled(), if !shutting_down => {
                     shutting_down = true;
                     let within = Instant::now() + self.shared.parts().settings.drain;
@@ -219,10 +224,8 @@ impl PartitionTask {
                     Ok(())
                 }
             };
-            match happened {
-                Ok(()) => {}
-                Err(Halt::TopicGone) => return Ended::TopicGone,
-                Err(Halt::Failed(failure)) => return Ended::Failed(failure),
+            if let Err(halt) = happened {
+                return halt.into();
             }
         }
     }
@@ -481,11 +484,22 @@ impl From<Error> for Halt {
     fn from(error: Error) -> Self {
         match error {
             Error::UnknownTopic { .. } | Error::UnknownPartition { .. } => Self::TopicGone,
+            Error::NotHeld { .. } => Self::Moved,
             Error::Io { .. } | Error::Full { .. } => Self::Failed(Failure {
                 reason: error_text(&error),
                 cure: Cure::Time,
             }),
             other => Self::Failed(Failure::until_changed(&other)),
+        }
+    }
+}
+
+impl From<Halt> for Ended {
+    fn from(halt: Halt) -> Self {
+        match halt {
+            Halt::TopicGone => Self::TopicGone,
+            Halt::Moved => Self::Moved,
+            Halt::Failed(failure) => Self::Failed(failure),
         }
     }
 }

@@ -1,15 +1,16 @@
-//! Who works on what: one task per partition of every enabled trigger, as the registry and the
-//! topics change.
+//! Who works on what: one task per partition of every enabled trigger that this node holds, as the
+//! registry, the topics and the node's share change.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use clock::Timestamp;
-use event_log::{Error, OwnerId, TopicPartition, Writer};
+use event_log::{ConsumerId, Error, OwnerId, Share, TopicPartition, Writer};
 use function::{Trigger, TriggerId};
 use metering::UsageRecord;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -33,7 +34,8 @@ pub struct DispatcherParts {
     pub payloads: Arc<dyn Payloads>,
 }
 
-/// Runs triggers and asynchronous invocations. One per log: a second one fences the first.
+/// Runs triggers and asynchronous invocations, as far as they are in this node's share of the log.
+/// One per node: a second one fences the first.
 #[derive(Debug)]
 pub struct Dispatcher {
     parts: DispatcherParts,
@@ -71,9 +73,15 @@ struct Supervisor {
     /// Partitions whose work has failed; taken up again when something about them changes, or
     /// after a pause where time may have helped.
     failed: BTreeMap<Key, Failed>,
+    share: watch::Receiver<Share>,
+    /// Triggers that the registry has shown.
+    seen: BTreeSet<TriggerId>,
+    /// Whether no other node has worked on the log since the start.
+    alone: bool,
 }
 
 struct Running {
+    consumer: ConsumerId,
     identity: Identity,
     stop: Stop,
     since: Instant,
@@ -114,7 +122,12 @@ impl Dispatcher {
             status: self.status,
             held: AtomicUsize::new(0),
         });
+        let share = shared.parts().log.share();
+        let alone = *share.borrow() == Share::all();
         let supervisor = Supervisor {
+            alone,
+            share,
+            seen: BTreeSet::new(),
             shared,
             tasks: JoinSet::new(),
             running: BTreeMap::new(),
@@ -162,12 +175,14 @@ impl Supervisor {
         loop {
             changes.mark_unchanged();
             topics.mark_unchanged();
+            self.share.mark_unchanged();
             self.shared.invoker.refresh();
             self.reconcile().await;
             let next_attempt = self.next_attempt();
             tokio::select! {
                 Ok(()) = changes.changed() => {}
                 Ok(()) = topics.changed() => {}
+                Ok(()) = self.share.changed() => {}
                 Some(ended) = self.tasks.join_next(), if !self.tasks.is_empty() => {
                     self.ended(ended);
                 }
@@ -186,12 +201,17 @@ impl Supervisor {
     /// Starts and stops tasks until they are what the registry and the topics ask for.
     async fn reconcile(&mut self) {
         let triggers = self.shared.parts().functions.triggers();
-        let wanted = self.wanted(&triggers);
+        self.seen.extend(triggers.iter().map(|trigger| trigger.id));
+        let share = *self.share.borrow();
+        self.alone &= share == Share::all();
+        let wanted = self.wanted(&triggers, share);
         for (key, running) in &self.running {
             let stays = wanted
                 .get(key)
                 .is_some_and(|(identity, _)| *identity == running.identity);
-            if !stays {
+            if !share.holds(&running.consumer, &key.1) {
+                running.stop.moved.cancel();
+            } else if !stays {
                 running.stop.replace.cancel();
             }
         }
@@ -213,7 +233,11 @@ impl Supervisor {
         self.forget_deleted(&triggers).await;
     }
 
-    fn wanted(&self, triggers: &[Arc<Trigger>]) -> BTreeMap<Key, (Identity, Arc<Feed>)> {
+    fn wanted(
+        &self,
+        triggers: &[Arc<Trigger>],
+        share: Share,
+    ) -> BTreeMap<Key, (Identity, Arc<Feed>)> {
         let log = &self.shared.parts().log;
         let mut feeds = vec![(None, Arc::new(Feed::Asynchronous))];
         for trigger in triggers.iter().filter(|trigger| trigger.enabled) {
@@ -232,7 +256,9 @@ impl Supervisor {
                 rules,
                 topic: topic.id,
             };
-            for place in topic.partitions() {
+            let consumer = feed.consumer();
+            let held = |place: &TopicPartition| share.holds(&consumer, place);
+            for place in topic.partitions().filter(held) {
                 wanted.insert((feed.id(), place), (identity.clone(), Arc::clone(&feed)));
             }
         }
@@ -254,11 +280,13 @@ impl Supervisor {
 
     fn start(&mut self, key: Key, identity: Identity, feed: Arc<Feed>) {
         let stop = Stop::default();
+        let consumer = feed.consumer();
         let failures = self.failed.remove(&key).map_or(0, |failed| failed.times);
         let work = PartitionTask::work(Arc::clone(&self.shared), feed, key.1.clone(), stop.clone());
         let named = key.clone();
         self.tasks.spawn(async move { (named, work.await) });
         let running = Running {
+            consumer,
             identity,
             stop,
             since: Instant::now(),
@@ -285,7 +313,8 @@ impl Supervisor {
     }
 
     /// Forgets the checkpoints of triggers that are gone, once nobody writes them any more. What a
-    /// crash leaves over is found here after the restart.
+    /// crash leaves over is found here after the restart. A node among others does so only for
+    /// triggers that it has known: one that it has not heard of may be new.
     async fn forget_deleted(&mut self, triggers: &[Arc<Trigger>]) {
         let log = &self.shared.parts().log;
         let known: Vec<_> = triggers.iter().map(|trigger| trigger.consumer()).collect();
@@ -294,7 +323,11 @@ impl Supervisor {
             let runs = self.running.keys().any(|(trigger, _)| {
                 trigger.is_some_and(|id| consumer.as_str() == format!("trigger/{id}"))
             });
-            if !ours || runs || known.contains(&consumer) {
+            let may_be_new = || {
+                let id = |id: &TriggerId| consumer.as_str() == format!("trigger/{id}");
+                !self.alone && !self.seen.iter().any(id)
+            };
+            if !ours || runs || known.contains(&consumer) || may_be_new() {
                 continue;
             }
             if let Err(error) = log.forget_consumer(&consumer).await {

@@ -6,4 +6,5 @@ mod ordering;
 mod registry;
 mod retries;
 mod settlements;
+mod sharing;
 mod world;

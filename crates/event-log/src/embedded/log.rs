@@ -21,7 +21,7 @@ use super::storage::{Disk, Storage};
 use super::{reader, recovery, retention, wire};
 use crate::{
     Checkpoint, ConsumerId, Epoch, Error, EventLog, Lifetime, Offset, OwnerId, Permit, RecordBatch,
-    Settled, Settlement, Topic, TopicConfig, TopicName, TopicPartition, TopicSettings,
+    Settled, Settlement, Share, Topic, TopicConfig, TopicName, TopicPartition, TopicSettings,
 };
 
 /// Requests that may wait for a committer. Bytes are bounded by the write budget; this bounds the
@@ -40,6 +40,8 @@ pub struct EmbeddedLog {
     budget: Arc<Semaphore>,
     write_budget_bytes: usize,
     max_settlement_bytes: usize,
+    /// Everything: the folder's lock keeps others out.
+    share: watch::Sender<Share>,
     _lock: FolderLock,
 }
 
@@ -87,6 +89,7 @@ impl EmbeddedLog {
             budget: Arc::new(Semaphore::new(config.write_budget_bytes)),
             write_budget_bytes: config.write_budget_bytes,
             max_settlement_bytes: config.max_settlement_bytes.min(MAX_SETTLEMENT),
+            share: watch::Sender::new(Share::all()),
             _lock: lock,
         }))
     }
@@ -269,6 +272,10 @@ impl EventLog for EmbeddedLog {
 
     fn topics_changed(&self) -> watch::Receiver<u64> {
         self.books.topics_changed.subscribe()
+    }
+
+    fn share(&self) -> watch::Receiver<Share> {
+        self.share.subscribe()
     }
 
     async fn reserve(&self, bytes: usize) -> Permit {

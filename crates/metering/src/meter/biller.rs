@@ -6,7 +6,7 @@ use clock::SharedClock;
 use event::Record;
 use event_log::{
     Append, CheckpointUpdate, ConsumerId, Epoch, Lifetime, Offset, OwnerId, Partition, RecordBatch,
-    Rule, Settlement, SharedLog, Topic, TopicConfig, TopicName, TopicPartition, Writer,
+    Rule, Settlement, Share, SharedLog, Topic, TopicConfig, TopicName, TopicPartition, Writer,
 };
 use tokio::sync::watch;
 
@@ -20,7 +20,7 @@ pub(super) const MAX_RECORDS: u64 = 10_000;
 /// Deltas that one settlement writes at most: about 600 KiB, well below what a log takes at once.
 const MAX_DELTAS: usize = 1_000;
 /// Whose checkpoints say how far usage has been billed.
-const CONSUMER: &str = "billing";
+pub(super) const CONSUMER: &str = "billing";
 /// Who writes bills.
 const OWNER: &str = "metering";
 
@@ -28,6 +28,7 @@ const OWNER: &str = "metering";
 pub(super) struct Biller {
     log: SharedLog,
     epoch: Epoch,
+    usage: Topic,
     billing: Topic,
     cursors: Vec<Cursor>,
 }
@@ -54,11 +55,27 @@ impl Biller {
             .open_epoch(&OwnerId::new(OWNER))
             .await
             .map_err(Error::log("open metering's epoch"))?;
+        Ok(Self {
+            log,
+            epoch,
+            usage,
+            billing,
+            cursors: Vec::new(),
+        })
+    }
+
+    /// Bills, from the checkpoints on, the partitions that `share` holds and no others.
+    pub(super) fn hold(&mut self, share: Share) -> Result<(), Error> {
         let consumer = ConsumerId::new(CONSUMER);
-        let mut cursors = Vec::new();
-        for partition in usage.partitions() {
-            let checkpoint = log.checkpoint(&consumer, &partition).unwrap_or_default();
-            let bounds = log
+        self.cursors.clear();
+        for partition in self.usage.partitions() {
+            if !share.holds(&consumer, &partition) {
+                continue;
+            }
+            let checkpoint = self.log.checkpoint(&consumer, &partition);
+            let checkpoint = checkpoint.unwrap_or_default();
+            let bounds = self
+                .log
                 .bounds(&partition)
                 .map_err(Error::log(format!("find the bounds of {partition}")))?;
             if checkpoint.next < bounds.start {
@@ -69,18 +86,13 @@ impl Biller {
                     "usage has left the log before it was billed"
                 );
             }
-            cursors.push(Cursor {
+            self.cursors.push(Cursor {
                 next: checkpoint.next.max(bounds.start),
                 revision: checkpoint.revision,
                 partition,
             });
         }
-        Ok(Self {
-            log,
-            epoch,
-            billing,
-            cursors,
-        })
+        Ok(())
     }
 
     /// The ends of the usage partitions as they grow.

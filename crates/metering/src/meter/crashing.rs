@@ -9,7 +9,7 @@ use clock::Timestamp;
 use event::{SourceId, SourcePosition};
 use event_log::{
     Checkpoint, ConsumerId, Epoch, Error, EventLog, Offset, OwnerId, Permit, RecordBatch, Settled,
-    Settlement, SharedLog, Topic, TopicConfig, TopicName, TopicPartition, TopicSettings,
+    Settlement, Share, SharedLog, Topic, TopicConfig, TopicName, TopicPartition, TopicSettings,
 };
 use tokio::sync::{Notify, watch};
 
@@ -89,6 +89,10 @@ impl EventLog for CrashingLog {
 
     fn topics_changed(&self) -> watch::Receiver<u64> {
         self.inner.topics_changed()
+    }
+
+    fn share(&self) -> watch::Receiver<Share> {
+        self.inner.share()
     }
 
     async fn reserve(&self, bytes: usize) -> Permit {

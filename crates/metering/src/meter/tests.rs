@@ -1,6 +1,6 @@
 use clock::{ManualClock, Timestamp};
 use event::Record;
-use event_log::{EmbeddedConfig, EmbeddedLog, Lifetime, MemoryLog, RecordBatch, Settlement};
+use event_log::{EmbeddedConfig, EmbeddedLog, Lifetime, MemoryLog, RecordBatch, Settlement, Shard};
 use proptest::prelude::*;
 use tokio::task::JoinHandle;
 
@@ -303,4 +303,32 @@ async fn bills_are_exact_after_the_log_on_disk_is_closed_and_opened_again() {
         embedded.close().await;
         drop((progress, log, embedded));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_bills_only_what_it_holds_and_takes_over_where_another_stopped() {
+    let memory = MemoryLog::new();
+    let log: SharedLog = Arc::clone(&memory) as _;
+    let of = |n| UsageRecord {
+        function: format!("f{n}"),
+        ..usage(n)
+    };
+    append(&log, &(0..30).map(of).collect::<Vec<_>>()).await;
+    let topic = log.topic(&TopicName::new(UsageRecord::TOPIC).unwrap());
+    let consumer = ConsumerId::new(biller::CONSUMER);
+    let first = topic.unwrap().partitions().next().unwrap();
+    memory.hold(Share::none().with(Shard::of(&consumer, &first)));
+    let (progress, stop, run) = start(&log);
+    progress.caught_up().await.unwrap();
+    let billed: Vec<_> = log.checkpoints(&consumer);
+    assert!(billed.iter().any(|(place, _)| *place == first));
+    assert!(billed.len() < 3, "{billed:?}");
+
+    memory.hold(Share::all());
+    progress.caught_up().await.unwrap();
+    assert_eq!(progress.unbilled().unwrap(), 0);
+    assert_eq!(log.checkpoints(&consumer).len(), 3);
+    assert!(verify(&log).await.is_exact());
+    stop.cancel();
+    run.await.unwrap().unwrap();
 }

@@ -9,7 +9,8 @@ use clock::Timestamp;
 use event::{SourceId, SourcePosition};
 use event_log::{
     Checkpoint, ConsumerId, Epoch, Error, EventLog, MemoryLog, Offset, OwnerId, Permit,
-    RecordBatch, Settled, Settlement, Topic, TopicConfig, TopicName, TopicPartition, TopicSettings,
+    RecordBatch, Settled, Settlement, Share, Topic, TopicConfig, TopicName, TopicPartition,
+    TopicSettings,
 };
 use tokio::sync::watch;
 
@@ -88,6 +89,10 @@ impl EventLog for FaultyLog {
 
     fn topics_changed(&self) -> watch::Receiver<u64> {
         self.inner.topics_changed()
+    }
+
+    fn share(&self) -> watch::Receiver<Share> {
+        self.inner.share()
     }
 
     async fn reserve(&self, bytes: usize) -> Permit {
