@@ -96,8 +96,8 @@ pub(crate) async fn open(
 
 /// The bytes that ride in a record.
 pub(crate) async fn read_inline(log: &dyn EventLog, place: &Place) -> Result<Bytes, Error> {
-    let batches = log.read(&place.partition, place.offset, 1).await?;
-    for batch in batches {
+    let chunk = log.read(&place.partition, place.offset, 1).await?;
+    for batch in chunk.batches {
         for stored in batch.records()? {
             if stored.offset == place.offset {
                 return change::inlined(&stored.record)

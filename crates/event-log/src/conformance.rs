@@ -3,7 +3,8 @@
 //! A crate that implements the contract enables the feature `conformance` and writes
 //! `event_log::conformance_tests!(subject())`, which makes one test per check, each on a subject of
 //! its own. A check opens its log through the [`Subject`] and opens it again where the contract
-//! promises that something survives.
+//! promises that something survives. A log that is its own broker runs
+//! `event_log::broker_conformance_tests!(subject())` too.
 
 mod appends;
 mod checkpoints;
@@ -20,8 +21,9 @@ use clock::Timestamp;
 use event::Record;
 
 use crate::{
-    CheckpointUpdate, ConsumerId, Error, Lifetime, Offset, Partition, RecordBatch, Rule, SharedLog,
-    StoredRecord, Topic, TopicConfig, TopicName, TopicPartition,
+    BrokerLog, CheckpointUpdate, ConsumerId, Error, EventLog, Lifetime, Offset, Partition,
+    RecordBatch, Rule, SharedBrokerLog, SharedLog, StoredRecord, Topic, TopicConfig, TopicName,
+    TopicPartition,
 };
 
 pub use appends::*;
@@ -45,20 +47,32 @@ pub trait Subject: Send + Sync {
     }
 }
 
+/// One log that is its own broker, empty when first opened.
+pub trait BrokerSubject: Subject {
+    /// Opens the log, as [`Subject::open`] does.
+    fn open_broker(&self) -> SharedBrokerLog;
+}
+
 /// A log that lives as long as its subject: opening it again finds it as it was.
 #[derive(Debug)]
-pub struct Lasting(SharedLog);
+pub struct Lasting<L>(Arc<L>);
 
-impl Lasting {
+impl<L> Lasting<L> {
     /// A subject of `log`, which must be empty.
-    pub fn new(log: SharedLog) -> Self {
+    pub fn new(log: Arc<L>) -> Self {
         Self(log)
     }
 }
 
-impl Subject for Lasting {
+impl<L: EventLog> Subject for Lasting<L> {
     fn open(&self) -> SharedLog {
-        Arc::clone(&self.0)
+        self.0.clone()
+    }
+}
+
+impl<L: BrokerLog> BrokerSubject for Lasting<L> {
+    fn open_broker(&self) -> SharedBrokerLog {
+        self.0.clone()
     }
 }
 
@@ -88,10 +102,6 @@ macro_rules! conformance_tests {
             a_forgotten_consumer_stays_forgotten
             a_new_epoch_fences_every_older_one_for_good
             an_epoch_that_was_never_opened_is_refused
-            a_repeated_batch_is_a_duplicate_even_after_a_restart
-            a_gap_in_a_producers_sequence_is_refused
-            an_old_producer_epoch_is_fenced
-            producer_ids_are_never_given_twice
             a_read_begins_with_the_batch_that_holds_the_offset
             a_read_keeps_to_its_bytes_but_gives_at_least_one_batch
             reading_outside_the_bounds_is_refused
@@ -119,6 +129,19 @@ macro_rules! conformance_tests {
                 $crate::conformance::$check(&$subject).await;
             }
         )*
+    };
+}
+
+/// Makes one test per check of a log that is its own broker; beside [`conformance_tests`].
+#[macro_export]
+macro_rules! broker_conformance_tests {
+    ($subject:expr) => {
+        $crate::conformance_tests! { @ $subject;
+            a_repeated_batch_is_a_duplicate_even_after_a_restart
+            a_gap_in_a_producers_sequence_is_refused
+            an_old_producer_epoch_is_fenced
+            producer_ids_are_never_given_twice
+        }
     };
 }
 
@@ -157,14 +180,13 @@ async fn stored(log: &SharedLog, place: &TopicPartition) -> Vec<StoredRecord> {
     let mut next = bounds.start;
     let mut records = Vec::new();
     while next < bounds.end {
-        let batches = log
-            .read(place, next, 1 << 20)
-            .await
-            .expect("it is readable");
-        for batch in &batches {
+        let chunk = log.read(place, next, 1 << 20).await;
+        let chunk = chunk.expect("it is readable");
+        for batch in &chunk.batches {
             records.extend(batch.records().expect("we wrote it"));
         }
-        next = batches.last().expect("there is more").end_offset();
+        assert!(chunk.next > next, "a read below the end leads on");
+        next = chunk.next;
     }
     records
 }

@@ -20,8 +20,13 @@ pub type SharedLog = Arc<dyn EventLog>;
 ///
 /// - **Durability** (L1): [`settle`](Self::settle) and the topic operations return after the change
 ///   would survive power loss; it is visible to readers only from then on.
-/// - **Order**: records of one partition keep the order in which their settlements were accepted;
-///   offsets are dense (L2) and never reused. Nothing is promised across partitions.
+/// - **Order**: records of one partition keep the order in which their settlements were accepted.
+///   Offsets are dense (L2): each stored record has the one after its predecessor's, and none is ever
+///   reused. Some of these records are not for readers: transactions write control records, and what
+///   they aborted stays where it was written, as does the room of what compaction took. So a
+///   reader sees holes; [`Chunk::next`] leads past them. Nothing is promised across partitions.
+/// - **Reading**: readers see committed records only. The end of a partition, wherever this trait
+///   speaks of it, is the last stable offset: below it every transaction has been decided.
 /// - **Atomicity** (L4): after a crash a settlement is there whole or not at all.
 /// - **Sharing**: several nodes may work on one log. Each has a [`share`](Self::share) of all
 ///   consumers' partitions and sources, and no two shares overlap. A settlement that moves a
@@ -105,8 +110,10 @@ pub trait EventLog: Send + Sync + std::fmt::Debug + 'static {
     /// process instead.
     async fn settle(&self, permit: Permit, settlement: Settlement) -> Result<Settled, Error>;
 
-    /// Whole batches from the one that holds `from` on, as many as fit `max_bytes` and at least one
-    /// when there is any. The first batch may begin below `from`. Empty at the end of the partition.
+    /// Whole committed batches from `from` on, as many as fit `max_bytes` and at least one when there
+    /// is any. The first batch may begin below `from`. A chunk may be without batches anywhere: what
+    /// stood there is not for readers. Only at the end of the partition is its `next` equal to `from`;
+    /// elsewhere it is above.
     ///
     /// # Errors
     /// [`Error::OffsetOutOfRange`] outside [`bounds`](Self::bounds); [`Error::Corrupt`] names the
@@ -116,22 +123,25 @@ pub trait EventLog: Send + Sync + std::fmt::Debug + 'static {
         partition: &TopicPartition,
         from: Offset,
         max_bytes: usize,
-    ) -> Result<Vec<RecordBatch>, Error>;
+    ) -> Result<Chunk, Error>;
 
-    /// The offsets that can be read: from the first kept to the end, exclusive.
+    /// The offsets that can be read: from the first kept to the end (the last stable offset),
+    /// exclusive. Holes count: it is no number of records.
     ///
     /// # Errors
     /// [`Error::UnknownTopic`], [`Error::UnknownPartition`].
     fn bounds(&self, partition: &TopicPartition) -> Result<Range<Offset>, Error>;
 
-    /// The end of the partition (exclusive) as it grows. Closed when the topic is deleted.
+    /// The end of the partition (the last stable offset, exclusive) as it grows. Closed when the topic
+    /// is deleted.
     ///
     /// # Errors
     /// [`Error::UnknownTopic`], [`Error::UnknownPartition`].
     fn tail(&self, partition: &TopicPartition) -> Result<watch::Receiver<Offset>, Error>;
 
     /// The first offset whose record is not older than `time`, with that record's time; `None` when
-    /// all are older. A batch whose records cannot be decoded answers with its first offset.
+    /// all are older. A batch whose records cannot be decoded answers with its first offset. Records
+    /// that are not for readers may be found too: reading goes on behind them.
     ///
     /// # Errors
     /// [`Error::UnknownTopic`], [`Error::UnknownPartition`]; [`Error::Corrupt`] as for
@@ -167,12 +177,15 @@ pub trait EventLog: Send + Sync + std::fmt::Debug + 'static {
     /// # Errors
     /// [`Error::Full`], [`Error::Closed`].
     async fn open_epoch(&self, owner: &OwnerId) -> Result<Epoch, Error>;
+}
 
-    /// Hands out an id for an idempotent producer, never given before.
-    ///
-    /// # Errors
-    /// [`Error::Full`], [`Error::Closed`].
-    async fn producer_id(&self) -> Result<i64, Error>;
+/// What one read found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chunk {
+    /// Committed batches, in order.
+    pub batches: Vec<RecordBatch>,
+    /// Where to read on: everything below has been looked at. At or above the end of the last batch.
+    pub next: Offset,
 }
 
 /// The right to write some bytes: capacity that has been set aside and returns when this is dropped.

@@ -7,6 +7,7 @@
 //! does not know: functions, triggers, buckets, the Kafka protocol, configuration.
 
 mod batch;
+mod broker;
 mod checkpoint;
 mod contract;
 mod embedded;
@@ -23,8 +24,9 @@ mod topic;
 pub mod conformance;
 
 pub use batch::{BatchHeader, Compression, Producer, RecordBatch, StoredRecord};
+pub use broker::{BrokerLog, Isolation, SharedBrokerLog, StoredChunk};
 pub use checkpoint::{Checkpoint, CheckpointUpdate, Rule};
-pub use contract::{EventLog, Permit, SharedLog};
+pub use contract::{Chunk, EventLog, Permit, SharedLog};
 pub use embedded::{EmbeddedConfig, EmbeddedLog, Retention};
 pub use error::Error;
 pub use memory::MemoryLog;

@@ -15,9 +15,9 @@ use tokio::sync::watch;
 
 use crate::ledger::{Change, Judged, Ledger, PartitionKey};
 use crate::{
-    Appended, Checkpoint, ConsumerId, Epoch, Error, EventLog, Lifetime, Offset, OwnerId, Permit,
-    RecordBatch, Settled, Settlement, Share, Topic, TopicConfig, TopicName, TopicPartition,
-    TopicSettings,
+    Appended, BrokerLog, Checkpoint, Chunk, ConsumerId, Epoch, Error, EventLog, Isolation,
+    Lifetime, Offset, OwnerId, Permit, RecordBatch, Settled, Settlement, Share, StoredChunk, Topic,
+    TopicConfig, TopicName, TopicPartition, TopicSettings,
 };
 
 /// A log in memory.
@@ -102,6 +102,25 @@ impl State {
     fn bounds(&self, place: &TopicPartition) -> Result<Range<Offset>, Error> {
         let start = self.ledger.start(self.ledger.key(place)?);
         Ok(start..self.records(place)?.end())
+    }
+
+    fn read(
+        &self,
+        place: &TopicPartition,
+        from: Offset,
+        max_bytes: usize,
+    ) -> Result<StoredChunk, Error> {
+        let records = self.records(place)?;
+        let bounds = self.bounds(place)?;
+        if from < bounds.start || from > bounds.end {
+            return Err(Error::OffsetOutOfRange {
+                partition: place.clone(),
+                offset: from,
+                first: bounds.start,
+                end: bounds.end,
+            });
+        }
+        Ok(StoredChunk::of(records.from(from, max_bytes), from))
     }
 
     fn records(&self, place: &TopicPartition) -> Result<&Records, Error> {
@@ -251,19 +270,10 @@ impl EventLog for MemoryLog {
         partition: &TopicPartition,
         from: Offset,
         max_bytes: usize,
-    ) -> Result<Vec<RecordBatch>, Error> {
-        let state = self.state.lock();
-        let records = state.records(partition)?;
-        let bounds = state.bounds(partition)?;
-        if from < bounds.start || from > bounds.end {
-            return Err(Error::OffsetOutOfRange {
-                partition: partition.clone(),
-                offset: from,
-                first: bounds.start,
-                end: bounds.end,
-            });
-        }
-        Ok(records.from(from, max_bytes))
+    ) -> Result<Chunk, Error> {
+        let stored = self.state.lock();
+        let stored = stored.read(partition, from, max_bytes)?;
+        Ok(stored.committed())
     }
 
     fn bounds(&self, partition: &TopicPartition) -> Result<Range<Offset>, Error> {
@@ -316,11 +326,32 @@ impl EventLog for MemoryLog {
         let judged = state.ledger.judge_epoch(owner);
         Ok(state.apply(Lifetime::Events, judged))
     }
+}
 
+#[async_trait]
+impl BrokerLog for MemoryLog {
     async fn producer_id(&self) -> Result<i64, Error> {
         let mut state = self.state.lock();
         let judged = state.ledger.judge_producer_id();
         Ok(state.apply(Lifetime::Events, judged))
+    }
+
+    async fn read_stored(
+        &self,
+        partition: &TopicPartition,
+        from: Offset,
+        max_bytes: usize,
+        _isolation: Isolation,
+    ) -> Result<StoredChunk, Error> {
+        self.state.lock().read(partition, from, max_bytes)
+    }
+
+    fn stored_bounds(&self, partition: &TopicPartition) -> Result<Range<Offset>, Error> {
+        self.state.lock().bounds(partition)
+    }
+
+    fn stored_tail(&self, partition: &TopicPartition) -> Result<watch::Receiver<Offset>, Error> {
+        Ok(self.state.lock().records(partition)?.tail.subscribe())
     }
 }
 
@@ -330,4 +361,5 @@ mod tests {
     use crate::conformance::Lasting;
 
     crate::conformance_tests!(Lasting::new(MemoryLog::new()));
+    crate::broker_conformance_tests!(Lasting::new(MemoryLog::new()));
 }

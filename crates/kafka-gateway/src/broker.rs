@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use event_log::{SharedLog, Topic, TopicName};
+use event_log::{SharedBrokerLog, SharedLog, Topic, TopicName};
 use kafka_protocol::messages::RequestKind;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -39,6 +39,8 @@ const ROOM_UNIT: usize = 1024;
 #[derive(Debug)]
 pub(crate) struct Broker {
     pub(crate) log: SharedLog,
+    /// The same log as it is stored.
+    pub(crate) stored: SharedBrokerLog,
     pub(crate) config: GatewayConfig,
     pub(crate) advertised: Advertised,
     pub(crate) groups: Coordinator,
@@ -84,7 +86,12 @@ struct TopicIds {
 }
 
 impl Broker {
-    pub(crate) fn new(log: SharedLog, config: GatewayConfig, advertised: Advertised) -> Self {
+    pub(crate) fn new(
+        stored: SharedBrokerLog,
+        config: GatewayConfig,
+        advertised: Advertised,
+    ) -> Self {
+        let log: SharedLog = stored.clone();
         let mut changed = log.topics_changed();
         changed.mark_changed();
         let large = LARGE_REQUEST_ROOM.max(config.max_request_bytes);
@@ -99,6 +106,7 @@ impl Broker {
                 changed,
             }),
             log,
+            stored,
             config,
             advertised,
         }

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use event_log::{Offset, RecordBatch, TopicName, TopicPartition};
+use event_log::{Isolation, Offset, RecordBatch, StoredChunk, TopicName, TopicPartition};
 use futures::future::select_all;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
@@ -159,13 +159,15 @@ impl Fetch {
                 let Some(mut held) = held else {
                     return Progress::Full;
                 };
-                match broker
-                    .log
-                    .read(&partition.place, partition.next, room)
-                    .await
-                {
-                    Ok(batches) => {
-                        let bytes = size(&batches);
+                let read = broker.stored.read_stored(
+                    &partition.place,
+                    partition.next,
+                    room,
+                    Isolation::Uncommitted,
+                );
+                match read.await {
+                    Ok(chunk) => {
+                        let bytes = size(&chunk.batches);
                         // Only the first partition may exceed the limits, by one batch (KIP-74).
                         if self.gathered > 0 && bytes > room {
                             return Progress::Full;
@@ -174,7 +176,7 @@ impl Fetch {
                         self.space.merge(held);
                         self.room = self.room.saturating_sub(bytes);
                         self.gathered += bytes;
-                        partition.take(batches, bytes);
+                        partition.take(chunk, bytes);
                     }
                     Err(error) => *fetch = Err(error.into()),
                 }
@@ -227,7 +229,7 @@ impl Fetch {
 impl PartitionFetch {
     fn of(broker: &Broker, topic: &TopicName, asked: &FetchPartition) -> Result<Self, Refusal> {
         let place = topics::partition(broker, topic, asked.partition)?;
-        let bounds = broker.log.bounds(&place)?;
+        let bounds = broker.stored.stored_bounds(&place)?;
         topics::check_leader_epoch(asked.current_leader_epoch)?;
         let next = u64::try_from(asked.fetch_offset).map(Offset::new);
         let next = next
@@ -240,7 +242,7 @@ impl PartitionFetch {
                 )
             })?;
         Ok(Self {
-            tail: broker.log.tail(&place)?,
+            tail: broker.stored.stored_tail(&place)?,
             place,
             next,
             // A limit of nothing still gives one batch.
@@ -251,16 +253,14 @@ impl PartitionFetch {
         })
     }
 
-    fn take(&mut self, batches: Vec<RecordBatch>, bytes: usize) {
-        if let Some(last) = batches.last() {
-            self.next = last.end_offset();
-        }
+    fn take(&mut self, chunk: StoredChunk, bytes: usize) {
+        self.next = chunk.next;
         self.room = self.room.saturating_sub(bytes);
-        self.batches.extend(batches);
+        self.batches.extend(chunk.batches);
     }
 
     fn finish(self, broker: &Broker, index: i32) -> PartitionData {
-        let Ok(bounds) = broker.log.bounds(&self.place) else {
+        let Ok(bounds) = broker.stored.stored_bounds(&self.place) else {
             return refused(index, &Refusal::unknown(self.place.topic.as_str()));
         };
         // Without transactions every record is stable.

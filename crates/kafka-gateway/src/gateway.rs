@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use event_log::SharedLog;
+use event_log::SharedBrokerLog;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -41,7 +41,7 @@ impl Gateway {
     pub async fn bind(
         address: SocketAddr,
         config: GatewayConfig,
-        log: SharedLog,
+        log: SharedBrokerLog,
     ) -> Result<Self, Error> {
         if !config.security.allows(address.ip()) {
             return Err(Error::Exposed { address });

@@ -1,7 +1,7 @@
 //! ListOffsets and OffsetForLeaderEpoch: where a partition begins, ends, and was at a time.
 
 use clock::Timestamp;
-use event_log::{Offset, TopicName, TopicPartition};
+use event_log::{Isolation, Offset, TopicName, TopicPartition};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::list_offsets_request::ListOffsetsPartition;
 use kafka_protocol::messages::list_offsets_response::{
@@ -90,7 +90,7 @@ fn epoch_end(
     asked: &OffsetForLeaderPartition,
 ) -> Result<(i32, i64), Refusal> {
     let place = topics::partition(broker, &TopicName::new(topic)?, asked.partition)?;
-    let bounds = broker.log.bounds(&place)?;
+    let bounds = broker.stored.stored_bounds(&place)?;
     topics::check_leader_epoch(asked.current_leader_epoch)?;
     if asked.leader_epoch == LEADER_EPOCH {
         Ok((LEADER_EPOCH, bounds.end.get().cast_signed()))
@@ -105,7 +105,7 @@ async fn list_one(
     asked: &ListOffsetsPartition,
 ) -> Result<Found, Refusal> {
     let place = topics::partition(broker, &TopicName::new(topic)?, asked.partition_index)?;
-    let bounds = broker.log.bounds(&place)?;
+    let bounds = broker.stored.stored_bounds(&place)?;
     topics::check_leader_epoch(asked.current_leader_epoch)?;
     match asked.timestamp {
         LATEST => Ok((bounds.end.get().cast_signed(), NONE)),
@@ -136,8 +136,11 @@ async fn first_not_older(
     let Some(found) = broker.log.offset_at(place, time).await? else {
         return Ok(None);
     };
-    let batches = broker.log.read(place, found.0, 1).await?;
-    let Some(batch) = batches.first() else {
+    let stored = broker
+        .stored
+        .read_stored(place, found.0, 1, Isolation::Uncommitted);
+    let stored = stored.await?;
+    let Some(batch) = stored.batches.first() else {
         return Ok(Some(found));
     };
     let records = batch.records()?;

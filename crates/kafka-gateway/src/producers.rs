@@ -14,7 +14,7 @@ pub(crate) async fn init(
     let given = if request.transactional_id.is_some() {
         Err(Refusal::transactional())
     } else {
-        broker.log.producer_id().await.map_err(Refusal::from)
+        broker.stored.producer_id().await.map_err(Refusal::from)
     };
     match given {
         Ok(id) => InitProducerIdResponse::default()

@@ -48,7 +48,7 @@ impl Served {
 
     async fn on(dir: TempDir) -> Self {
         let log = EmbeddedConfig::new(dir.path());
-        let log: SharedLog = EmbeddedLog::open(log, Arc::new(SystemClock::new())).unwrap();
+        let log = EmbeddedLog::open(log, Arc::new(SystemClock::new())).unwrap();
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let config = GatewayConfig::default();
         let gateway = Gateway::bind(any, config, log.clone()).await.unwrap();

@@ -46,7 +46,7 @@ pub async fn read_topic(log: &SharedLog, topic: &TopicName) -> Result<Vec<RawRec
     Ok(records)
 }
 
-/// Records of one partition from `from` on, and the offset after them; `from` itself at the end.
+/// Records of one partition from `from` on, and the offset to read on from; `from` itself at the end.
 pub(crate) async fn read_chunk(
     log: &SharedLog,
     partition: &TopicPartition,
@@ -54,14 +54,12 @@ pub(crate) async fn read_chunk(
     max_bytes: usize,
 ) -> Result<(Vec<RawRecord>, Offset), Error> {
     let act = || format!("read {partition} from {from}");
-    let batches = log
+    let chunk = log
         .read(partition, from, max_bytes)
         .await
         .map_err(Error::log(act()))?;
     let mut records = Vec::new();
-    let mut end = from;
-    for batch in batches {
-        end = end.max(batch.end_offset());
+    for batch in chunk.batches {
         for stored in batch.records().map_err(Error::log(act()))? {
             if stored.offset >= from {
                 records.push(RawRecord {
@@ -72,7 +70,7 @@ pub(crate) async fn read_chunk(
             }
         }
     }
-    Ok((records, end))
+    Ok((records, chunk.next))
 }
 
 /// Every bill in the log as it stands now. A record that is no bill is reported and left out.

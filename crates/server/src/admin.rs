@@ -206,13 +206,9 @@ impl Walk {
         partition: &TopicPartition,
         left: Range<Offset>,
     ) -> Result<Bytes, event_log::Error> {
-        let batches = self.log.read(partition, left.start, READ_BYTES).await?;
+        let chunk = self.log.read(partition, left.start, READ_BYTES).await?;
         let mut lines = BytesMut::new();
-        let mut next = left.end;
-        if let Some(last) = batches.last() {
-            next = last.end_offset();
-        }
-        for batch in batches {
+        for batch in chunk.batches {
             for stored in batch.records()? {
                 if stored.offset >= left.start && self.selects(&stored) {
                     let line = line(partition, stored);
@@ -222,7 +218,7 @@ impl Walk {
             }
         }
         self.cursors
-            .insert(partition.clone(), next..left.end.max(next));
+            .insert(partition.clone(), chunk.next..left.end.max(chunk.next));
         Ok(lines.freeze())
     }
 

@@ -200,8 +200,9 @@ impl Follow {
             *next = (*next).max(bounds.start);
             while *next < bounds.end {
                 let from = *next;
-                for batch in log.read(&partition, from, READ_BYTES).await? {
-                    *next = batch.end_offset();
+                let chunk = log.read(&partition, from, READ_BYTES).await?;
+                *next = chunk.next;
+                for batch in chunk.batches {
                     let records = batch.records()?.into_iter();
                     let values = records
                         .filter(|stored| stored.offset >= from)

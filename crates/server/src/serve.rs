@@ -88,7 +88,7 @@ impl Running {
 
         // Ports first: a taken port must not leave half a server.
         let settings = config.kafka.gateway(&credentials)?;
-        let gateway = kafka_gateway::Gateway::bind(config.kafka.listen, settings, log.clone())
+        let gateway = kafka_gateway::Gateway::bind(config.kafka.listen, settings, embedded.clone())
             .await
             .context("open the Kafka port")?;
         let listener = TcpListener::bind(config.http.listen)

@@ -105,11 +105,12 @@ async fn copied(log: &SharedLog, cluster: &Cluster, partition: u32, count: u64) 
     let partition = name.partition(Partition::new(partition));
     let mut tail = log.tail(&partition).unwrap();
     tail.wait_for(|end| end.get() >= count).await.unwrap();
-    let batches = log
+    let chunk = log
         .read(&partition, LogOffset::ZERO, usize::MAX)
         .await
         .unwrap();
-    batches
+    chunk
+        .batches
         .iter()
         .flat_map(|batch| batch.records().unwrap())
         .map(|stored| stored.record)

@@ -82,12 +82,13 @@ impl Watched {
         let partition = name.partition(Partition::new(0));
         let mut tail = self.log.tail(&partition).unwrap();
         tail.wait_for(|end| end.get() >= count).await.unwrap();
-        let batches = self
+        let chunk = self
             .log
             .read(&partition, Offset::ZERO, usize::MAX)
             .await
             .unwrap();
-        batches
+        chunk
+            .batches
             .iter()
             .flat_map(|batch| batch.records().unwrap())
             .map(|stored| stored.record)

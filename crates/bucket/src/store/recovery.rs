@@ -209,7 +209,7 @@ impl Recovery {
         let mut next: Offset = bounds.start;
         let mut lost = 0;
         while next < bounds.end {
-            let batches = match self.log.read(partition, next, READ_BYTES).await {
+            let chunk = match self.log.read(partition, next, READ_BYTES).await {
                 Err(damage @ event_log::Error::Corrupt { .. }) => {
                     let to = end_of_damage(&*self.log, partition, next, bounds.end, &damage).await;
                     tracing::error!(
@@ -222,16 +222,17 @@ impl Recovery {
                 }
                 read => read?,
             };
-            let Some(last) = batches.last() else { break };
-            let end = last.end_offset();
-            for batch in &batches {
+            for batch in &chunk.batches {
                 for stored in batch.records()? {
                     if stored.offset >= next {
                         apply(stored)?;
                     }
                 }
             }
-            next = end;
+            if chunk.next == next {
+                break; // What was to be read has gone meanwhile.
+            }
+            next = chunk.next;
         }
         metrics::counter!("tidemill_bucket_lost_offsets_total").increment(lost);
         Ok(lost)

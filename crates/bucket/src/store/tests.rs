@@ -109,8 +109,9 @@ impl Fixture {
             let bounds = self.log.bounds(&partition).unwrap();
             let mut next = bounds.start;
             while next < bounds.end {
-                for batch in self.log.read(&partition, next, usize::MAX).await.unwrap() {
-                    next = batch.end_offset();
+                let chunk = self.log.read(&partition, next, usize::MAX).await.unwrap();
+                next = chunk.next;
+                for batch in chunk.batches {
                     let stored = batch.records().unwrap().into_iter();
                     records.extend(stored.map(|stored| stored.record));
                 }

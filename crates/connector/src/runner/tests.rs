@@ -162,11 +162,12 @@ async fn values(log: &SharedLog) -> Vec<Bytes> {
     let partition = TopicName::new(TOPIC)
         .unwrap()
         .partition(event_log::Partition::new(0));
-    let batches = log
+    let chunk = log
         .read(&partition, Offset::ZERO, usize::MAX)
         .await
         .unwrap();
-    batches
+    chunk
+        .batches
         .iter()
         .flat_map(|batch| batch.records().unwrap())
         .map(|stored| stored.record.value.unwrap())

@@ -35,7 +35,7 @@ pub(super) async fn fetch(
         records: Vec::new(),
         unreadable: Vec::new(),
     };
-    let batches = match shared.parts().log.read(&place, from, max_bytes).await {
+    let chunk = match shared.parts().log.read(&place, from, max_bytes).await {
         // Retention was faster than we were: what lies below is gone.
         Err(Error::OffsetOutOfRange { first, .. }) if from < first => {
             fetched.end = first;
@@ -43,7 +43,7 @@ pub(super) async fn fetch(
         }
         other => other?,
     };
-    for batch in batches {
+    for batch in chunk.batches {
         match batch.records() {
             Ok(records) => {
                 for stored in records {
@@ -60,8 +60,8 @@ pub(super) async fn fetch(
                 }
             }
         }
-        fetched.end = fetched.end.max(batch.end_offset());
     }
+    fetched.end = chunk.next;
     Ok(fetched)
 }
 
@@ -76,11 +76,11 @@ pub(super) async fn load(
         if found.last().is_some_and(|last| last.offset >= *offset) {
             continue;
         }
-        let batches = match shared.parts().log.read(place, *offset, 1).await {
+        let chunk = match shared.parts().log.read(place, *offset, 1).await {
             Err(Error::OffsetOutOfRange { .. }) => continue,
             other => other?,
         };
-        for batch in batches {
+        for batch in chunk.batches {
             let records = batch.records().unwrap_or_default();
             found.extend(
                 records

@@ -13,10 +13,11 @@ fn sent(id: i64, epoch: i16, base_sequence: i32, records: usize) -> RecordBatch 
 }
 
 /// The last five batches are remembered.
-pub async fn a_repeated_batch_is_a_duplicate_even_after_a_restart(subject: &dyn Subject) {
-    let log = subject.open();
+pub async fn a_repeated_batch_is_a_duplicate_even_after_a_restart(subject: &dyn BrokerSubject) {
+    let broker = subject.open_broker();
+    let id = broker.producer_id().await.expect("given");
+    let log: SharedLog = broker;
     let place = events(&log, "t").await;
-    let id = log.producer_id().await.expect("given");
     let commit = |log: &SharedLog, batch| {
         let (log, settlement) = (SharedLog::clone(log), Settlement::of(place.clone(), batch));
         async move {
@@ -59,7 +60,7 @@ pub async fn a_repeated_batch_is_a_duplicate_even_after_a_restart(subject: &dyn 
 }
 
 /// A batch before it was lost.
-pub async fn a_gap_in_a_producers_sequence_is_refused(subject: &dyn Subject) {
+pub async fn a_gap_in_a_producers_sequence_is_refused(subject: &dyn BrokerSubject) {
     let log = subject.open();
     let place = events(&log, "t").await;
     let commit = |batch| log.commit(Settlement::of(place.clone(), batch));
@@ -81,7 +82,7 @@ pub async fn a_gap_in_a_producers_sequence_is_refused(subject: &dyn Subject) {
 }
 
 /// By the first batch of a newer one.
-pub async fn an_old_producer_epoch_is_fenced(subject: &dyn Subject) {
+pub async fn an_old_producer_epoch_is_fenced(subject: &dyn BrokerSubject) {
     let log = subject.open();
     let place = events(&log, "t").await;
     let commit = |log: &SharedLog, batch| {
@@ -101,10 +102,10 @@ pub async fn an_old_producer_epoch_is_fenced(subject: &dyn Subject) {
 }
 
 /// Restarts included.
-pub async fn producer_ids_are_never_given_twice(subject: &dyn Subject) {
+pub async fn producer_ids_are_never_given_twice(subject: &dyn BrokerSubject) {
     let mut given = std::collections::HashSet::new();
     for _ in 0..3 {
-        let log = subject.open();
+        let log = subject.open_broker();
         for _ in 0..3 {
             let id = log.producer_id().await.expect("given");
             assert!(id >= 0 && given.insert(id), "{id} was given before");

@@ -1,7 +1,7 @@
 //! Reading by offset and time.
 
 use super::*;
-use crate::Settlement;
+use crate::{Chunk, Settlement};
 
 async fn fill(log: &SharedLog, place: &TopicPartition, batches: &[&[&str]]) {
     for values in batches {
@@ -17,12 +17,16 @@ pub async fn a_read_begins_with_the_batch_that_holds_the_offset(subject: &dyn Su
     fill(&log, &place, &[&["a", "b", "c"], &["d"], &["e", "f"]]).await;
     for (from, base, count) in [(0, 0, 3), (2, 0, 3), (3, 3, 2), (4, 4, 1), (5, 4, 1)] {
         let read = log.read(&place, Offset::new(from), 1 << 20).await;
-        let read = read.expect("readable");
+        let read = read.expect("readable").batches;
         assert_eq!(read[0].base_offset(), Offset::new(base), "from {from}");
         assert_eq!(read.len(), count, "from {from}");
     }
     let end = log.read(&place, Offset::new(6), 1 << 20).await;
-    assert_eq!(end.expect("readable"), []);
+    let at_end = Chunk {
+        batches: Vec::new(),
+        next: Offset::new(6),
+    };
+    assert_eq!(end.expect("readable"), at_end);
 }
 
 /// A batch larger than the limit must not stop a reader for good.
@@ -33,7 +37,11 @@ pub async fn a_read_keeps_to_its_bytes_but_gives_at_least_one_batch(subject: &dy
     let len = batch(&["a"]).as_bytes().len();
     for (max_bytes, count) in [(0, 1), (1, 1), (2 * len - 1, 1), (2 * len, 2), (9 * len, 3)] {
         let read = log.read(&place, Offset::ZERO, max_bytes).await;
-        assert_eq!(read.expect("readable").len(), count, "{max_bytes} bytes");
+        assert_eq!(
+            read.expect("readable").batches.len(),
+            count,
+            "{max_bytes} bytes"
+        );
     }
 }
 

@@ -20,8 +20,9 @@ use super::journal::Journal;
 use super::storage::{Disk, Storage};
 use super::{reader, recovery, retention, wire};
 use crate::{
-    Checkpoint, ConsumerId, Epoch, Error, EventLog, Lifetime, Offset, OwnerId, Permit, RecordBatch,
-    Settled, Settlement, Share, Topic, TopicConfig, TopicName, TopicPartition, TopicSettings,
+    BrokerLog, Checkpoint, Chunk, ConsumerId, Epoch, Error, EventLog, Isolation, Lifetime, Offset,
+    OwnerId, Permit, Settled, Settlement, Share, StoredChunk, Topic, TopicConfig, TopicName,
+    TopicPartition, TopicSettings,
 };
 
 /// Requests that may wait for a committer. Bytes are bounded by the write budget; this bounds the
@@ -308,13 +309,9 @@ impl EventLog for EmbeddedLog {
         partition: &TopicPartition,
         from: Offset,
         max_bytes: usize,
-    ) -> Result<Vec<RecordBatch>, Error> {
-        reader::read(
-            &*self.books.partition(partition)?,
-            partition,
-            from,
-            max_bytes,
-        )
+    ) -> Result<Chunk, Error> {
+        let stored = self.read_stored(partition, from, max_bytes, Isolation::Committed);
+        Ok(stored.await?.committed())
     }
 
     fn bounds(&self, partition: &TopicPartition) -> Result<Range<Offset>, Error> {
@@ -371,8 +368,32 @@ impl EventLog for EmbeddedLog {
         self.long_lived.ask(Command::Barrier).await?;
         Ok(epoch)
     }
+}
 
+#[async_trait]
+impl BrokerLog for EmbeddedLog {
     async fn producer_id(&self) -> Result<i64, Error> {
         self.events.ask(Command::ProducerId).await
+    }
+
+    async fn read_stored(
+        &self,
+        partition: &TopicPartition,
+        from: Offset,
+        max_bytes: usize,
+        _isolation: Isolation,
+    ) -> Result<StoredChunk, Error> {
+        let log = self.books.partition(partition)?;
+        let batches = reader::read(&log, partition, from, max_bytes)?;
+        Ok(StoredChunk::of(batches, from))
+    }
+
+    fn stored_bounds(&self, partition: &TopicPartition) -> Result<Range<Offset>, Error> {
+        let log = self.books.partition(partition)?;
+        Ok(log.index.read().bounds())
+    }
+
+    fn stored_tail(&self, partition: &TopicPartition) -> Result<watch::Receiver<Offset>, Error> {
+        Ok(self.books.partition(partition)?.tail.subscribe())
     }
 }

@@ -18,10 +18,10 @@ use tempfile::TempDir;
 use super::mark::MarkFile;
 use super::storage::Storage;
 use super::{EmbeddedConfig, EmbeddedLog, Retention};
-use crate::conformance::Subject;
+use crate::conformance::{BrokerSubject, Subject};
 use crate::{
-    Error, Lifetime, Offset, Partition, RecordBatch, Settled, Settlement, SharedLog, TopicConfig,
-    TopicName, TopicPartition,
+    Error, Lifetime, Offset, Partition, RecordBatch, Settled, Settlement, SharedBrokerLog,
+    SharedLog, TopicConfig, TopicName, TopicPartition,
 };
 use disk::Disk;
 
@@ -36,6 +36,12 @@ impl Folder {
 
 impl Subject for Folder {
     fn open(&self) -> SharedLog {
+        open(self.0.path())
+    }
+}
+
+impl BrokerSubject for Folder {
+    fn open_broker(&self) -> SharedBrokerLog {
         open(self.0.path())
     }
 }
@@ -99,6 +105,11 @@ impl Bench {
             .unwrap()
     }
 
+    fn open_broker(&self) -> SharedBrokerLog {
+        let config = small(self.folder.path());
+        EmbeddedLog::open_on(Arc::new(self.disk.clone()), config, clock()).unwrap()
+    }
+
     /// The segments of the events journal, oldest first.
     fn segments(&self) -> Vec<PathBuf> {
         let mut segments = self.disk.files(".seg");
@@ -158,8 +169,8 @@ async fn read(log: &SharedLog, place: &TopicPartition) -> Vec<Result<String, (St
     let mut values = Vec::new();
     for offset in bounds.start.get()..bounds.end.get() {
         match log.read(place, Offset::new(offset), 1).await {
-            Ok(batches) => {
-                let record = batches[0].records().unwrap().remove(0);
+            Ok(chunk) => {
+                let record = chunk.batches[0].records().unwrap().remove(0);
                 assert_eq!(record.offset, Offset::new(offset));
                 let value = record.record.value.unwrap();
                 values.push(Ok(String::from_utf8(value.into()).unwrap()));
@@ -179,6 +190,7 @@ mod contract {
     use super::Folder;
 
     crate::conformance_tests!(Folder::new());
+    crate::broker_conformance_tests!(Folder::new());
 }
 
 #[test]
@@ -263,7 +275,7 @@ async fn a_read_crosses_segments_and_passes_over_other_partitions() {
         append(&log, &b, between).await.unwrap();
     }
     let everything = log.read(&a, Offset::ZERO, usize::MAX).await.unwrap();
-    let values = everything.iter().map(|batch| {
+    let values = everything.batches.iter().map(|batch| {
         let record = batch.records().unwrap().remove(0).record;
         String::from_utf8(record.value.unwrap().into()).unwrap()
     });

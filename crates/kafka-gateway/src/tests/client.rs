@@ -28,7 +28,7 @@ impl Served {
     }
 
     pub(super) async fn with(config: GatewayConfig) -> Self {
-        let log: SharedLog = MemoryLog::new();
+        let log = MemoryLog::new();
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let gateway = Gateway::bind(any, config, log.clone()).await.unwrap();
         let address = gateway.local_addr();

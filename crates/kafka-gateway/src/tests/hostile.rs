@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use event_log::{MemoryLog, SharedLog};
+use event_log::MemoryLog;
 use kafka_protocol::messages::{ApiKey, RequestKind};
 use tokio::io::AsyncWriteExt;
 
@@ -12,7 +12,7 @@ use crate::{Error, Gateway, GatewayConfig};
 
 #[tokio::test]
 async fn an_address_that_others_could_reach_is_refused() {
-    let log: SharedLog = MemoryLog::new();
+    let log = MemoryLog::new();
     let everywhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
     let refused = Gateway::bind(everywhere, GatewayConfig::default(), log).await;
     let error = refused.unwrap_err();

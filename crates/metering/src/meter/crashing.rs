@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use clock::Timestamp;
 use event::{SourceId, SourcePosition};
 use event_log::{
-    Checkpoint, ConsumerId, Epoch, Error, EventLog, Offset, OwnerId, Permit, RecordBatch, Settled,
+    Checkpoint, Chunk, ConsumerId, Epoch, Error, EventLog, Offset, OwnerId, Permit, Settled,
     Settlement, Share, SharedLog, Topic, TopicConfig, TopicName, TopicPartition, TopicSettings,
 };
 use tokio::sync::{Notify, watch};
@@ -111,11 +111,11 @@ impl EventLog for CrashingLog {
         partition: &TopicPartition,
         from: Offset,
         max_bytes: usize,
-    ) -> Result<Vec<RecordBatch>, Error> {
+    ) -> Result<Chunk, Error> {
         self.crash_point().await;
-        let batches = self.inner.read(partition, from, max_bytes).await;
+        let chunk = self.inner.read(partition, from, max_bytes).await;
         self.crash_point().await;
-        batches
+        chunk
     }
 
     fn bounds(&self, partition: &TopicPartition) -> Result<Range<Offset>, Error> {
@@ -159,9 +159,5 @@ impl EventLog for CrashingLog {
         let epoch = self.inner.open_epoch(owner).await;
         self.crash_point().await;
         epoch
-    }
-
-    async fn producer_id(&self) -> Result<i64, Error> {
-        self.inner.producer_id().await
     }
 }

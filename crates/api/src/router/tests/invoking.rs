@@ -75,6 +75,7 @@ async fn an_event_is_written_down_before_it_is_accepted() {
             .read(&partition, Offset::ZERO, 1 << 20)
             .await
             .unwrap()
+            .batches
         {
             found.extend(batch.records().unwrap());
         }

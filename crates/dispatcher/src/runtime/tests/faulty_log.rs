@@ -8,9 +8,8 @@ use async_trait::async_trait;
 use clock::Timestamp;
 use event::{SourceId, SourcePosition};
 use event_log::{
-    Checkpoint, ConsumerId, Epoch, Error, EventLog, MemoryLog, Offset, OwnerId, Permit,
-    RecordBatch, Settled, Settlement, Share, Topic, TopicConfig, TopicName, TopicPartition,
-    TopicSettings,
+    Checkpoint, Chunk, ConsumerId, Epoch, Error, EventLog, MemoryLog, Offset, OwnerId, Permit,
+    Settled, Settlement, Share, Topic, TopicConfig, TopicName, TopicPartition, TopicSettings,
 };
 use tokio::sync::watch;
 
@@ -126,7 +125,7 @@ impl EventLog for FaultyLog {
         partition: &TopicPartition,
         from: Offset,
         max_bytes: usize,
-    ) -> Result<Vec<RecordBatch>, Error> {
+    ) -> Result<Chunk, Error> {
         self.inner.read(partition, from, max_bytes).await
     }
 
@@ -168,9 +167,5 @@ impl EventLog for FaultyLog {
 
     async fn open_epoch(&self, owner: &OwnerId) -> Result<Epoch, Error> {
         self.inner.open_epoch(owner).await
-    }
-
-    async fn producer_id(&self) -> Result<i64, Error> {
-        self.inner.producer_id().await
     }
 }

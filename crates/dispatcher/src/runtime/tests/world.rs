@@ -156,6 +156,7 @@ impl World {
                 .read(&place, bounds.start, usize::MAX)
                 .await
                 .unwrap()
+                .batches
             {
                 records.extend(batch.records().unwrap().into_iter().map(|it| it.record));
             }

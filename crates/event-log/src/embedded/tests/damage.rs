@@ -75,8 +75,8 @@ async fn damage_in_a_batch_costs_that_batch_alone() {
         assert_eq!((checkpoint.next.get(), checkpoint.revision), (2, 3));
     }
     // A batch before the damage is served although the read runs into it.
-    let batches = bench.open().read(&place, Offset::ZERO, 1 << 20).await;
-    assert_eq!(batches.unwrap().len(), 1);
+    let chunk = bench.open().read(&place, Offset::ZERO, 1 << 20).await;
+    assert_eq!(chunk.unwrap().batches.len(), 1);
 }
 
 #[tokio::test]

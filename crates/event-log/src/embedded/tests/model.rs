@@ -103,7 +103,8 @@ fn settlement(parts: &[Part], epoch: Option<u64>) -> Settlement {
 }
 
 /// What the log answered; ids of topics differ between logs.
-async fn ask(log: &SharedLog, request: &Request) -> String {
+async fn ask(broker: &SharedBrokerLog, request: &Request) -> String {
+    let log: &SharedLog = &(broker.clone() as SharedLog);
     match request {
         Request::Create(topic) => {
             let lifetime = if TOPICS[*topic] == "long" {
@@ -128,20 +129,21 @@ async fn ask(log: &SharedLog, request: &Request) -> String {
             format!("{:?}", log.forget_consumer(&consumer).await)
         }
         Request::OpenEpoch => format!("{:?}", log.open_epoch(&OwnerId::new("o")).await),
-        Request::ProducerId => format!("{:?}", log.producer_id().await),
+        Request::ProducerId => format!("{:?}", broker.producer_id().await),
         Request::Reopen => String::new(),
     }
 }
 
 /// Everything that can be seen of a log, but for the ids of topics.
-async fn view(log: &SharedLog) -> String {
+async fn view(broker: &SharedBrokerLog) -> String {
+    let log: &SharedLog = &(broker.clone() as SharedLog);
     let mut seen = String::new();
     for topic in log.topics() {
         for place in topic.partitions() {
             let bounds = log.bounds(&place).unwrap();
-            let batches = log.read(&place, Offset::ZERO, usize::MAX).await.unwrap();
+            let chunk = log.read(&place, Offset::ZERO, usize::MAX).await.unwrap();
             let tail = *log.tail(&place).unwrap().borrow();
-            seen += &format!("{place} {:?} {bounds:?} {tail} {batches:?}\n", topic.config);
+            seen += &format!("{place} {:?} {bounds:?} {tail} {chunk:?}\n", topic.config);
         }
     }
     for consumer in log.consumers() {
@@ -161,12 +163,12 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
             let bench = Bench::new();
-            let mut on_disk = Some(bench.open());
-            let in_memory: SharedLog = MemoryLog::new();
+            let mut on_disk = Some(bench.open_broker());
+            let in_memory: SharedBrokerLog = MemoryLog::new();
             for request in &requests {
                 if matches!(request, Request::Reopen) {
                     drop(on_disk.take());
-                    on_disk = Some(bench.open());
+                    on_disk = Some(bench.open_broker());
                 }
                 let log = on_disk.as_ref().unwrap();
                 let (disk, memory) = (ask(log, request).await, ask(&in_memory, request).await);
