@@ -10,9 +10,11 @@
     reason = "benchmarks read the clock and print their table"
 )]
 
+mod clients;
 mod dispatch;
 mod floor;
 mod log;
+mod peers;
 mod put_latency;
 mod startup;
 mod table;
@@ -21,7 +23,7 @@ use anyhow::{Result, bail};
 
 use crate::table::Table;
 
-const BENCHMARKS: &[&str] = &["log", "start", "put", "dispatch"];
+const BENCHMARKS: &[&str] = &["log", "peers", "clients", "start", "put", "dispatch"];
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -42,6 +44,8 @@ async fn main() -> Result<()> {
     for name in wanted {
         match name.as_str() {
             "log" => log::run(&mut table).await?,
+            "peers" => peers::run(&mut table).await?,
+            "clients" => clients::run(&mut table).await?,
             "start" => startup::run(&mut table)?,
             "put" => put_latency::run(&mut table).await?,
             "dispatch" => dispatch::run(&mut table).await?,

@@ -6,6 +6,8 @@ use anyhow::Result;
 
 use crate::checkout::{Checkout, Profile};
 use crate::command;
+use crate::peers::{self, FlushingKafka, Kafka, Nats, Peer, Running, Streams};
+use crate::steps::Steps;
 
 /// What `cargo xtask bench` is asked for.
 #[derive(clap::Args)]
@@ -30,11 +32,31 @@ pub(crate) fn run(checkout: &Checkout, args: &Args) -> Result<ExitCode> {
         "-p",
         "benches",
     ]))?;
+    let mut steps = Steps::begin();
+    let running: Vec<Running> = peers_of(&args.harness)
+        .into_iter()
+        .filter_map(|peer| peers::provide(peer, checkout.cache(), &mut steps))
+        .collect();
+    let theirs = running.iter().flat_map(|server| server.exports.clone());
     let mut harness = checkout.cargo(&["run", "--quiet", "--release", "-p", "benches", "--"]);
     command::run(
         harness
             .args(&args.harness)
-            .envs(checkout.exports(Profile::Release)?),
+            .envs(checkout.exports(Profile::Release)?)
+            .envs(theirs),
     )?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The servers that the benchmarks of these names measure beside ours; no name means all of them.
+fn peers_of(benchmarks: &[String]) -> Vec<&'static dyn Peer> {
+    let runs = |name: &str| benchmarks.is_empty() || benchmarks.iter().any(|given| given == name);
+    let mut peers: Vec<&'static dyn Peer> = Vec::new();
+    if runs("peers") || runs("clients") {
+        peers.push(&Kafka);
+    }
+    if runs("peers") {
+        peers.extend([&FlushingKafka as &dyn Peer, &Nats, &Streams]);
+    }
+    peers
 }

@@ -39,6 +39,13 @@ pub(crate) const STRACE: &str = "TIDEMILL_TEST_STRACE";
 /// Path of Chromium.
 pub(crate) const CHROMIUM: &str = "TIDEMILL_TEST_CHROMIUM";
 
+/// `127.0.0.1:PORT` of an Apache Kafka broker that syncs every message, for benchmarks.
+pub(crate) const BENCH_KAFKA_FLUSHING: &str = "TIDEMILL_BENCH_KAFKA_FLUSHING";
+/// `127.0.0.1:PORT` of a NATS server whose JetStream syncs every message, for benchmarks.
+pub(crate) const BENCH_NATS: &str = "TIDEMILL_BENCH_NATS";
+/// `127.0.0.1:PORT` of a durable-streams server with its write-ahead log, for benchmarks.
+pub(crate) const BENCH_STREAMS: &str = "TIDEMILL_BENCH_STREAMS";
+
 /// How many rounds the crash test plays; a few when absent.
 pub(crate) const CRASH_ROUNDS: &str = "TIDEMILL_CRASH_ROUNDS";
 

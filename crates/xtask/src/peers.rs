@@ -4,8 +4,10 @@
 //! separate process on loopback with an empty temporary folder, and ends with its [`Running`].
 
 mod kafka;
+mod nats;
 mod postgres;
 mod s3;
+mod streams;
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
@@ -18,9 +20,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use tempfile::TempDir;
 
-pub(crate) use kafka::Kafka;
+pub(crate) use kafka::{FlushingKafka, Kafka};
+pub(crate) use nats::Nats;
 pub(crate) use postgres::Postgres;
 pub(crate) use s3::S3;
+pub(crate) use streams::Streams;
 
 use crate::cache::Cache;
 use crate::command::last_lines;

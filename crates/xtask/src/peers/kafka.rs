@@ -51,49 +51,82 @@ impl Peer for Kafka {
     }
 
     fn start(&self, installed: &Path) -> Result<Running> {
-        let folder = temporary_folder()?;
-        let [port, controller] = free_ports()?;
-        let properties = folder.path().join("server.properties");
-        let data = folder.path().join("data");
-        let settings = format!(
-            "{PROPERTIES}listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
-             controller.quorum.voters=1@127.0.0.1:{controller}\nlog.dirs={}\n",
-            data.display()
-        );
-        fs::write(&properties, settings).context("write server.properties")?;
-
-        let jars = installed.join("jars/*");
-        let java = JAVA.installed()?;
-        // Any valid id serves, since each broker is alone.
-        let format = [
-            "kafka.tools.StorageTool",
-            "format",
-            "--cluster-id",
-            "AAAAAAAAQACAAAAAAAAAAA",
-            "--config",
-        ];
-        output(
-            Command::new(&java)
-                .arg("-cp")
-                .arg(&jars)
-                .args(format)
-                .arg(&properties),
-        )?;
-
-        let mut broker = Group::command(java, Stop::Terminate);
-        broker
-            .args(["-Xms256m", "-Xmx512m", "-XX:+UseSerialGC", "-cp"])
-            .arg(&jars)
-            .arg("kafka.Kafka")
-            .arg(&properties);
-        let exports = vec![(contract::KAFKA, format!("127.0.0.1:{port}"))];
-        Start {
-            name: self.name(),
-            folder,
-            stop: Stop::Terminate,
-        }
-        .until(&mut broker, exports, || answers(port))
+        start(self.name(), installed, contract::KAFKA, "")
     }
+}
+
+/// The same broker, but syncing every message to disk before it acknowledges it, as our log does.
+pub(crate) struct FlushingKafka;
+
+impl Peer for FlushingKafka {
+    fn name(&self) -> &'static str {
+        "Apache Kafka 4.3.1 with flush=1"
+    }
+
+    fn install(&self, cache: &Cache) -> Result<PathBuf> {
+        Kafka.install(cache)
+    }
+
+    fn start(&self, installed: &Path) -> Result<Running> {
+        let flush = "log.flush.interval.messages=1\n";
+        start(
+            self.name(),
+            installed,
+            contract::BENCH_KAFKA_FLUSHING,
+            flush,
+        )
+    }
+}
+
+/// Starts a broker with `extra` lines in its properties; it is exported under `variable`.
+fn start(
+    name: &'static str,
+    installed: &Path,
+    variable: &'static str,
+    extra: &str,
+) -> Result<Running> {
+    let folder = temporary_folder()?;
+    let [port, controller] = free_ports()?;
+    let properties = folder.path().join("server.properties");
+    let data = folder.path().join("data");
+    let settings = format!(
+        "{PROPERTIES}{extra}listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
+             controller.quorum.voters=1@127.0.0.1:{controller}\nlog.dirs={}\n",
+        data.display()
+    );
+    fs::write(&properties, settings).context("write server.properties")?;
+
+    let jars = installed.join("jars/*");
+    let java = JAVA.installed()?;
+    // Any valid id serves, since each broker is alone.
+    let format = [
+        "kafka.tools.StorageTool",
+        "format",
+        "--cluster-id",
+        "AAAAAAAAQACAAAAAAAAAAA",
+        "--config",
+    ];
+    output(
+        Command::new(&java)
+            .arg("-cp")
+            .arg(&jars)
+            .args(format)
+            .arg(&properties),
+    )?;
+
+    let mut broker = Group::command(java, Stop::Terminate);
+    broker
+        .args(["-Xms256m", "-Xmx512m", "-XX:+UseSerialGC", "-cp"])
+        .arg(&jars)
+        .arg("kafka.Kafka")
+        .arg(&properties);
+    let exports = vec![(variable, format!("127.0.0.1:{port}"))];
+    Start {
+        name,
+        folder,
+        stop: Stop::Terminate,
+    }
+    .until(&mut broker, exports, || answers(port))
 }
 
 /// Whether the broker answers ApiVersions (key 18, version 0) without an error.
