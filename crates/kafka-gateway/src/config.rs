@@ -14,6 +14,9 @@ pub struct GatewayConfig {
     pub security: Security,
     /// Partitions of a topic that is created without a number, at least 1.
     pub default_partitions: u32,
+    /// Whether naming a topic in a request for its metadata creates it, when the client asks for
+    /// that.
+    pub topic_creation: TopicCreation,
     /// Topics whose name begins with one of these can be read, but neither written, created nor
     /// deleted by clients.
     pub protected_prefixes: Vec<String>,
@@ -26,6 +29,15 @@ pub struct GatewayConfig {
     /// A connection on which nothing is asked and nothing answered for so long is closed (Kafka's
     /// `connections.max.idle.ms`).
     pub max_idle: Duration,
+}
+
+/// Where topics come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TopicCreation {
+    /// A client that names a topic creates it, and so does a request that does nothing else.
+    OnUse,
+    /// Only a request that does nothing else.
+    OnRequest,
 }
 
 /// An address as clients see it.
@@ -60,7 +72,7 @@ impl FromStr for Advertised {
 }
 
 impl Default for GatewayConfig {
-    /// 8 partitions, `tidemill.*` and `bucket.*` protected, 100 MiB, 1,000
+    /// 8 partitions, topics made on use, `tidemill.*` and `bucket.*` protected, 100 MiB, 1,000
     /// connections, 10 minutes. Hidden are
     /// `bucket.tidemill-*`, the server's own buckets: they hold functions' code and environment.
     fn default() -> Self {
@@ -68,6 +80,7 @@ impl Default for GatewayConfig {
             advertised: None,
             security: Security::default(),
             default_partitions: 8,
+            topic_creation: TopicCreation::OnUse,
             protected_prefixes: vec!["tidemill.".to_owned(), "bucket.".to_owned()],
             hidden_prefixes: vec!["bucket.tidemill-".to_owned()],
             max_request_bytes: 100 << 20,

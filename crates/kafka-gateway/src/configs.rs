@@ -10,6 +10,7 @@ use kafka_protocol::protocol::StrBytes;
 
 use event_log::TopicName;
 
+use crate::TopicCreation;
 use crate::broker::{Broker, NODE};
 use crate::error_code::Refusal;
 
@@ -125,7 +126,10 @@ fn describe_one(
 fn broker_settings(broker: &Broker) -> Vec<(&'static str, String, i8)> {
     let config = &broker.config;
     [
-        ("auto.create.topics.enable", "true".to_owned()),
+        (
+            "auto.create.topics.enable",
+            (config.topic_creation == TopicCreation::OnUse).to_string(),
+        ),
         ("num.partitions", config.default_partitions.to_string()),
         ("default.replication.factor", "1".to_owned()),
         (

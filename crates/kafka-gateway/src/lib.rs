@@ -43,7 +43,7 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
-pub use config::{Advertised, GatewayConfig};
+pub use config::{Advertised, GatewayConfig, TopicCreation};
 pub use error::Error;
 pub use gateway::Gateway;
 pub use security::{Login, Security, Tls};

@@ -14,6 +14,7 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::StrBytes;
 
+use crate::TopicCreation;
 use crate::broker::{Broker, CLUSTER, NODE};
 use crate::error_code::Refusal;
 use crate::topics::{self, LEADER_EPOCH};
@@ -34,12 +35,14 @@ pub(crate) async fn metadata(
     let asked = request
         .topics
         .filter(|topics| version > 0 || !topics.is_empty());
+    let create =
+        request.allow_auto_topic_creation && broker.config.topic_creation == TopicCreation::OnUse;
     let topics = match asked {
         None => broker.topics().into_iter().map(described).collect(),
         Some(asked) => {
             let mut topics = Vec::with_capacity(asked.len());
             for topic in asked {
-                let found = find(broker, &topic, request.allow_auto_topic_creation).await;
+                let found = find(broker, &topic, create).await;
                 topics.push(match found {
                     Ok(topic) => described(topic),
                     Err(refusal) => refused(topic, &refusal, version),

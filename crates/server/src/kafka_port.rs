@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use kafka_gateway::{Advertised, GatewayConfig, Login, Security, Tls};
+use kafka_gateway::{Advertised, GatewayConfig, Login, Security, Tls, TopicCreation};
 use serde::{Deserialize, Serialize};
 
 use crate::credentials::Credentials;
@@ -22,6 +22,8 @@ pub(crate) struct Kafka {
     pub(crate) advertised: Option<String>,
     /// Partitions of topics that are made on first use.
     pub(crate) default_partitions: u32,
+    /// Whether topics are made on first use; else only on request.
+    pub(crate) auto_create_topics: bool,
     /// Whether clients must authenticate: by PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512 with the access
     /// key id and the secret access key of the data folder. Else they are anonymous.
     pub(crate) sasl: bool,
@@ -53,6 +55,7 @@ impl Default for Kafka {
             listen: SocketAddr::from(([127, 0, 0, 1], 9092)),
             advertised: None,
             default_partitions: gateway.default_partitions,
+            auto_create_topics: true,
             sasl: false,
             max_connections: gateway.max_connections,
             max_idle_seconds: gateway.max_idle.as_secs(),
@@ -117,6 +120,11 @@ impl Kafka {
                 sasl: self.sasl.then(login),
             },
             default_partitions: self.default_partitions,
+            topic_creation: if self.auto_create_topics {
+                TopicCreation::OnUse
+            } else {
+                TopicCreation::OnRequest
+            },
             max_request_bytes: self.max_request_bytes,
             max_connections: self.max_connections,
             max_idle: Duration::from_secs(self.max_idle_seconds),

@@ -24,6 +24,7 @@ mod crash;
 mod debian;
 mod golang;
 mod group;
+mod librdkafka;
 mod lint;
 mod needs;
 mod peers;
@@ -63,6 +64,8 @@ enum Task {
     Bench(bench::Args),
     /// Kill the server at random moments under load and check the accounts
     Crash(crash::Args),
+    /// Run librdkafka's own tests against the Kafka port
+    Librdkafka(librdkafka::Args),
     /// Start the real servers that tests run against, until Ctrl-C
     Servers(servers::Args),
     /// Bring clients that tests use to this machine
@@ -76,6 +79,7 @@ fn main() -> ExitCode {
         Task::Lint(args) => lint::run(&checkout, &args),
         Task::Bench(args) => bench::run(&checkout, &args),
         Task::Crash(args) => crash::run(&checkout, &args),
+        Task::Librdkafka(args) => librdkafka::run(&checkout, &args),
         Task::Servers(args) => servers::run(&checkout, &args),
         Task::Clients(args) => clients::run(&checkout, &args),
     });

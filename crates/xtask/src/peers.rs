@@ -8,6 +8,7 @@ mod nats;
 mod postgres;
 mod s3;
 mod streams;
+mod tidemill;
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
@@ -25,6 +26,7 @@ pub(crate) use nats::Nats;
 pub(crate) use postgres::Postgres;
 pub(crate) use s3::S3;
 pub(crate) use streams::Streams;
+pub(crate) use tidemill::Tidemill;
 
 use crate::cache::Cache;
 use crate::command::last_lines;

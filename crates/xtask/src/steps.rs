@@ -36,10 +36,20 @@ impl Steps {
         timed(name, work).map_err(|why| self.skip(&why)).ok()
     }
 
+    /// Counts one success.
+    pub(crate) fn pass(&mut self) {
+        self.tally.passed += 1;
+    }
+
     /// Counts one failure.
     pub(crate) fn fail(&mut self, why: &str) {
         self.tally.failed += 1;
         self.notes.push(format!("failed: {why}"));
+    }
+
+    /// Has a line printed again at the end.
+    pub(crate) fn note(&mut self, line: String) {
+        self.notes.push(line);
     }
 
     /// Takes in what others have counted, with lines that name it.
@@ -69,7 +79,8 @@ impl Steps {
         }
     }
 
-    fn skip(&mut self, why: &str) {
+    /// Counts one skip.
+    pub(crate) fn skip(&mut self, why: &str) {
         self.tally.skipped += 1;
         self.notes.push(format!("skipped: {why}"));
     }

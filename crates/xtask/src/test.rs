@@ -12,7 +12,7 @@ use crate::checkout::{Checkout, Profile};
 use crate::command;
 use crate::debian::Tool;
 use crate::steps::Steps;
-use crate::{lint, needs, readme, tree};
+use crate::{librdkafka, lint, needs, readme, tree};
 
 /// What building Tidemill takes besides Rust: the Kafka client that its tests use is C.
 const BUILD_TOOLS: &[Tool] = &[
@@ -101,6 +101,10 @@ pub(crate) fn run(checkout: &Checkout, args: &Args) -> Result<ExitCode> {
         ran.count_into(&mut steps);
     }
     drop(provided);
+    if everything {
+        go_on()?;
+        librdkafka::as_part_of_tests(checkout, &mut steps);
+    }
     Ok(steps.finish())
 }
 

@@ -55,6 +55,16 @@ impl Peer for Kafka {
     }
 }
 
+impl Kafka {
+    /// Starts it with more `settings`, which override ours.
+    ///
+    /// # Errors
+    /// As [`Peer::start`].
+    pub(crate) fn start_with(&self, installed: &Path, settings: &str) -> Result<Running> {
+        start(self.name(), installed, contract::KAFKA, settings)
+    }
+}
+
 /// The same broker, but syncing every message to disk before it acknowledges it, as our log does.
 pub(crate) struct FlushingKafka;
 
@@ -132,7 +142,7 @@ fn start(
 /// Whether the broker answers ApiVersions (key 18, version 0) without an error.
 ///
 /// A broker in KRaft mode takes connections early, but answers only once it is part of its cluster.
-fn answers(port: u16) -> bool {
+pub(super) fn answers(port: u16) -> bool {
     const REQUEST: [u8; 14] = [0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 7, 0xff, 0xff];
     // Length, correlation id, error code.
     ask::<10>(port, &REQUEST).is_some_and(|answer| answer[4..] == [0, 0, 0, 7, 0, 0])
