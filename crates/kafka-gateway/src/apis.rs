@@ -24,7 +24,7 @@ const fn served(api: ApiKey, from: i16, to: i16) -> Served {
     }
 }
 
-/// Every API that is served. Transactions, ACLs, the KIP-848 group protocol and telemetry are not
+/// Every API that is served. Transactions, ACLs and telemetry are not
 /// there; clients fall back or say so.
 ///
 /// Produce is advertised from 0 although 3 is the lowest that carries v2 batches: librdkafka before
@@ -39,15 +39,15 @@ pub(crate) const SERVED: &[Served] = &[
     served(ApiKey::Fetch, 4, 16),
     served(ApiKey::ListOffsets, 1, 7),
     served(ApiKey::Metadata, 0, 12),
-    served(ApiKey::OffsetCommit, 2, 8),
-    served(ApiKey::OffsetFetch, 1, 8),
+    served(ApiKey::OffsetCommit, 2, 9),
+    served(ApiKey::OffsetFetch, 1, 9),
     served(ApiKey::FindCoordinator, 0, 4),
     served(ApiKey::JoinGroup, 0, 9),
     served(ApiKey::Heartbeat, 0, 4),
     served(ApiKey::LeaveGroup, 0, 5),
     served(ApiKey::SyncGroup, 0, 5),
     served(ApiKey::DescribeGroups, 0, 5),
-    served(ApiKey::ListGroups, 0, 4),
+    served(ApiKey::ListGroups, 0, 5),
     served(ApiKey::SaslHandshake, 0, 1),
     served(ApiKey::ApiVersions, 0, 4),
     served(ApiKey::CreateTopics, 2, 7),
@@ -59,6 +59,8 @@ pub(crate) const SERVED: &[Served] = &[
     served(ApiKey::CreatePartitions, 0, 3),
     served(ApiKey::DeleteGroups, 0, 2),
     served(ApiKey::DescribeCluster, 0, 1),
+    served(ApiKey::ConsumerGroupHeartbeat, 0, 1),
+    served(ApiKey::ConsumerGroupDescribe, 0, 1),
 ];
 
 /// The entry of `api`, when it is served at all.

@@ -49,6 +49,7 @@ pub(crate) struct Broker {
     requests: Room,
     large_requests: Room,
     pub(crate) answers: Room,
+    pub(crate) sessions: fetch::Sessions,
     ids: Mutex<TopicIds>,
 }
 
@@ -67,6 +68,8 @@ pub(crate) struct Client {
     pub(crate) host: Arc<str>,
     /// Cancelled when the client is gone or the gateway stops: waiting is over.
     pub(crate) gone: CancellationToken,
+    /// The connection's fetch session.
+    pub(crate) session: fetch::Held,
 }
 
 /// An encoded answer.
@@ -96,11 +99,12 @@ impl Broker {
         changed.mark_changed();
         let large = LARGE_REQUEST_ROOM.max(config.max_request_bytes);
         Self {
-            groups: Coordinator::default(),
+            groups: Coordinator::new(config.member_session),
             gate: config.security.sasl.clone().map(Gate::new),
             requests: Room::of(REQUEST_ROOM),
             large_requests: Room::of(large),
             answers: Room::of(ANSWER_ROOM),
+            sessions: fetch::Sessions::default(),
             ids: Mutex::new(TopicIds {
                 names: HashMap::new(),
                 changed,

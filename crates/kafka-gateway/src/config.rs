@@ -22,6 +22,9 @@ pub struct GatewayConfig {
     pub protected_prefixes: Vec<String>,
     /// Topics whose name begins with one of these do not exist as far as clients can tell.
     pub hidden_prefixes: Vec<String>,
+    /// How long a member of a group of the consumer protocol may be silent (in the classic protocol
+    /// each member says so itself).
+    pub member_session: Duration,
     /// The largest request that is read, in bytes.
     pub max_request_bytes: usize,
     /// Connections served at once; one more is closed when it arrives.
@@ -83,6 +86,7 @@ impl Default for GatewayConfig {
             topic_creation: TopicCreation::OnUse,
             protected_prefixes: vec!["tidemill.".to_owned(), "bucket.".to_owned()],
             hidden_prefixes: vec!["bucket.tidemill-".to_owned()],
+            member_session: Duration::from_secs(45),
             max_request_bytes: 100 << 20,
             max_connections: 1_000,
             max_idle: Duration::from_secs(600),

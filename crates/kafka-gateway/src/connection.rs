@@ -16,7 +16,7 @@ use crate::broker::{Answer, Broker, Client, Space};
 use crate::frames::{self, FrameReader};
 use crate::pipeline::{self, Pipeline};
 use crate::wire::{self, LENGTH, Request, WireError};
-use crate::{authentication, meter};
+use crate::{authentication, fetch, meter};
 
 /// How long the TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -104,6 +104,7 @@ where
     let client = Client {
         host: format!("/{}", peer.ip()).into(),
         gone: gone.clone(),
+        session: fetch::Held::default(),
     };
     let pipeline = Pipeline::new(broker.clone(), client);
     let mut writing = pin!(write_answers(pipeline, received, output, &unanswered));

@@ -1,7 +1,8 @@
 //! Fetch: batches out of the log as they are, at once or when there are enough.
 //!
-//! Every answer says session 0: there are no incremental sessions, and clients then name all
-//! partitions each time.
+//! Which partitions a request is about [`session`] knows; everything here sees them all.
+
+mod session;
 
 use std::time::Duration;
 
@@ -19,6 +20,10 @@ use uuid::Uuid;
 use crate::broker::{Broker, Client, Space};
 use crate::error_code::Refusal;
 use crate::topics;
+
+pub(crate) use session::{Held, Sessions};
+
+use session::Naming;
 
 /// From this version on topics are named by id.
 const TOPIC_IDS: i16 = 13;
@@ -68,18 +73,22 @@ enum Progress {
 /// `max_wait_ms` (at most a minute) are over or nobody waits any more. Records are held in the room that comes back.
 pub(crate) async fn fetch(
     broker: &Broker,
-    request: FetchRequest,
+    mut request: FetchRequest,
     version: i16,
     client: &Client,
 ) -> (FetchResponse, Space) {
-    if request.session_id != 0 {
-        let refusal = Refusal::new(
-            ResponseError::FetchSessionIdNotFound,
-            "fetch sessions are not kept",
-        );
-        let response = FetchResponse::default().with_error_code(refusal.code());
-        return (response, Space::default());
-    }
+    let naming = if version >= TOPIC_IDS {
+        Naming::ById
+    } else {
+        Naming::ByName
+    };
+    let turn = match broker.sessions.begin(&client.session, &mut request, naming) {
+        Ok(turn) => turn,
+        Err(refusal) => {
+            let response = FetchResponse::default().with_error_code(refusal.code());
+            return (response, Space::default());
+        }
+    };
     let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
     let deadline = Instant::now() + wait.min(MAX_WAIT);
     let enough = usize::try_from(request.min_bytes).unwrap_or(0);
@@ -93,7 +102,9 @@ pub(crate) async fn fetch(
             || Instant::now() >= deadline
             || client.gone.is_cancelled();
         if done {
-            return fetch.finish(broker, version);
+            let (mut response, space) = fetch.finish(broker, version);
+            turn.end(&client.session, &mut response);
+            return (response, space);
         }
         tokio::select! {
             () = fetch.tail_moved() => {}

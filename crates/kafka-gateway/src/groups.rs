@@ -1,13 +1,15 @@
-//! Consumer groups: the classic protocol, eager and cooperative, with static members.
+//! Consumer groups: the classic protocol, eager and cooperative, and the consumer protocol, both
+//! with static members.
 //!
-//! [`group::Group`] decides, [`coordinator::Coordinator`] keeps the groups, their waiting clients
-//! and their timers. Who is in a group lives in memory only: after a restart members join again.
+//! [`group::Group`] and [`consumer::Group`] decide, [`coordinator::Coordinator`] keeps the groups,
+//! their waiting clients and their timers. Who is in a group lives in memory only: after a restart members join again.
 //! What a group has committed lives in the log, as checkpoints of consumer `group/<id>`, and is
 //! durable before the answer.
 
 mod admin;
 mod admission;
 mod commits;
+mod consumer;
 mod coordinator;
 mod group;
 mod member;
@@ -59,6 +61,13 @@ pub(crate) async fn answer(
         }
         RequestKind::OffsetFetch(asked) => {
             wire::encode(&header, &commits::fetch(broker, asked, version))
+        }
+        RequestKind::ConsumerGroupHeartbeat(asked) => {
+            let beaten = consumer::heartbeat(broker, asked, &header, client);
+            wire::encode(&header, &beaten)
+        }
+        RequestKind::ConsumerGroupDescribe(asked) => {
+            wire::encode(&header, &consumer::describe(broker, asked, version))
         }
         RequestKind::ListGroups(asked) => {
             wire::encode(&header, &admin::list(broker, &asked, version))

@@ -24,6 +24,8 @@ pub(crate) struct Kafka {
     pub(crate) default_partitions: u32,
     /// Whether topics are made on first use; else only on request.
     pub(crate) auto_create_topics: bool,
+    /// Seconds that a member of a group of the consumer protocol may be silent.
+    pub(crate) consumer_session_seconds: u64,
     /// Whether clients must authenticate: by PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512 with the access
     /// key id and the secret access key of the data folder. Else they are anonymous.
     pub(crate) sasl: bool,
@@ -56,6 +58,7 @@ impl Default for Kafka {
             advertised: None,
             default_partitions: gateway.default_partitions,
             auto_create_topics: true,
+            consumer_session_seconds: gateway.member_session.as_secs(),
             sasl: false,
             max_connections: gateway.max_connections,
             max_idle_seconds: gateway.max_idle.as_secs(),
@@ -70,6 +73,9 @@ impl Kafka {
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         if !(1..=10_000).contains(&self.default_partitions) {
             bail!("kafka.default_partitions must be 1 to 10000");
+        }
+        if !(1..=3_600).contains(&self.consumer_session_seconds) {
+            bail!("kafka.consumer_session_seconds must be 1 to 3600");
         }
         if self.max_connections == 0 {
             bail!("kafka.max_connections must not be zero");
@@ -120,6 +126,7 @@ impl Kafka {
                 sasl: self.sasl.then(login),
             },
             default_partitions: self.default_partitions,
+            member_session: Duration::from_secs(self.consumer_session_seconds),
             topic_creation: if self.auto_create_topics {
                 TopicCreation::OnUse
             } else {

@@ -16,10 +16,16 @@ use super::group::{Group, State};
 use crate::broker::Broker;
 use crate::error_code::Refusal;
 
-/// The protocol of consumers: what a group that has only commits was.
+/// The protocol of consumers: what a group that has only commits was. It is also the type of groups
+/// of the newer protocol.
 const CONSUMER: &str = "consumer";
+/// The type of groups of the older protocol.
+const CLASSIC: &str = "classic";
 /// Kafka's name for a group that does not exist.
 const DEAD: &str = "Dead";
+
+/// A group's protocol type, state and type.
+type Listed = (String, &'static str, &'static str);
 
 /// Lists groups that have members and groups that have only commits.
 pub(super) fn list(
@@ -27,33 +33,42 @@ pub(super) fn list(
     request: &ListGroupsRequest,
     version: i16,
 ) -> ListGroupsResponse {
-    let mut groups = BTreeMap::<String, (String, &'static str)>::new();
+    let mut groups = BTreeMap::<String, Listed>::new();
     for consumer in broker.log.consumers() {
         if let Some(group) = super::group_of(&consumer) {
-            let empty = (CONSUMER.to_owned(), state_name(State::Empty));
+            let empty = (CONSUMER.to_owned(), state_name(State::Empty), CLASSIC);
             groups.insert(group.to_owned(), empty);
         }
     }
     groups.extend(broker.groups.look_at_all(|id, group| {
-        (
-            id.to_owned(),
-            (group.protocol_type.clone(), state_name(group.state)),
-        )
+        let listed = (
+            group.protocol_type.clone(),
+            state_name(group.state),
+            CLASSIC,
+        );
+        (id.to_owned(), listed)
     }));
-    let wanted = |state: &str| {
-        let filter = &request.states_filter;
-        filter.is_empty() || filter.iter().any(|name| name.eq_ignore_ascii_case(state))
+    groups.extend(broker.groups.look_at_consumers(|id, group| {
+        let listed = (CONSUMER.to_owned(), group.state().name(), CONSUMER);
+        (id.to_owned(), listed)
+    }));
+    let among = |filter: &[StrBytes], word: &str| {
+        filter.is_empty() || filter.iter().any(|name| name.eq_ignore_ascii_case(word))
     };
-    let groups = groups.into_iter().filter(|(_, (_, state))| wanted(state));
-    let groups = groups.map(|(id, (protocol_type, state))| {
-        let listed = ListedGroup::default()
+    let groups = groups.into_iter().filter(|(_, (_, state, kind))| {
+        among(&request.states_filter, state) && among(&request.types_filter, kind)
+    });
+    let groups = groups.map(|(id, (protocol_type, state, kind))| {
+        let mut listed = ListedGroup::default()
             .with_group_id(GroupId(StrBytes::from_string(id)))
             .with_protocol_type(StrBytes::from_string(protocol_type));
         if version >= 4 {
-            listed.with_group_state(StrBytes::from_static_str(state))
-        } else {
-            listed
+            listed.group_state = StrBytes::from_static_str(state);
         }
+        if version >= 5 {
+            listed.group_type = StrBytes::from_static_str(kind);
+        }
+        listed
     });
     ListGroupsResponse::default().with_groups(groups.collect())
 }
@@ -100,7 +115,7 @@ pub(super) async fn delete(broker: &Broker, request: DeleteGroupsRequest) -> Del
 
 async fn delete_one(broker: &Broker, id: &str) -> Result<(), Refusal> {
     super::check_id(id)?;
-    if broker.groups.look(id, |_| ()).is_some() {
+    if broker.groups.has_members(id) {
         return Err(Refusal::new(
             ResponseError::NonEmptyGroup,
             format!("group {id} has members"),

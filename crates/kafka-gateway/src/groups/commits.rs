@@ -13,6 +13,7 @@ use kafka_protocol::messages::offset_commit_request::{
 use kafka_protocol::messages::offset_commit_response::{
     OffsetCommitResponsePartition, OffsetCommitResponseTopic,
 };
+use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
 use kafka_protocol::messages::offset_fetch_response::{
     OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions,
     OffsetFetchResponseTopic, OffsetFetchResponseTopics,
@@ -82,6 +83,11 @@ pub(super) fn fetch(
 ) -> OffsetFetchResponse {
     if version >= 8 {
         let groups = request.groups.into_iter().map(|asked| {
+            if let Err(refusal) = may_fetch(broker, &asked) {
+                return OffsetFetchResponseGroup::default()
+                    .with_group_id(asked.group_id)
+                    .with_error_code(refusal.code());
+            }
             let wanted = asked.topics.map(|topics| {
                 let topics = topics.into_iter();
                 topics.map(|t| (t.name, t.partition_indexes)).collect()
@@ -135,10 +141,23 @@ fn may_commit(broker: &Broker, request: &OffsetCommitRequest) -> Result<(), Refu
     };
     broker
         .groups
-        .decide(&request.group_id, |now, group| {
-            group.may_commit(now, &caller)
-        })
+        .may_commit(&request.group_id, &caller)
         .map_err(|code| Refusal::new(code, "the committer is not a member of this generation"))
+}
+
+/// A member of the consumer protocol says who it is, so that it learns of its end; anybody else may
+/// read what is committed.
+fn may_fetch(broker: &Broker, asked: &OffsetFetchRequestGroup) -> Result<(), Refusal> {
+    let Some(member) = asked.member_id.as_ref().filter(|_| asked.member_epoch >= 0) else {
+        return Ok(());
+    };
+    let caller = Caller {
+        member: member.to_string(),
+        instance: None,
+        generation: asked.member_epoch,
+    };
+    let may = broker.groups.may_fetch(&asked.group_id, &caller);
+    may.map_err(|code| Refusal::new(code, "the reader is not a member of this epoch"))
 }
 
 fn update(

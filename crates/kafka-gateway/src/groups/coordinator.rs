@@ -1,7 +1,7 @@
 //! Keeps the groups, the clients that wait in them, and their timers.
 
 use std::collections::HashMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use kafka_protocol::ResponseError;
 use parking_lot::Mutex;
@@ -9,15 +9,22 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
+use super::consumer;
 use super::group::Group;
-use super::member::{Assigned, Effect, Join, Joined, Sync, Ticket};
+use super::member::{Assigned, Caller, Effect, Join, Joined, Sync, Ticket};
+use crate::broker::Broker;
+use crate::error_code::Refusal;
 
 /// Bytes that all groups together may keep in memory.
 const MAX_BYTES: usize = 128 << 20;
 
-/// All groups of a gateway.
-#[derive(Debug, Default)]
+/// All groups of a gateway. An id belongs to a group of one protocol or the other, while that has
+/// members.
+#[derive(Debug)]
 pub(crate) struct Coordinator {
+    pub(super) catalogs: consumer::Catalogs,
+    /// How long a member of the consumer protocol may be silent.
+    session: Duration,
     groups: Mutex<Groups>,
     /// Wakes the timers when a deadline comes before the one they wait for.
     sooner: Notify,
@@ -26,6 +33,7 @@ pub(crate) struct Coordinator {
 #[derive(Debug, Default)]
 struct Groups {
     by_id: HashMap<String, Group>,
+    consumers: HashMap<String, consumer::Group>,
     waiting: HashMap<Ticket, Waiter>,
     tickets: u64,
     bytes: usize,
@@ -40,6 +48,16 @@ enum Waiter {
 }
 
 impl Coordinator {
+    /// Without groups.
+    pub(crate) fn new(session: Duration) -> Self {
+        Self {
+            catalogs: consumer::Catalogs::default(),
+            session,
+            groups: Mutex::default(),
+            sooner: Notify::new(),
+        }
+    }
+
     /// Completes rebalances and drops silent members when their deadlines come, until `stop`.
     pub(crate) async fn run_timers(&self, stop: CancellationToken) {
         loop {
@@ -62,7 +80,12 @@ impl Coordinator {
     pub(super) async fn join(&self, group: &str, join: Join, gone: &CancellationToken) -> Joined {
         let member = join.member.clone();
         let (sender, receiver) = oneshot::channel();
+        let id = group;
         let full = self.change(group, |groups, group| {
+            if groups.consumers.contains_key(id) {
+                let code = ResponseError::InconsistentGroupProtocol;
+                return Some(Joined::Out(code, join.member));
+            }
             if groups.bytes > MAX_BYTES {
                 return Some(Joined::Out(ResponseError::GroupMaxSizeReached, join.member));
             }
@@ -126,12 +149,88 @@ impl Coordinator {
         })
     }
 
-    /// Looks at a group that has members.
+    /// Takes a sign of life of a member of the consumer protocol.
+    pub(super) fn beat(
+        &self,
+        broker: &Broker,
+        id: &str,
+        beat: consumer::Beat,
+    ) -> Result<consumer::Beaten, Refusal> {
+        let catalog = self.catalogs.latest(broker);
+        let now = now();
+        let mut groups = self.groups.lock();
+        if groups.by_id.contains_key(id) {
+            return Err(Refusal::new(
+                ResponseError::GroupIdNotFound,
+                format!("group {id} has members of the classic protocol"),
+            ));
+        }
+        if groups.bytes > MAX_BYTES && !groups.consumers.contains_key(id) {
+            return Err(Refusal::new(
+                ResponseError::GroupMaxSizeReached,
+                "there is no memory for more groups",
+            ));
+        }
+        let mut group = groups.consumers.remove(id).unwrap_or_default();
+        groups.bytes = groups.bytes.saturating_sub(group.bytes());
+        let beaten = group.beat(now, self.session, beat, &catalog);
+        groups.bytes += group.bytes();
+        let deadline = group.next_deadline();
+        if !group.is_forgotten() {
+            groups.consumers.insert(id.to_owned(), group);
+        }
+        self.arm(&mut groups, deadline);
+        beaten.map_err(|refused| Refusal::new(refused.code, refused.reason))
+    }
+
+    /// Whether `caller` may commit offsets of the group: a member of the current generation or
+    /// epoch, or anybody while there are no members.
+    pub(super) fn may_commit(&self, id: &str, caller: &Caller) -> Result<(), ResponseError> {
+        let of_members = self.look_at_consumer(id, |group| {
+            group.check_epoch(&caller.member, caller.generation)
+        });
+        of_members.unwrap_or_else(|| self.decide(id, |now, group| group.may_commit(now, caller)))
+    }
+
+    /// Whether a member that says so may read offsets of the group.
+    pub(super) fn may_fetch(&self, id: &str, caller: &Caller) -> Result<(), ResponseError> {
+        let of_members = self.look_at_consumer(id, |group| {
+            group.check_epoch(&caller.member, caller.generation)
+        });
+        of_members.unwrap_or(Err(ResponseError::UnknownMemberId))
+    }
+
+    /// Looks at a group of the consumer protocol that has members.
+    pub(super) fn look_at_consumer<T>(
+        &self,
+        id: &str,
+        look: impl FnOnce(&consumer::Group) -> T,
+    ) -> Option<T> {
+        self.groups.lock().consumers.get(id).map(look)
+    }
+
+    /// Looks at every group of the consumer protocol that has members.
+    pub(super) fn look_at_consumers<T>(
+        &self,
+        mut look: impl FnMut(&str, &consumer::Group) -> T,
+    ) -> Vec<T> {
+        let groups = self.groups.lock();
+        let all = groups.consumers.iter();
+        all.map(|(id, group)| look(id, group)).collect()
+    }
+
+    /// Whether a group has members of either protocol.
+    pub(super) fn has_members(&self, id: &str) -> bool {
+        let groups = self.groups.lock();
+        groups.by_id.contains_key(id) || groups.consumers.contains_key(id)
+    }
+
+    /// Looks at a group of the classic protocol that has members.
     pub(super) fn look<T>(&self, group: &str, look: impl FnOnce(&Group) -> T) -> Option<T> {
         self.groups.lock().by_id.get(group).map(look)
     }
 
-    /// Looks at every group that has members.
+    /// Looks at every group of the classic protocol that has members.
     pub(super) fn look_at_all<T>(&self, mut look: impl FnMut(&str, &Group) -> T) -> Vec<T> {
         let groups = self.groups.lock();
         let all = groups.by_id.iter();
@@ -149,6 +248,12 @@ impl Coordinator {
         if !group.is_forgotten() {
             groups.by_id.insert(id.to_owned(), group);
         }
+        self.arm(&mut groups, deadline);
+        outcome
+    }
+
+    /// Wakes the timers if they wait for something later than `deadline`.
+    fn arm(&self, groups: &mut Groups, deadline: Option<Instant>) {
         let sooner = match (deadline, groups.armed) {
             (Some(deadline), Some(armed)) => deadline < armed,
             (Some(_), None) => true,
@@ -158,7 +263,6 @@ impl Coordinator {
             groups.armed = deadline;
             self.sooner.notify_one();
         }
-        outcome
     }
 }
 
@@ -202,6 +306,12 @@ impl Groups {
             bytes += group.bytes();
             !group.is_forgotten()
         });
+        self.consumers.retain(|_, group| {
+            group.expire(now);
+            next = next.into_iter().chain(group.next_deadline()).min();
+            bytes += group.bytes();
+            !group.is_forgotten()
+        });
         self.bytes = bytes;
         self.armed = next;
         self.apply(effects);
@@ -210,6 +320,6 @@ impl Groups {
 }
 
 /// Deadlines follow the runtime's clock, which a test can pause.
-fn now() -> Instant {
+pub(super) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }

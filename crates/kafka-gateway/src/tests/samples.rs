@@ -220,6 +220,8 @@ pub(crate) fn request(api: ApiKey, v: i16, subject: &Subject) -> RequestKind {
                 .with_partition_indexes(vec![0, 1]);
             let grouped = OffsetFetchRequestGroup::default()
                 .with_group_id(group_id.clone())
+                .with_member_id(None)
+                .with_member_epoch(-1)
                 .with_topics(Some(vec![
                     OffsetFetchRequestTopics::default()
                         .with_name(topic(name))
@@ -237,11 +239,10 @@ pub(crate) fn request(api: ApiKey, v: i16, subject: &Subject) -> RequestKind {
             })
         }
         ApiKey::ListGroups => {
-            RequestKind::ListGroups(ListGroupsRequest::default().with_states_filter(since(
-                v,
-                4,
-                vec![text("Empty"), text("Stable")],
-            )))
+            let states = since(v, 4, vec![text("Empty"), text("Stable")]);
+            let types = since(v, 5, vec![text("classic"), text("consumer")]);
+            let list = ListGroupsRequest::default().with_states_filter(states);
+            RequestKind::ListGroups(list.with_types_filter(types))
         }
         ApiKey::DescribeGroups => RequestKind::DescribeGroups(
             DescribeGroupsRequest::default()
@@ -331,6 +332,23 @@ pub(crate) fn request(api: ApiKey, v: i16, subject: &Subject) -> RequestKind {
         ApiKey::DescribeCluster => {
             RequestKind::DescribeCluster(DescribeClusterRequest::default().with_endpoint_type(1))
         }
+        ApiKey::ConsumerGroupHeartbeat => RequestKind::ConsumerGroupHeartbeat(
+            ConsumerGroupHeartbeatRequest::default()
+                .with_group_id(group_id)
+                .with_member_id(text(&format!("consumer-{v}")))
+                .with_member_epoch(0)
+                .with_instance_id(Some(text(&format!("static-{v}"))))
+                .with_rack_id(Some(text("rack")))
+                .with_rebalance_timeout_ms(1_000)
+                .with_subscribed_topic_names(Some(vec![topic(name)]))
+                .with_subscribed_topic_regex((v >= 1).then(|| text("t.*")))
+                .with_server_assignor(Some(text("range")))
+                .with_topic_partitions(Some(Vec::new())),
+        ),
+        ApiKey::ConsumerGroupDescribe => RequestKind::ConsumerGroupDescribe(
+            ConsumerGroupDescribeRequest::default()
+                .with_group_ids(vec![group_id, GroupId(text("other"))]),
+        ),
         other => panic!("no sample of {other:?}"),
     }
 }

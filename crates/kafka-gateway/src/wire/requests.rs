@@ -165,12 +165,17 @@ const OFFSET_FETCH: Shape = of(&[
     until(7, Each(&OFFSET_FETCH_TOPIC)),
     since(
         8,
-        Each(&of(&[always(Text), always(Each(&OFFSET_FETCH_TOPIC))])),
+        Each(&of(&[
+            always(Text),
+            since(9, Text),
+            since(9, INT32),
+            always(Each(&OFFSET_FETCH_TOPIC)),
+        ])),
     ),
     since(7, BOOL),
 ]);
 
-const LIST_GROUPS: Shape = of(&[since(4, TEXTS)]);
+const LIST_GROUPS: Shape = of(&[since(4, TEXTS), since(5, TEXTS)]);
 
 const DESCRIBE_GROUPS: Shape = of(&[always(TEXTS), since(3, BOOL)]);
 
@@ -227,6 +232,21 @@ const DESCRIBE_CONFIGS: Shape = of(&[
 
 const DESCRIBE_CLUSTER: Shape = of(&[always(BOOL), since(1, INT8)]);
 
+const CONSUMER_GROUP_HEARTBEAT: Shape = of(&[
+    always(Text),
+    always(Text),
+    always(INT32),
+    always(Text),
+    always(Text),
+    always(INT32),
+    always(TEXTS),
+    since(1, Text),
+    always(Text),
+    always(Each(&of(&[always(UUID), always(INT32S)]))),
+]);
+
+const CONSUMER_GROUP_DESCRIBE: Shape = of(&[always(TEXTS), always(BOOL)]);
+
 /// The shape of a request's body; empty for an API that is not served.
 pub(super) fn shape(api: ApiKey) -> &'static Shape {
     match api {
@@ -254,6 +274,8 @@ pub(super) fn shape(api: ApiKey) -> &'static Shape {
         ApiKey::OffsetForLeaderEpoch => &OFFSET_FOR_LEADER_EPOCH,
         ApiKey::DescribeConfigs => &DESCRIBE_CONFIGS,
         ApiKey::DescribeCluster => &DESCRIBE_CLUSTER,
+        ApiKey::ConsumerGroupHeartbeat => &CONSUMER_GROUP_HEARTBEAT,
+        ApiKey::ConsumerGroupDescribe => &CONSUMER_GROUP_DESCRIBE,
         _ => &EMPTY,
     }
 }
