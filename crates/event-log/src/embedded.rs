@@ -10,11 +10,12 @@
 //! frame holds a whole settlement under one checksum, its batches byte for byte as they go over the
 //! wire. Whatever is queued while a sync runs shares the next one.
 //!
-//! Everything but the segments is a cache: a start rebuilds index and ledger by reading them through.
-//! Not there yet: an index that spares the reading, compaction of keyed topics (so the long-lived
-//! journal only grows), and reuse of dropped segments.
+//! Everything but the segments is a cache. A start reads the last segment, whose snapshot holds the
+//! ledger, and of each sealed one the catalog that tells where its batches lie; a segment without its
+//! catalog is read through.
 
 mod books;
+mod catalog;
 mod committer;
 mod frame;
 mod index;
@@ -25,6 +26,7 @@ mod reader;
 mod recovery;
 mod replay;
 mod retention;
+mod sealing;
 mod segment;
 mod storage;
 mod wire;

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
+use super::catalog::{Contents, Sections};
 use super::index::{Entry, Index};
 use super::segment::Segment;
 use crate::ledger::{Change, Judged, Ledger, PartitionKey};
@@ -196,6 +197,24 @@ impl Books {
         }
         if topics_changed {
             self.topics_changed.send_modify(|count| *count += 1);
+        }
+    }
+
+    /// What the partitions of `home` have in a segment that was just sealed.
+    pub(super) fn seal(&self, home: Lifetime, segment: u64) -> Contents {
+        let partitions = self.partitions(home).into_iter();
+        partitions
+            .filter_map(|(key, partition)| Some((key, partition.index.write().seal(segment)?)))
+            .collect()
+    }
+
+    /// Lets go of entries that the catalog of their segment holds.
+    pub(super) fn store(&self, segment: u64, sections: Sections) {
+        for (key, _, section) in sections {
+            let partition = self.published.read().partitions.get(&key).cloned();
+            if let Some(partition) = partition {
+                partition.index.write().store(segment, section);
+            }
         }
     }
 

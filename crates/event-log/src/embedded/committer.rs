@@ -13,7 +13,7 @@ use super::books::Books;
 use super::frame::{self, Kind, Salt, Stamp};
 use super::journal::{Full, Journal};
 use super::retention::{self, Retention};
-use super::wire;
+use super::{sealing, wire};
 use crate::ledger::{Change, Judged};
 use crate::{
     Appended, ConsumerId, Epoch, Error, Offset, OwnerId, Permit, RecordBatch, Settled, Settlement,
@@ -261,12 +261,19 @@ impl Committer {
         }
         let home = self.journal.lifetime;
         let snapshot = self.books.published(|ledger| ledger.snapshot(home));
-        let mut rolled = self.journal.roll(&snapshot, weight);
+        let mut rolled = self.roll(&snapshot, weight);
         let dropped = retention::apply(&mut self.journal, &self.books, self.retention);
         if rolled.is_err() && dropped > 0 {
-            rolled = self.journal.roll(&snapshot, weight);
+            rolled = self.roll(&snapshot, weight);
         }
         rolled
+    }
+
+    fn roll(&mut self, snapshot: &[Change], weight: u64) -> Result<(), Full> {
+        if let Some(sealed) = self.journal.roll(snapshot, weight)? {
+            sealing::catalogue(&self.journal, &self.books, sealed);
+        }
+        Ok(())
     }
 
     fn accept(&self, command: Command, draft: &mut Draft) {

@@ -1,7 +1,12 @@
-//! Where the batches of one partition lie. Kept in memory, rebuilt by the scan when the log opens.
+//! Where the batches of one partition lie, segment by segment.
 //!
-//! The entries cover the offsets from `first` to `end` without gaps: where damage has taken batches,
-//! an entry says so, and readers are told instead of being led past it.
+//! Each segment that holds batches of the partition has a [`Run`] here. The entries of the active
+//! segment, one per batch, are in memory; those of a sealed one are in its [catalog](super::catalog)
+//! and come through a cache, so that a log takes memory by its segments and not by its records.
+//!
+//! The runs cover the offsets from `first` to `end` without gaps: where damage has taken batches, an
+//! entry says so, and readers are told instead of being led past it. Inside a segment that has been
+//! compacted, and only there, entries leave holes: what stood there has been superseded.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -9,6 +14,7 @@ use std::sync::Arc;
 
 use clock::Timestamp;
 
+use super::catalog::Section;
 use super::segment::Segment;
 use crate::Offset;
 
@@ -21,10 +27,35 @@ pub(super) struct Index {
 }
 
 /// The entries that lie in one segment.
-#[derive(Debug)]
-struct Run {
-    segment: Arc<Segment>,
-    entries: Vec<Entry>,
+#[derive(Clone, Debug)]
+pub(super) struct Run {
+    pub(super) segment: Arc<Segment>,
+    pub(super) summary: Summary,
+    pub(super) batches: Batches,
+}
+
+/// What is always known of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Summary {
+    /// The first offset covered.
+    pub(super) base: Offset,
+    /// One past the last offset covered.
+    pub(super) end: Offset,
+    /// The latest time of a record.
+    pub(super) max_timestamp: Timestamp,
+    /// Bytes of batches.
+    pub(super) bytes: u64,
+}
+
+/// Where the entries of a run are.
+#[derive(Clone, Debug)]
+pub(super) enum Batches {
+    /// Here, and more may come.
+    Growing(Vec<Entry>),
+    /// Here for good: there was no room for a catalog, or there is damage in the segment.
+    Kept(Arc<[Entry]>),
+    /// In the segment's catalog.
+    Stored(Section),
 }
 
 /// One batch, or a range of offsets whose batches are damaged.
@@ -33,10 +64,19 @@ pub(super) struct Entry {
     pub(super) base: Offset,
     pub(super) offsets: u32,
     /// Bytes of the batch; zero for a damaged range.
-    len: u32,
+    pub(super) len: u32,
     /// Where the batch begins in its segment, or the damage.
     pub(super) position: u64,
-    pub(super) max_timestamp: Timestamp,
+    /// The latest time of a record in this batch or one before it in the run: never falls, so that it
+    /// can be searched.
+    pub(super) latest: Timestamp,
+}
+
+/// Entries of one segment, to be read.
+#[derive(Debug)]
+pub(super) enum Found {
+    Entries(Arc<Segment>, Vec<Entry>),
+    Stored(Arc<Segment>, Section),
 }
 
 /// A place in a segment where frames could not be read.
@@ -53,7 +93,7 @@ impl Entry {
             offsets,
             len,
             position: at,
-            max_timestamp: max,
+            latest: max,
         }
     }
 
@@ -66,6 +106,67 @@ impl Entry {
     pub(super) fn end(&self) -> Offset {
         self.base.plus(u64::from(self.offsets))
     }
+}
+
+impl Run {
+    fn new(segment: &Arc<Segment>, base: Offset) -> Self {
+        Self {
+            segment: Arc::clone(segment),
+            summary: Summary {
+                base,
+                end: base,
+                max_timestamp: Timestamp::from_millis(i64::MIN),
+                bytes: 0,
+            },
+            batches: Batches::Growing(Vec::new()),
+        }
+    }
+
+    fn push(&mut self, mut entry: Entry) {
+        let summary = &mut self.summary;
+        summary.end = entry.end();
+        summary.bytes += u64::from(entry.len);
+        summary.max_timestamp = summary.max_timestamp.max(entry.latest);
+        entry.latest = summary.max_timestamp;
+        match &mut self.batches {
+            Batches::Growing(entries) => entries.push(entry),
+            Batches::Kept(kept) => {
+                let mut entries = kept.to_vec();
+                entries.push(entry);
+                self.batches = Batches::Growing(entries);
+            }
+            Batches::Stored(_) => unreachable!("a segment with a catalog takes no more batches"),
+        }
+    }
+
+    fn found(&self, select: impl FnOnce(&[Entry]) -> Vec<Entry>) -> Found {
+        let segment = Arc::clone(&self.segment);
+        match &self.batches {
+            Batches::Growing(entries) => Found::Entries(segment, select(entries)),
+            Batches::Kept(entries) => Found::Entries(segment, select(entries)),
+            Batches::Stored(section) => Found::Stored(segment, section.clone()),
+        }
+    }
+}
+
+/// The entries from the one that holds `from` on, or that follows it, as long as `wanted`.
+pub(super) fn select(
+    entries: &[Entry],
+    from: Offset,
+    wanted: &mut impl FnMut(&Entry) -> bool,
+) -> Vec<Entry> {
+    let start = entries.partition_point(|entry| entry.end() <= from);
+    let rest = &entries[start..];
+    let count = rest.iter().take_while(|entry| wanted(entry)).count();
+    rest[..count].to_vec()
+}
+
+/// The first entry with a record of `time` or later, and an offset of `from` or later.
+pub(super) fn since(entries: &[Entry], time: Timestamp, from: Offset) -> Option<Entry> {
+    let after = entries.partition_point(|entry| entry.end() <= from);
+    let at = entries.partition_point(|entry| entry.latest < time);
+    // Where the entries before `from` reach that time themselves, this one may not: the caller looks.
+    entries.get(at.max(after)).copied()
 }
 
 impl Index {
@@ -86,13 +187,22 @@ impl Index {
     pub(super) fn push(&mut self, segment: &Arc<Segment>, entry: Entry) {
         debug_assert_eq!(entry.base, self.end, "entries are dense");
         self.end = entry.end();
-        match self.runs.back_mut() {
-            Some(run) if run.segment.number == segment.number => run.entries.push(entry),
-            Some(_) | None => self.runs.push_back(Run {
-                segment: Arc::clone(segment),
-                entries: vec![entry],
-            }),
+        let last = self.runs.back_mut();
+        match last.filter(|run| run.segment.number == segment.number) {
+            Some(run) => run.push(entry),
+            None => {
+                let mut run = Run::new(segment, entry.base);
+                run.push(entry);
+                self.runs.push_back(run);
+            }
         }
+    }
+
+    /// Adds a run that follows the last one.
+    pub(super) fn push_run(&mut self, run: Run) {
+        debug_assert_eq!(run.summary.base, self.end, "runs are dense");
+        self.end = run.summary.end;
+        self.runs.push_back(run);
     }
 
     /// Covers the offsets up to `to` as lost to `damage`.
@@ -104,55 +214,78 @@ impl Index {
                 offsets: u32::try_from(missing).unwrap_or(u32::MAX),
                 len: 0,
                 position: damage.position,
-                max_timestamp: Timestamp::from_millis(i64::MIN),
+                latest: Timestamp::from_millis(i64::MIN),
             };
             self.push(&damage.segment, entry);
         }
     }
 
-    /// The entries from the one that holds `from` on, with their segments, as long as `wanted`.
-    pub(super) fn from(
+    /// What the segment that covers `from` holds from there on, and where that ends. Entries that are
+    /// in memory are taken as long as `wanted`.
+    pub(super) fn find(
         &self,
         from: Offset,
-        mut wanted: impl FnMut(&Entry) -> bool,
-    ) -> Vec<(Arc<Segment>, Vec<Entry>)> {
-        let ends_before = |run: &Run| run.entries.last().is_none_or(|last| last.end() <= from);
-        let mut found = Vec::new();
-        for run in self.runs.range(self.runs.partition_point(ends_before)..) {
-            let start = run.entries.partition_point(|entry| entry.end() <= from);
-            let rest = &run.entries[start..];
-            let count = rest.iter().take_while(|entry| wanted(entry)).count();
-            if count > 0 {
-                found.push((Arc::clone(&run.segment), rest[..count].to_vec()));
-            }
-            if count < rest.len() {
-                break;
-            }
-        }
-        found
+        wanted: &mut impl FnMut(&Entry) -> bool,
+    ) -> Option<(Found, Offset)> {
+        let run = self.run_at(from)?;
+        let found = run.found(|entries| select(entries, from, wanted));
+        Some((found, run.summary.end))
     }
 
-    /// The first entry with a record of `time` or later, and an offset of `from` or later.
-    pub(super) fn since(&self, time: Timestamp, from: Offset) -> Option<Entry> {
-        let mut entries = self.runs.iter().flat_map(|run| &run.entries);
-        entries
-            .find(|entry| entry.end() > from && entry.max_timestamp >= time)
-            .copied()
+    /// What the first segment from `from` on holds that has a record of `time` or later.
+    pub(super) fn find_since(&self, time: Timestamp, from: Offset) -> Option<(Found, Offset)> {
+        let start = self.runs.partition_point(|run| run.summary.end <= from);
+        let mut runs = self.runs.range(start..);
+        let run = runs.find(|run| run.summary.max_timestamp >= time)?;
+        let found = run.found(|entries| since(entries, time, from).into_iter().collect());
+        Some((found, run.summary.end))
+    }
+
+    fn run_at(&self, from: Offset) -> Option<&Run> {
+        let at = self.runs.partition_point(|run| run.summary.end <= from);
+        self.runs.get(at)
+    }
+
+    /// Takes the entries of a sealed segment out of their growing form, to be written to its catalog.
+    pub(super) fn seal(&mut self, segment: u64) -> Option<(Summary, Arc<[Entry]>)> {
+        let run = self.run_in(segment)?;
+        match &mut run.batches {
+            Batches::Growing(entries) => {
+                let entries: Arc<[Entry]> = std::mem::take(entries).into();
+                run.batches = Batches::Kept(Arc::clone(&entries));
+                Some((run.summary, entries))
+            }
+            Batches::Kept(entries) => Some((run.summary, Arc::clone(entries))),
+            Batches::Stored(_) => None,
+        }
+    }
+
+    /// Lets go of the entries of a segment that its catalog holds now.
+    pub(super) fn store(&mut self, segment: u64, section: Section) {
+        if let Some(run) = self.run_in(segment) {
+            run.batches = Batches::Stored(section);
+        }
+    }
+
+    fn run_in(&mut self, segment: u64) -> Option<&mut Run> {
+        let mut runs = self.runs.iter_mut().rev();
+        runs.find(|run| run.segment.number == segment)
     }
 
     /// One past the last offset in segments up to `number`, when any lies there.
     pub(super) fn end_within(&self, number: u64) -> Option<Offset> {
-        let run = self
-            .runs
-            .iter()
-            .take_while(|run| run.segment.number <= number);
-        run.last()?.entries.last().map(Entry::end)
+        let runs = self.runs.iter();
+        let within = runs.take_while(|run| run.segment.number <= number);
+        within.last().map(|run| run.summary.end)
     }
 
     /// Forgets the offsets below `before`. The batch that holds it stays.
     pub(super) fn drop_before(&mut self, before: Offset) {
-        let gone = |run: &Run| run.entries.last().is_none_or(|last| last.end() <= before);
-        while self.runs.front().is_some_and(gone) {
+        while self
+            .runs
+            .front()
+            .is_some_and(|run| run.summary.end <= before)
+        {
             self.runs.pop_front();
         }
         self.first = self.first.max(before.min(self.end));
@@ -160,12 +293,14 @@ impl Index {
 
     /// Forgets what lies in segments up to `number`.
     pub(super) fn drop_through(&mut self, number: u64) {
-        while let Some(run) = self.runs.front()
-            && run.segment.number <= number
+        while self
+            .runs
+            .front()
+            .is_some_and(|run| run.segment.number <= number)
         {
             self.runs.pop_front();
         }
-        let front = self.runs.front().and_then(|run| run.entries.first());
-        self.first = front.map_or(self.end, |entry| entry.base.max(self.first));
+        let front = self.runs.front().map(|run| run.summary.base);
+        self.first = self.first.max(front.unwrap_or(self.end));
     }
 }

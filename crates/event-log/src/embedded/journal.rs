@@ -11,9 +11,10 @@ use std::sync::Arc;
 
 use clock::{SharedClock, Timestamp};
 
+use super::catalog::{Cache, Identity};
 use super::frame::{self, Kind, Salt, Stamp};
 use super::mark::{Mark, MarkFile};
-use super::segment::{self, FRAMES, Header, Segment};
+use super::segment::{self, FRAMES, Header, OpenSegment, Segment};
 use super::storage::{Storage, is_full};
 use crate::ledger::Change;
 use crate::{Error, Lifetime};
@@ -47,6 +48,8 @@ pub(super) struct Journal {
     pub(super) written: u64,
     pub(super) next_frame: u64,
     pub(super) mark: MarkFile,
+    /// What readers have asked for in the catalogs of sealed segments.
+    pub(super) cache: Arc<Cache>,
 }
 
 /// A segment and what retention wants to know of it.
@@ -72,8 +75,13 @@ impl Journal {
         (self.position.checked_add(bytes)? <= self.capacity).then_some(active)
     }
 
-    /// Seals the active segment and begins a new one with `snapshot` and room for `bytes`.
-    pub(super) fn roll(&mut self, snapshot: &[Change], bytes: u64) -> Result<(), Full> {
+    /// Seals the active segment, if there is one, and begins a new one with `snapshot` and room for
+    /// `bytes`. Returns which segment was sealed.
+    pub(super) fn roll(
+        &mut self,
+        snapshot: &[Change],
+        bytes: u64,
+    ) -> Result<Option<Identity>, Full> {
         let number = self
             .segments
             .back()
@@ -108,7 +116,7 @@ impl Journal {
             }
             Err(error) => end_process("create a segment of the log", &error),
         };
-        self.seal();
+        let sealed = self.seal();
         self.segments.push_back(Held {
             segment,
             salt: header.salt,
@@ -120,7 +128,7 @@ impl Journal {
         self.written = header.snapshot_end;
         self.next_frame += 1;
         self.write_mark();
-        Ok(())
+        Ok(sealed)
     }
 
     fn create(
@@ -148,13 +156,17 @@ impl Journal {
     }
 
     /// Gives back the room that the active segment did not use.
-    fn seal(&mut self) {
-        if let Some(held) = self.segments.back_mut() {
-            if let Err(error) = held.segment.file.truncate(self.position) {
-                end_process("seal a segment of the log", &error);
-            }
-            held.bytes = self.position;
+    fn seal(&mut self) -> Option<Identity> {
+        let held = self.segments.back_mut()?;
+        if let Err(error) = held.segment.file.truncate(self.position) {
+            end_process("seal a segment of the log", &error);
         }
+        held.bytes = self.position;
+        Some(Identity {
+            number: held.segment.number,
+            salt: held.salt,
+            end: self.position,
+        })
     }
 
     /// Writes `frames` frames to the active segment, durably. They must fit. `bytes` may come back
@@ -211,13 +223,25 @@ impl Journal {
         let Some(held) = self.segments.pop_front() else {
             return Ok(());
         };
-        let name = Segment::file_name(held.segment.number);
+        let number = held.segment.number;
+        if let Err(error) = self.remove_catalog(number) {
+            tracing::warn!(%error, number, "the catalog of a removed segment stays behind");
+        }
+        let name = Segment::file_name(number);
         let removed = self.storage.remove(&self.dir.join(name));
         let removed = removed.and_then(|()| self.storage.sync_dir(&self.dir));
         removed.map_err(|source| Error::Io {
             act: format!("remove {}", held.segment.name),
             source,
         })
+    }
+
+    fn remove_catalog(&self, number: u64) -> io::Result<()> {
+        let path = self.dir.join(Segment::catalog_name(number));
+        match self.storage.remove(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     /// Makes the mark durable when the log closes.
@@ -233,7 +257,7 @@ pub(super) fn open_files(
     storage: &dyn Storage,
     dir: &Path,
     lifetime: Lifetime,
-) -> io::Result<(Vec<Arc<Segment>>, MarkFile, Mark)> {
+) -> io::Result<(Vec<OpenSegment>, MarkFile, Mark)> {
     storage.create_dir(dir)?;
     let segments = segment::open_all(storage, dir, Journal::name(lifetime))?;
     let (file, mark) = MarkFile::open(storage.open(&dir.join("synced"))?)?;

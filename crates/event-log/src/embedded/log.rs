@@ -17,8 +17,9 @@ use super::EmbeddedConfig;
 use super::books::Books;
 use super::committer::{Command, Committer, DiskIs, Reply};
 use super::journal::Journal;
+use super::reader::{self, Patience, Stop};
 use super::storage::{Disk, Storage};
-use super::{reader, recovery, retention, wire};
+use super::{recovery, retention, sealing, wire};
 use crate::{
     BrokerLog, Checkpoint, Chunk, ConsumerId, Epoch, Error, EventLog, Isolation, Lifetime, Offset,
     OwnerId, Permit, Settled, Settlement, Share, StoredChunk, Topic, TopicConfig, TopicName,
@@ -75,17 +76,25 @@ impl EmbeddedLog {
             let clock = Arc::clone(&clock);
             recovery::recover(Arc::clone(&storage), dir, home, config.segment_bytes, clock)
         };
-        let (mut events, replayed) = open(Lifetime::Events)?;
-        let (mut ledger, mut indexes) = (replayed.ledger, replayed.indexes);
-        let (long_lived, replayed) = open(Lifetime::LongLived)?;
-        ledger.join(replayed.ledger);
-        indexes.extend(replayed.indexes);
+        let mut events = open(Lifetime::Events)?;
+        let long_lived = open(Lifetime::LongLived)?;
+        let (mut ledger, mut indexes) = (events.replay.ledger, events.replay.indexes);
+        ledger.join(long_lived.replay.ledger);
+        indexes.extend(long_lived.replay.indexes);
         let books = Arc::new(Books::new(ledger, indexes));
-        retention::apply(&mut events, &books, config.retention);
+        for (journal, scanned) in [
+            (&events.journal, events.scanned),
+            (&long_lived.journal, long_lived.scanned),
+        ] {
+            for sealed in scanned {
+                sealing::catalogue(journal, &books, sealed);
+            }
+        }
+        retention::apply(&mut events.journal, &books, config.retention);
         let start = |journal| Writer::start(journal, Arc::clone(&books), config.retention);
         Ok(Arc::new(Self {
-            events: start(events)?,
-            long_lived: start(long_lived)?,
+            events: start(events.journal)?,
+            long_lived: start(long_lived.journal)?,
             books,
             budget: Arc::new(Semaphore::new(config.write_budget_bytes)),
             write_budget_bytes: config.write_budget_bytes,
@@ -175,6 +184,25 @@ impl Writer {
         drop(queue);
         sent.map_err(|_| Error::Closed)?;
         answer.await.map_err(|_| Error::Closed)?
+    }
+}
+
+/// Reads from the page cache, or else on a thread that may wait for the disk.
+async fn patiently<T: Send + 'static>(
+    read: impl Fn(Patience) -> Result<T, Stop> + Send + 'static,
+) -> Result<T, Error> {
+    match read(Patience::Cached) {
+        Ok(found) => return Ok(found),
+        Err(Stop::Failed(error)) => return Err(error),
+        Err(Stop::Cold) => {}
+    }
+    let waiting = tokio::task::spawn_blocking(move || read(Patience::Blocking));
+    match waiting.await {
+        Ok(Ok(found)) => Ok(found),
+        Ok(Err(Stop::Failed(error))) => Err(error),
+        Ok(Err(Stop::Cold)) => unreachable!("a read that may wait does not end for that"),
+        Err(ended) if ended.is_panic() => std::panic::resume_unwind(ended.into_panic()),
+        Err(_) => Err(Error::Closed), // The runtime shuts down.
     }
 }
 
@@ -328,7 +356,9 @@ impl EventLog for EmbeddedLog {
         partition: &TopicPartition,
         time: Timestamp,
     ) -> Result<Option<(Offset, Timestamp)>, Error> {
-        reader::offset_at(&*self.books.partition(partition)?, partition, time)
+        let log = self.books.partition(partition)?;
+        let place = partition.clone();
+        patiently(move |patience| reader::offset_at(&log, &place, time, patience)).await
     }
 
     fn checkpoint(&self, consumer: &ConsumerId, partition: &TopicPartition) -> Option<Checkpoint> {
@@ -384,8 +414,8 @@ impl BrokerLog for EmbeddedLog {
         _isolation: Isolation,
     ) -> Result<StoredChunk, Error> {
         let log = self.books.partition(partition)?;
-        let batches = reader::read(&log, partition, from, max_bytes)?;
-        Ok(StoredChunk::of(batches, from))
+        let place = partition.clone();
+        patiently(move |patience| reader::read(&log, &place, from, max_bytes, patience)).await
     }
 
     fn stored_bounds(&self, partition: &TopicPartition) -> Result<Range<Offset>, Error> {

@@ -1,6 +1,8 @@
 //! What a start makes of the files it finds.
 //!
-//! Each journal is read from its oldest segment on and its frames are applied in order. Where no
+//! Each journal is read from its oldest segment on and its frames are applied in order. Of the segments
+//! before the last sound snapshot nothing is asked but where their batches lie, and their catalogs tell
+//! that where they are whole. Where no
 //! sound frame stands at the place where one should, the question is whether these bytes were ever
 //! durable. They were when the mark says so, when a segment follows, or when a later frame says so of
 //! itself; then this is damage: the range is quarantined, its offsets answer with an error, and the
@@ -14,13 +16,24 @@ use std::sync::Arc;
 
 use clock::SharedClock;
 
-use super::frame::Salt;
+use super::catalog::{self, Identity, Section};
+use super::frame::{Frame, Kind, Salt, Soundness};
+use super::index::Entry;
 use super::journal::{self, Held, Journal};
 use super::mark::Mark;
 use super::replay::{Condition, Replay, Scan, Synced, trailing_zeros};
-use super::segment::Header;
+use super::segment::{FRAMES, Header, OpenSegment, Segment};
 use super::storage::Storage;
 use crate::{Error, Lifetime};
+
+/// A journal as it was found.
+#[derive(Debug)]
+pub(super) struct Recovered {
+    pub(super) journal: Journal,
+    pub(super) replay: Replay,
+    /// The sealed segments that have been read through without meeting damage.
+    pub(super) scanned: Vec<Identity>,
+}
 
 /// Opens the journal `home` in `dir`: its files, and what its frames have built.
 pub(super) fn recover(
@@ -29,7 +42,7 @@ pub(super) fn recover(
     home: Lifetime,
     segment_bytes: u64,
     clock: SharedClock,
-) -> Result<(Journal, Replay), Error> {
+) -> Result<Recovered, Error> {
     let io = |source| Error::Io {
         act: format!("open the journal in {}", dir.display()),
         source,
@@ -47,36 +60,44 @@ pub(super) fn recover(
         written: 0,
         next_frame: 1,
         mark: mark_file,
+        cache: Arc::default(),
     };
     let mut replay = Replay::new(home);
     let headers: io::Result<Vec<_>> = segments
         .iter()
-        .map(|segment| replay.header(segment))
+        .map(|(segment, _)| replay.header(segment))
         .collect();
     let headers = headers.map_err(io)?;
-    for (index, segment) in segments.iter().enumerate() {
+    let snapshot = last_snapshot(&segments, &headers).map_err(io)?;
+    let mut scanned = Vec::new();
+    for (index, (segment, catalog)) in segments.iter().enumerate() {
         if let Some(before) = journal.segments.back()
             && before.segment.number + 1 != segment.number
         {
             replay.lose(&before.segment, journal.position as usize, 0);
         }
-        let bytes = segment.file.read_all().map_err(io)?;
         let header = headers[index];
         let next = segments.get(index + 1).zip(headers.get(index + 1));
-        let next = next.map(|(next, header)| (next.number, *header));
-        let end = if let Some(header) = header {
-            let bytes = &bytes;
-            replay.scan(&Scan {
-                segment,
-                header,
-                bytes,
-                synced: synced(&header, bytes, next, mark),
-            })?
-        } else {
-            replay.lose(segment, 0, bytes.len() as u64);
-            bytes.len()
+        let next = next.map(|((next, _), header)| (next.number, *header));
+        let sealed = header.and_then(|header| identity(&header, next));
+        let mut bytes = Vec::new();
+        let known = match (sealed, catalog) {
+            (Some(sealed), Some(catalog)) if index < snapshot => {
+                let long_enough = segment.file.len().map_err(io)? >= sealed.end;
+                let catalog = catalog::open(Arc::clone(catalog), sealed, &journal.cache);
+                let catalog = catalog.map_err(io)?.filter(|_| long_enough);
+                catalog.map(|sections| (sealed, sections))
+            }
+            (Some(_) | None, Some(_) | None) => None,
         };
-        journal.position = end as u64;
+        journal.position = if let Some((sealed, sections)) = known {
+            replay.take(segment, sections)?;
+            sealed.end
+        } else {
+            bytes = segment.file.read_all().map_err(io)?;
+            scanned.extend(sealed);
+            scan(&mut replay, segment, header, &bytes, next, mark)?
+        };
         journal.segments.push_back(Held {
             segment: Arc::clone(segment),
             salt: header.map_or(Salt(0), |header| header.salt),
@@ -85,7 +106,7 @@ pub(super) fn recover(
         });
         if next.is_none() {
             if mark.segment > segment.number {
-                replay.lose(segment, end, mark.position);
+                replay.lose(segment, journal.position as usize, mark.position);
             }
             let condition = replay.damaged_in(segment.number);
             journal.resume(&bytes, condition).map_err(io)?;
@@ -103,7 +124,86 @@ pub(super) fn recover(
     }
     replay.finish();
     journal.next_frame = replay.next_frame;
-    Ok((journal, replay))
+    scanned.retain(|sealed| !replay.is_damaged(sealed.number));
+    Ok(Recovered {
+        journal,
+        replay,
+        scanned,
+    })
+}
+
+fn scan(
+    replay: &mut Replay,
+    segment: &Arc<Segment>,
+    header: Option<Header>,
+    bytes: &[u8],
+    next: Option<(u64, Option<Header>)>,
+    mark: Mark,
+) -> Result<u64, Error> {
+    let Some(header) = header else {
+        replay.lose(segment, 0, bytes.len() as u64);
+        return Ok(bytes.len() as u64);
+    };
+    let end = replay.scan(&Scan {
+        segment,
+        header,
+        bytes,
+        synced: synced(&header, bytes, next, mark),
+    })?;
+    Ok(end as u64)
+}
+
+/// Which of the segments is the last one whose snapshot is sound.
+fn last_snapshot(segments: &[OpenSegment], headers: &[Option<Header>]) -> io::Result<usize> {
+    for (index, ((segment, _), header)) in segments.iter().zip(headers).enumerate().rev() {
+        let Some(header) = header else {
+            continue;
+        };
+        let len = header.snapshot_end.saturating_sub(FRAMES as u64);
+        if segment.file.len()? < header.snapshot_end {
+            continue;
+        }
+        let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
+        segment.file.read_at(&mut bytes, FRAMES as u64)?;
+        let frame = Frame::parse(&bytes, header.salt);
+        if frame.is_some_and(|frame| {
+            frame.kind == Kind::Snapshot && frame.batches_are == Soundness::Sound
+        }) {
+            return Ok(index);
+        }
+    }
+    Ok(0)
+}
+
+/// What the catalog of a segment is known by, when the next one tells where its frames end.
+fn identity(header: &Header, next: Option<(u64, Option<Header>)>) -> Option<Identity> {
+    let (number, next) = next?;
+    (number == header.number + 1).then_some(Identity {
+        number: header.number,
+        salt: header.salt,
+        end: next?.previous_end,
+    })
+}
+
+/// The entries of one partition in a sealed segment, from the segment itself.
+pub(super) fn reread(segment: &Arc<Segment>, section: &Section) -> io::Result<Arc<[Entry]>> {
+    let sealed = section.identity();
+    let mut replay = Replay::new(Lifetime::Events);
+    let Some(header) = replay.header(segment)? else {
+        return Err(io::Error::other("the segment has lost its header"));
+    };
+    let bytes = segment.file.read_all()?;
+    replay
+        .scan(&Scan {
+            segment,
+            header,
+            bytes: &bytes,
+            synced: Synced::Sealed(sealed.end as usize),
+        })
+        .map_err(io::Error::other)?;
+    let index = replay.indexes.remove(&section.key());
+    let sealed = index.and_then(|mut index| index.seal(segment.number));
+    Ok(sealed.map_or_else(Arc::default, |(_, entries)| entries))
 }
 
 /// How far a segment is known to have been durable: by the header of the `next` one, which has its

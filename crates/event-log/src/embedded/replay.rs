@@ -5,13 +5,13 @@
 //! snapshot. When neither follows, offsets are skipped that the lost frames may have used, so that
 //! none is ever used twice.
 
-use std::collections::hash_map::Entry::{Occupied, Vacant};
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
 
+use super::catalog::Sections;
 use super::frame::{Frame, Kind, MAGIC, Salt, Soundness};
-use super::index::{Damage, Entry, Index};
+use super::index::{Batches, Damage, Entry, Index, Run};
 use super::segment::{Copies, FRAMES, Header, Segment};
 use super::wire;
 use crate::ledger::{Change, Extent, Ledger, PartitionKey};
@@ -32,6 +32,8 @@ pub(super) struct Replay {
     lost: u64,
     /// Ranges of bytes that were given up.
     pub(super) quarantined: u64,
+    /// Segments with damage in them.
+    damaged: HashSet<u64>,
     /// Partitions whose ends are known since the latest damage.
     ends_known: HashSet<PartitionKey>,
 }
@@ -72,6 +74,7 @@ impl Replay {
             damage: None,
             lost: 0,
             quarantined: 0,
+            damaged: HashSet::new(),
             ends_known: HashSet::new(),
         }
     }
@@ -110,6 +113,42 @@ impl Replay {
         }
     }
 
+    /// Takes what a sealed segment holds from its catalog. The ledger does not move: a later snapshot
+    /// holds what this segment changed.
+    pub(super) fn take(&mut self, segment: &Arc<Segment>, sections: Sections) -> Result<(), Error> {
+        let here = Damage {
+            segment: Arc::clone(segment),
+            position: FRAMES as u64,
+        };
+        for (key, summary, section) in sections {
+            let damage = self.damage.as_ref().unwrap_or(&here).clone();
+            let index = self.index_from(key, summary.base);
+            if summary.base < index.bounds().end {
+                return Err(segment.corrupt(0, "its catalog contradicts the segments before"));
+            }
+            index.lose(&damage, summary.base);
+            index.push_run(Run {
+                segment: Arc::clone(segment),
+                summary,
+                batches: Batches::Stored(section),
+            });
+        }
+        Ok(())
+    }
+
+    /// The index of a partition. What lies before its first known offset has passed its retention,
+    /// unless there has been damage.
+    fn index_from(&mut self, key: PartitionKey, first: Offset) -> &mut Index {
+        let sound = self.damage.is_none();
+        self.indexes.entry(key).or_insert_with(|| {
+            if sound {
+                Index::starting_at(first)
+            } else {
+                Index::default()
+            }
+        })
+    }
+
     /// Notes that `bytes` bytes of frames at `at` cannot be read.
     pub(super) fn lose(&mut self, segment: &Arc<Segment>, at: usize, bytes: u64) {
         self.quarantine(segment, at, bytes);
@@ -120,6 +159,7 @@ impl Replay {
 
     fn quarantine(&mut self, segment: &Arc<Segment>, at: usize, bytes: u64) {
         self.report(segment, at, bytes);
+        self.damaged.insert(segment.number);
         self.damage = Some(Damage {
             segment: Arc::clone(segment),
             position: at as u64,
@@ -274,15 +314,7 @@ impl Replay {
         segment: &Arc<Segment>,
         at: usize,
     ) -> Result<(), Error> {
-        let end_before = match self.indexes.entry(key) {
-            Occupied(index) => index.get().bounds().end,
-            // Records before the oldest segment have passed their retention.
-            Vacant(index) if self.damage.is_none() => {
-                index.insert(Index::starting_at(end));
-                end
-            }
-            Vacant(index) => index.insert(Index::default()).bounds().end,
-        };
+        let end_before = self.index_from(key, end).bounds().end;
         if end < end_before {
             return Err(segment.corrupt(at as u64, "the snapshot contradicts the frames before"));
         }
@@ -296,6 +328,11 @@ impl Replay {
             }
         }
         Ok(())
+    }
+
+    /// Whether any damage was found in a segment.
+    pub(super) fn is_damaged(&self, segment: u64) -> bool {
+        self.damaged.contains(&segment)
     }
 
     /// Whether the segment can be written on.

@@ -4,6 +4,7 @@
 //! under a temporary name and renamed once header and snapshot are durable, so that a file with a
 //! segment's name has always been whole.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ const CHECKED: usize = COPY - 4;
 /// The last digits are the version of the format.
 const MAGIC: &[u8; 8] = b"TMSEG001";
 const SUFFIX: &str = ".seg";
+const CATALOG: &str = ".idx";
 const UNFINISHED: &str = ".new";
 
 /// An open segment. Readers share it; its file outlives its removal from the folder.
@@ -32,6 +34,9 @@ pub(super) struct Segment {
     pub(super) name: String,
     pub(super) file: Arc<dyn StoredFile>,
 }
+
+/// A segment and its catalog, if there is a file of that name.
+pub(super) type OpenSegment = (Arc<Segment>, Option<Arc<dyn StoredFile>>);
 
 /// What a segment says about itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,6 +129,10 @@ impl Segment {
         format!("{number:020}{SUFFIX}{UNFINISHED}")
     }
 
+    pub(super) fn catalog_name(number: u64) -> String {
+        format!("{number:020}{CATALOG}")
+    }
+
     pub(super) fn corrupt(&self, position: u64, reason: impl Into<String>) -> Error {
         Error::Corrupt {
             file: self.name.clone(),
@@ -133,16 +142,23 @@ impl Segment {
     }
 }
 
-/// Opens the segments in `dir` in order, and removes those whose creation was cut short.
+/// Opens the segments in `dir` in order, with their catalogs, and removes what was left half done.
 pub(super) fn open_all(
     storage: &dyn Storage,
     dir: &Path,
     journal: &str,
-) -> std::io::Result<Vec<Arc<Segment>>> {
-    let mut segments = Vec::new();
+) -> std::io::Result<Vec<OpenSegment>> {
+    let mut segments: Vec<Arc<Segment>> = Vec::new();
+    let mut catalogs = BTreeMap::new();
     for file_name in storage.list(dir)? {
         if file_name.ends_with(UNFINISHED) {
             storage.remove(&dir.join(file_name))?;
+            continue;
+        }
+        if let Some(number) = file_name.strip_suffix(CATALOG)
+            && let Ok(number) = number.parse::<u64>()
+        {
+            catalogs.insert(number, dir.join(file_name));
             continue;
         }
         let number = file_name.strip_suffix(SUFFIX).map(str::parse);
@@ -156,7 +172,16 @@ pub(super) fn open_all(
         }));
     }
     segments.sort_by_key(|segment| segment.number);
-    Ok(segments)
+    let mut opened = Vec::with_capacity(segments.len());
+    for segment in segments {
+        let catalog = catalogs.remove(&segment.number);
+        let catalog = catalog.map(|path| storage.open(&path)).transpose()?;
+        opened.push((segment, catalog));
+    }
+    for orphan in catalogs.values() {
+        storage.remove(orphan)?;
+    }
+    Ok(opened)
 }
 
 #[cfg(test)]

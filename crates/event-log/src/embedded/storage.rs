@@ -2,13 +2,13 @@
 
 use std::fmt::Debug;
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fs::{FallocateFlags, SeekFrom};
-use rustix::io::Errno;
+use rustix::io::{Errno, ReadWriteFlags};
 
 /// Where segments lie.
 pub(super) trait Storage: Debug + Send + Sync {
@@ -29,6 +29,11 @@ pub(super) trait StoredFile: Debug + Send + Sync {
     /// The file up to the last byte that was ever written, or further; the rest reads as zeros.
     fn read_all(&self) -> io::Result<Vec<u8>>;
     fn read_at(&self, into: &mut [u8], position: u64) -> io::Result<()>;
+    /// As [`read_at`](Self::read_at), but fails with [`io::ErrorKind::WouldBlock`] rather than wait
+    /// for the disk.
+    fn read_cached(&self, into: &mut [u8], position: u64) -> io::Result<()> {
+        self.read_at(into, position)
+    }
     fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()>;
     /// Makes the file `len` bytes long with blocks set aside for all of them.
     fn allocate(&self, len: u64) -> io::Result<()>;
@@ -105,6 +110,19 @@ impl StoredFile for DiskFile {
 
     fn read_at(&self, into: &mut [u8], position: u64) -> io::Result<()> {
         self.0.read_exact_at(into, position)
+    }
+
+    fn read_cached(&self, into: &mut [u8], position: u64) -> io::Result<()> {
+        let mut buffers = [IoSliceMut::new(into)];
+        let read = rustix::io::preadv2(&self.0, &mut buffers, position, ReadWriteFlags::NOWAIT);
+        match read {
+            Ok(read) if read == into.len() => Ok(()),
+            // A part is there: the rest is to come from the disk, or there is no more.
+            Ok(_) => Err(io::ErrorKind::WouldBlock.into()),
+            // A file system that cannot tell.
+            Err(Errno::OPNOTSUPP) => Err(io::ErrorKind::WouldBlock.into()),
+            Err(errno) => Err(errno.into()),
+        }
     }
 
     fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {

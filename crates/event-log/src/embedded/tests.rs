@@ -1,3 +1,4 @@
+mod catalogs;
 mod crash;
 mod damage;
 mod disk;
@@ -127,6 +128,13 @@ impl Bench {
         let file = self.disk.open(&marks[0]).unwrap();
         let (_, mark) = MarkFile::open(file).unwrap();
         usize::try_from(mark.position).unwrap()
+    }
+
+    /// As in a log of a time before there were catalogs.
+    fn forget_catalogs(&self) {
+        for catalog in self.disk.files(".idx") {
+            self.disk.delete(&catalog);
+        }
     }
 
     /// As after a power cut that came before the mark had reached the disk.

@@ -43,6 +43,8 @@ struct State {
     power_cut_at: Option<u64>,
     next_write: Option<Errno>,
     next_sync: Option<Errno>,
+    /// Files that were read from one end to the other.
+    read_through: Vec<PathBuf>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -163,6 +165,17 @@ impl Disk {
         state.entries.keys().filter(ends).cloned().collect()
     }
 
+    pub(super) fn forget_reads(&self) {
+        self.0.lock().read_through.clear();
+    }
+
+    /// The files whose path ends like that and that were read through, in that order.
+    pub(super) fn read_through(&self, suffix: &str) -> Vec<PathBuf> {
+        let mut read = self.0.lock().read_through.clone();
+        read.retain(|path| path.to_string_lossy().ends_with(suffix));
+        read
+    }
+
     /// Changes a file behind the log's back.
     pub(super) fn tamper(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
         let mut state = self.0.lock();
@@ -271,7 +284,8 @@ impl Storage for Disk {
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut state = self.0.lock();
         if state.goes_on() {
-            state.entries.remove(path).expect("the file is there");
+            let removed = state.entries.remove(path);
+            return removed.map(drop).ok_or(io::ErrorKind::NotFound.into());
         }
         Ok(())
     }
@@ -283,6 +297,7 @@ impl StoredFile for DiskFile {
     }
 
     fn read_all(&self) -> io::Result<Vec<u8>> {
+        self.disk.0.lock().read_through.push(self.path.clone());
         Ok(self.disk.0.lock().files[self.file].current.clone())
     }
 
