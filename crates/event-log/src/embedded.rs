@@ -17,6 +17,8 @@
 mod books;
 mod catalog;
 mod committer;
+#[cfg(feature = "crash-points")]
+mod crash_points;
 mod frame;
 mod index;
 mod journal;
@@ -34,6 +36,8 @@ mod wire;
 use std::path::PathBuf;
 use std::time::Duration;
 
+#[cfg(feature = "crash-points")]
+pub use crash_points::CrashPoints;
 pub use log::EmbeddedLog;
 pub use retention::Retention;
 

@@ -27,6 +27,8 @@ pub use batch::{BatchHeader, Compression, Producer, RecordBatch, StoredRecord};
 pub use broker::{BrokerLog, Isolation, SharedBrokerLog, StoredChunk};
 pub use checkpoint::{Checkpoint, CheckpointUpdate, Rule};
 pub use contract::{Chunk, EventLog, Permit, SharedLog};
+#[cfg(feature = "crash-points")]
+pub use embedded::CrashPoints;
 pub use embedded::{EmbeddedConfig, EmbeddedLog, Retention};
 pub use error::Error;
 pub use memory::MemoryLog;

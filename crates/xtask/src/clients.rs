@@ -53,8 +53,12 @@ pub(crate) enum Client {
     Python,
     /// Node.js, which runs functions.
     Node,
-    /// strace, which shows that an idle server is idle.
+    /// strace, which shows that an idle server is idle, and puts faults into system calls.
     Strace,
+    /// xfs_io, which cuts the power of a file system.
+    XfsIo,
+    /// mkfs.ext4, which makes file systems for that.
+    MkfsExt4,
     /// A browser without a window.
     Chromium,
 }
@@ -67,6 +71,8 @@ impl Client {
             Self::Python => "Python clients",
             Self::Node => "Node.js",
             Self::Strace => "strace",
+            Self::XfsIo => "xfs_io",
+            Self::MkfsExt4 => "mkfs.ext4",
             Self::Chromium => "Chromium",
         }
     }
@@ -97,6 +103,20 @@ impl Client {
                 Tool {
                     program: "strace",
                     package: "strace",
+                },
+            ),
+            Self::XfsIo => program(
+                contract::XFS_IO,
+                Tool {
+                    program: "xfs_io",
+                    package: "xfsprogs",
+                },
+            ),
+            Self::MkfsExt4 => program(
+                contract::MKFS_EXT4,
+                Tool {
+                    program: "mkfs.ext4",
+                    package: "e2fsprogs",
                 },
             ),
             Self::Chromium => program(

@@ -36,6 +36,10 @@ pub(crate) const AWS: &str = "TIDEMILL_TEST_AWS";
 pub(crate) const NODE: &str = "TIDEMILL_TEST_NODE";
 /// Path of strace.
 pub(crate) const STRACE: &str = "TIDEMILL_TEST_STRACE";
+/// Path of xfs_io, which cuts the power of a file system.
+pub(crate) const XFS_IO: &str = "TIDEMILL_TEST_XFS_IO";
+/// Path of mkfs.ext4.
+pub(crate) const MKFS_EXT4: &str = "TIDEMILL_TEST_MKFS_EXT4";
 /// Path of Chromium.
 pub(crate) const CHROMIUM: &str = "TIDEMILL_TEST_CHROMIUM";
 
@@ -46,7 +50,7 @@ pub(crate) const BENCH_NATS: &str = "TIDEMILL_BENCH_NATS";
 /// `127.0.0.1:PORT` of a durable-streams server with its write-ahead log, for benchmarks.
 pub(crate) const BENCH_STREAMS: &str = "TIDEMILL_BENCH_STREAMS";
 
-/// How many rounds the crash test plays; a few when absent.
+/// How many rounds a crash test plays; a few when absent.
 pub(crate) const CRASH_ROUNDS: &str = "TIDEMILL_CRASH_ROUNDS";
 
 /// One of these names with its value.

@@ -1,24 +1,74 @@
-//! `cargo xtask crash`: the crash test for as many rounds as one has patience for.
+//! `cargo xtask crash`: the crash tests for as many rounds as one has patience for.
 
 use std::process::ExitCode;
 
 use anyhow::Result;
+use clap::ValueEnum;
 
 use crate::checkout::{Checkout, Profile};
+use crate::clients::Client;
 use crate::{command, contract};
 
 /// What `cargo xtask crash` is asked for.
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  cargo xtask crash --rounds 200
+  cargo xtask crash --rig power --rounds 10000 --release
+  cargo xtask crash --rig damage --rounds 524288 --release
+
+The rigs other than `server` take the embedded log by itself, through a workload that says what it \
+attempts and what was acknowledged; each ends with what it did and what zero failures are worth. \
+`power` needs root, loop devices and ext4; `syscall` needs strace.")]
 pub(crate) struct Args {
-    /// How often the server is killed at a random moment under load
+    /// What is broken
+    #[arg(long, value_enum, default_value_t = Rig::Server)]
+    rig: Rig,
+    /// How often
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// Kill an optimised server instead of one with debug assertions
+    /// Break an optimised program instead of one with debug assertions
     #[arg(long)]
     release: bool,
 }
 
-/// Builds the server and runs the crash test against it.
+/// A way to fail.
+#[derive(Clone, Copy, ValueEnum)]
+enum Rig {
+    /// SIGKILL to a whole server at random moments under load
+    Server,
+    /// SIGKILL at named points around every change to the disk
+    Kill,
+    /// SIGKILL at every system call, and of recovery; a failing sync
+    Syscall,
+    /// Power cuts on a real file system, with lost and torn writes
+    Power,
+    /// Flipped bits and other damage to stored segments
+    Damage,
+}
+
+impl Rig {
+    /// The tests of the log's rigs that belong to it; `None` for the whole server.
+    fn tests(self) -> Option<&'static str> {
+        match self {
+            Self::Server => None,
+            Self::Kill => Some("kill::"),
+            Self::Syscall => Some("syscall::"),
+            Self::Power => Some("power::"),
+            Self::Damage => Some("damage::"),
+        }
+    }
+
+    fn clients(self) -> &'static [Client] {
+        match self {
+            Self::Server | Self::Kill | Self::Damage => &[],
+            Self::Syscall => &[Client::Strace],
+            Self::Power => &[Client::XfsIo, Client::MkfsExt4],
+        }
+    }
+}
+
+/// Builds what is to be broken, and breaks it.
 ///
 /// # Errors
 /// When something does not build, or a round leaves the accounts wrong.
@@ -28,22 +78,25 @@ pub(crate) fn run(checkout: &Checkout, args: &Args) -> Result<ExitCode> {
     } else {
         Profile::Debug
     };
-    command::run(
-        checkout
-            .cargo(&["build", "-p", "server", "-p", "order-total"])
-            .args(profile.flags()),
-    )?;
-    let mut test = checkout.cargo(&[
-        "test",
-        "-p",
-        "tests",
-        "--test",
-        "e2e",
-        "crash",
-        "--",
-        "--nocapture",
-    ]);
-    test.envs(checkout.exports(profile)?)
+    let mut exports = Vec::new();
+    for client in args.rig.clients() {
+        exports.extend(client.installed(checkout.cache())?);
+    }
+    let mut test = match args.rig.tests() {
+        Some(tests) => {
+            let mut test = checkout.cargo(&["test", "-p", "log-rigs", "--test", "rigs"]);
+            test.args(profile.flags()).arg(tests);
+            test
+        }
+        None => {
+            let mut build = checkout.cargo(&["build", "-p", "server", "-p", "order-total"]);
+            command::run(build.args(profile.flags()))?;
+            exports.extend(checkout.exports(profile)?);
+            checkout.cargo(&["test", "-p", "tests", "--test", "e2e", "crash"])
+        }
+    };
+    test.args(["--", "--nocapture"])
+        .envs(exports)
         .env(contract::CRASH_ROUNDS, args.rounds.to_string());
     command::run(&mut test)?;
     Ok(ExitCode::SUCCESS)

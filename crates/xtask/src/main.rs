@@ -62,7 +62,7 @@ enum Task {
     Lint(lint::Args),
     /// Run the benchmarks of record and print their table
     Bench(bench::Args),
-    /// Kill the server at random moments under load and check the accounts
+    /// Kill the server, or break the log's process, calls or disk, and check the accounts
     Crash(crash::Args),
     /// Run librdkafka's own tests against the Kafka port
     Librdkafka(librdkafka::Args),

@@ -22,6 +22,14 @@ const NEEDS: &[(&str, &[Need])] = &[
     ("connector-kafka", &[Need::Peer(&Kafka)]),
     ("instance", &[Need::Client(Client::Node)]),
     (
+        "log-rigs",
+        &[
+            Need::Client(Client::Strace),
+            Need::Client(Client::XfsIo),
+            Need::Client(Client::MkfsExt4),
+        ],
+    ),
+    (
         "tests",
         &[
             Need::Client(Client::Kcat),

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::command::output;
 
 /// Folders whose subfolders, or which themselves, are packages.
-const PACKAGES: &[&str] = &["crates/*", "connectors/*", "benches", "tests"];
+const PACKAGES: &[&str] = &["crates/*", "connectors/*", "benches", "tests", "tests/*"];
 
 /// Where the Grafana boards are.
 const BOARDS: &str = "docker/grafana/boards/";
