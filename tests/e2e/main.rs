@@ -16,3 +16,4 @@ mod demo;
 mod failures;
 mod main_job;
 mod service;
+mod shared_store;

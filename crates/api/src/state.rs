@@ -75,10 +75,11 @@ pub enum CodeSourceError {
     },
 }
 
-/// The addresses under which clients know our own Kafka port.
+/// The addresses under which clients know the log: those of our own Kafka port, or of the cluster
+/// that is the log.
 #[derive(Clone, Debug)]
 pub struct OwnKafka {
-    listen: SocketAddr,
+    listen: Option<SocketAddr>,
     advertised: Vec<String>,
 }
 
@@ -87,8 +88,17 @@ impl OwnKafka {
     #[must_use]
     pub fn new(listen: SocketAddr, advertised: impl IntoIterator<Item = String>) -> Self {
         Self {
-            listen,
+            listen: Some(listen),
             advertised: advertised.into_iter().collect(),
+        }
+    }
+
+    /// The brokers (`host:port`) of a cluster that is the log itself.
+    #[must_use]
+    pub fn cluster(brokers: impl IntoIterator<Item = String>) -> Self {
+        Self {
+            listen: None,
+            advertised: brokers.into_iter().collect(),
         }
     }
 
@@ -99,16 +109,15 @@ impl OwnKafka {
         if self.advertised.iter().any(|own| own == address) {
             return true;
         }
-        let Some((host, port)) = address.rsplit_once(':') else {
+        let (Some(listen), Some((host, port))) = (self.listen, address.rsplit_once(':')) else {
             return false;
         };
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let ip = host.parse::<std::net::IpAddr>().ok();
         let loopback = host == "localhost" || ip.is_some_and(|ip| ip.is_loopback());
-        let listens_on_loopback =
-            self.listen.ip().is_loopback() || self.listen.ip().is_unspecified();
-        let same_host = (loopback && listens_on_loopback) || ip == Some(self.listen.ip());
-        same_host && port.parse() == Ok(self.listen.port())
+        let listens_on_loopback = listen.ip().is_loopback() || listen.ip().is_unspecified();
+        let same_host = (loopback && listens_on_loopback) || ip == Some(listen.ip());
+        same_host && port.parse() == Ok(listen.port())
     }
 }
 
@@ -138,5 +147,7 @@ mod tests {
         }
         let every = OwnKafka::new(([0, 0, 0, 0], 9092).into(), []);
         assert!(every.contains("localhost:9092") && !every.contains("broker:9092"));
+        let cluster = OwnKafka::cluster(["broker:9092".to_owned()]);
+        assert!(cluster.contains("broker:9092") && !cluster.contains("localhost:9092"));
     }
 }

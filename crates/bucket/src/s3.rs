@@ -20,6 +20,7 @@ mod lists;
 mod notification_config;
 mod reads;
 mod refusals;
+mod resting;
 mod uploads;
 mod writes;
 
@@ -36,6 +37,7 @@ use crate::{BucketStore, Notifications};
 use auth::Keys;
 
 pub use auth::Credential;
+pub use resting::not_here;
 
 /// The most bytes of a form upload: `s3s` gathers the file of a form in memory.
 const MAX_FORM_BYTES: u64 = 64 * 1024 * 1024;

@@ -19,7 +19,7 @@ pub use function::{
     Qualifier,
 };
 pub use package::{PackageError, unpack};
-pub use registry::{Error, NewFunction, Registry};
+pub use registry::{Error, NewFunction, Registry, Writers};
 pub use trigger::{
     Backoff, BatchPolicy, Ordering, Problem, RetryPolicy, StartingPosition, Trigger, TriggerId,
     TriggerSource,

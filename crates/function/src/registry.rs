@@ -2,7 +2,8 @@
 //!
 //! One JSON document per thing (`functions/<account>/<name>.json`, `triggers/<id>.json`) and each
 //! code archive once (`code/<sha256>.zip`). Documents are written by conditional put, so that a
-//! writer elsewhere is never overwritten unseen; reads are answered from memory.
+//! writer elsewhere is never overwritten unseen; reads are answered from memory. Where several nodes
+//! share a store ([`Writers::Several`]), each must be told when to look again ([`Registry::reread`]).
 //!
 //! Triggers name their function without an account, so a name is unique across accounts here.
 //!
@@ -16,6 +17,7 @@ mod code;
 mod document;
 mod error;
 mod functions;
+mod reread;
 #[cfg(test)]
 mod tests;
 mod triggers;
@@ -48,10 +50,22 @@ pub struct Registry {
     /// wait for it.
     writer: Mutex<()>,
     changes: watch::Sender<u64>,
+    written: watch::Sender<u64>,
+    writers: Writers,
+}
+
+/// Who writes to the registry's store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writers {
+    /// This process and no other. A code archive that no function names any more is removed.
+    Alone,
+    /// Several nodes. Code archives stay: another node may be about to name one, and a store has no
+    /// way to remove it under that condition.
+    Several,
 }
 
 /// What the store holds, as far as this process knows.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Known {
     functions: BTreeMap<FunctionName, Kept<Function>>,
     triggers: BTreeMap<TriggerId, Kept<Trigger>>,
@@ -68,17 +82,10 @@ impl Registry {
         store: Arc<dyn ObjectStore>,
         cache_dir: impl Into<PathBuf>,
         clock: SharedClock,
+        writers: Writers,
     ) -> Result<Self, Error> {
         let documents = Documents::new(Arc::clone(&store));
-        let mut known = Known::default();
-        for function in documents.load_all::<Function>("functions").await? {
-            known
-                .functions
-                .insert(function.value.name.clone(), function);
-        }
-        for trigger in documents.load_all::<Trigger>("triggers").await? {
-            known.triggers.insert(trigger.value.id, trigger);
-        }
+        let known = Known::default().reread(&documents).await?;
         let code = CodeCache::open(store, cache_dir.into()).await?;
         let in_use = known.functions.values().map(|kept| &kept.value.code);
         code.prune(in_use.cloned().collect()).await?;
@@ -89,6 +96,8 @@ impl Registry {
             known: RwLock::new(known),
             writer: Mutex::new(()),
             changes: watch::Sender::new(0),
+            written: watch::Sender::new(0),
+            writers,
         })
     }
 
@@ -98,7 +107,15 @@ impl Registry {
         self.changes.subscribe()
     }
 
+    /// Counts the changes that this process has written to the store: what other nodes must hear of.
+    #[must_use]
+    pub fn written(&self) -> watch::Receiver<u64> {
+        self.written.subscribe()
+    }
+
+    /// After a change that this process has written.
     fn changed(&self) {
+        self.written.send_modify(|count| *count += 1);
         self.changes.send_modify(|count| *count += 1);
     }
 }

@@ -1,6 +1,5 @@
 //! A signing HTTP client for our own command line and the demo.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
@@ -14,7 +13,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
 use crate::cli;
-use crate::credentials::{self, Credentials};
+use crate::credentials::{self, Credentials, environment};
 
 /// A server as one of its account's users.
 #[derive(Clone)]
@@ -140,28 +139,9 @@ impl Client {
 }
 
 fn find_credentials(server: &cli::Server) -> anyhow::Result<Credentials> {
-    if let (Some(access_key_id), Some(secret_access_key)) = (
-        environment("AWS_ACCESS_KEY_ID"),
-        environment("AWS_SECRET_ACCESS_KEY"),
-    ) {
-        return Ok(Credentials {
-            access_key_id,
-            secret_access_key,
-        });
-    }
-    let path = match environment("AWS_SHARED_CREDENTIALS_FILE") {
-        Some(file) => Path::new(&file).to_owned(),
-        None => credentials::file_in(&server.data_dir),
-    };
-    credentials::load(&path).context(
+    let found = credentials::from_environment()
+        .unwrap_or_else(|| credentials::load(&credentials::file_in(&server.data_dir)));
+    found.context(
         "find credentials: set AWS_SHARED_CREDENTIALS_FILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name the data folder with --data-dir",
     )
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the server crate is the one that reads the environment"
-)]
-fn environment(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
 }

@@ -1,5 +1,8 @@
 //! Settings: one TOML file, every key documented here, unknown keys refused.
 
+mod log;
+mod store;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -8,6 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::cli;
 use crate::kafka_port::Kafka;
+
+pub(crate) use log::{Log, LogKind};
+pub(crate) use store::{S3Store, Store, StoreKind};
 
 /// Everything that can be set. `tidemill serve --print-config` shows the effective values.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -25,6 +31,8 @@ pub(crate) struct Config {
     pub(crate) kafka: Kafka,
     /// The event log.
     pub(crate) log: Log,
+    /// The object store.
+    pub(crate) store: Store,
     /// How functions run.
     pub(crate) functions: Functions,
     /// Bills.
@@ -38,17 +46,6 @@ pub(crate) struct Config {
 pub(crate) struct Http {
     /// Where it listens.
     pub(crate) listen: SocketAddr,
-}
-
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Log {
-    /// Bytes of one segment of the event journal.
-    pub(crate) segment_bytes: u64,
-    /// Hours after which events may go, once every trigger has finished them.
-    pub(crate) retention_hours: u64,
-    /// Bytes of events above which the oldest may go, once every trigger has finished them.
-    pub(crate) retention_bytes: u64,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -102,6 +99,7 @@ impl Default for Config {
             http: Http::default(),
             kafka: Kafka::default(),
             log: Log::default(),
+            store: Store::default(),
             functions: Functions::default(),
             billing: Billing::default(),
             telemetry: Telemetry::default(),
@@ -113,16 +111,6 @@ impl Default for Http {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 4566)),
-        }
-    }
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        Self {
-            segment_bytes: 64 << 20,
-            retention_hours: 7 * 24,
-            retention_bytes: 10 << 30,
         }
     }
 }
@@ -197,8 +185,17 @@ impl Config {
         if self.functions.concurrency <= self.functions.reserved_for_direct {
             bail!("functions.concurrency must be larger than functions.reserved_for_direct");
         }
-        if !((1 << 20)..=(1 << 30)).contains(&self.log.segment_bytes) {
-            bail!("log.segment_bytes must be 1 MiB to 1 GiB");
+        self.log.check()?;
+        self.store.check()?;
+        if self.log.kind == LogKind::Kafka && self.kafka.listen != Kafka::default().listen {
+            bail!(
+                "log.kind is \"kafka\" and kafka.listen is set: clients talk to the cluster's own brokers and this server's Kafka port rests, so leave kafka.listen (and --kafka) out"
+            );
+        }
+        if self.log.kind == LogKind::Kafka && self.store.kind == StoreKind::Folder {
+            bail!(
+                "log.kind is \"kafka\" and store.kind is \"folder\": nodes on a cluster share an object store, so set store.kind = \"s3\" and store.s3"
+            );
         }
         Ok(())
     }
@@ -223,6 +220,33 @@ mod tests {
     fn an_unknown_key_is_refused_by_name() {
         let error = toml::from_str::<Config>("[http]\nlisten_on = \"127.0.0.1:1\"").unwrap_err();
         assert!(error.to_string().contains("listen_on"), "{error}");
+    }
+
+    #[test]
+    fn a_cluster_is_refused_without_a_store_that_its_nodes_share() {
+        let text = "[log]\nkind = \"kafka\"\n[log.kafka]\nbootstrap = [\"a:9092\"]\n";
+        let alone: Config = toml::from_str(text).unwrap();
+        let error = alone.check().unwrap_err().to_string();
+        assert!(error.contains("store.kind = \"s3\""), "{error}");
+        let store = "[store]\nkind = \"s3\"\n[store.s3]\nbucket = \"b\"\n";
+        let shared: Config = toml::from_str(&format!("{text}{store}")).unwrap();
+        shared.check().unwrap();
+        let printed = toml::to_string_pretty(&shared).unwrap();
+        let read: Config = toml::from_str(&printed).unwrap();
+        assert_eq!(toml::to_string_pretty(&read).unwrap(), printed);
+    }
+
+    #[test]
+    fn settings_of_the_kind_that_is_not_chosen_are_refused() {
+        for text in [
+            "[log.kafka]\nbootstrap = [\"a:9092\"]",
+            "[store.s3]\nbucket = \"b\"",
+            "[store]\nkind = \"s3\"",
+            "[log]\nkind = \"kafka\"\n[store]\nkind = \"s3\"\n[store.s3]\nbucket = \"b\"",
+        ] {
+            let config: Config = toml::from_str(text).unwrap();
+            assert!(config.check().is_err(), "{text}");
+        }
     }
 
     #[test]

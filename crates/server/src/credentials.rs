@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use uuid::Uuid;
 
 /// An access key and its secret.
@@ -37,16 +38,86 @@ pub(crate) fn load_or_create(data_dir: &Path) -> anyhow::Result<Credentials> {
     if path.exists() {
         return load(&path);
     }
-    // Version 4 UUIDs are 122 random bits each from the operating system.
-    let random = || Uuid::new_v4().simple().to_string();
-    let credentials = Credentials {
-        access_key_id: format!("TM{}", random()[..18].to_uppercase()),
-        secret_access_key: format!("{}{}", random(), &random()[..8]),
+    let credentials = Credentials::random();
+    write(&path, &credentials)?;
+    Ok(credentials)
+}
+
+/// The credentials that all nodes on a shared store accept, made by the first of them. They are
+/// written into this node's data folder, too, for clients.
+///
+/// # Errors
+/// The store or the folder cannot be read or written, or what the store holds is damaged.
+pub(crate) async fn share(store: &dyn ObjectStore, data_dir: &Path) -> anyhow::Result<Credentials> {
+    let key = object_store::path::Path::from("credentials");
+    let made = Credentials::random();
+    let options = PutOptions::from(PutMode::Create);
+    let put = store
+        .put_opts(&key, PutPayload::from(made.to_text()), options)
+        .await;
+    let credentials = match put {
+        Ok(_) => made,
+        Err(object_store::Error::AlreadyExists { .. }) => {
+            let text = async { store.get(&key).await?.bytes().await }
+                .await
+                .context("read the nodes' credentials in the store")?;
+            std::str::from_utf8(&text)
+                .ok()
+                .and_then(parse)
+                .ok_or_else(|| anyhow!("{key} in the store holds no credentials"))?
+        }
+        Err(error) => {
+            return Err(
+                anyhow::Error::new(error).context("write the nodes' credentials to the store")
+            );
+        }
     };
-    let text = format!(
-        "[default]\naws_access_key_id = {}\naws_secret_access_key = {}\n",
-        credentials.access_key_id, credentials.secret_access_key
-    );
+    write(&file_in(data_dir), &credentials)?;
+    Ok(credentials)
+}
+
+/// Those that the environment gives: by value, or by naming a file. `None` when it does neither.
+pub(crate) fn from_environment() -> Option<anyhow::Result<Credentials>> {
+    if let (Some(access_key_id), Some(secret_access_key)) = (
+        environment("AWS_ACCESS_KEY_ID"),
+        environment("AWS_SECRET_ACCESS_KEY"),
+    ) {
+        return Some(Ok(Credentials {
+            access_key_id,
+            secret_access_key,
+        }));
+    }
+    environment("AWS_SHARED_CREDENTIALS_FILE").map(|file| load(Path::new(&file)))
+}
+
+/// A variable of the environment; one that is empty counts as none.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the server crate is the one that reads the environment"
+)]
+pub(crate) fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+impl Credentials {
+    fn random() -> Self {
+        // Version 4 UUIDs are 122 random bits each from the operating system.
+        let random = || Uuid::new_v4().simple().to_string();
+        Self {
+            access_key_id: format!("TM{}", random()[..18].to_uppercase()),
+            secret_access_key: format!("{}{}", random(), &random()[..8]),
+        }
+    }
+
+    fn to_text(&self) -> String {
+        format!(
+            "[default]\naws_access_key_id = {}\naws_secret_access_key = {}\n",
+            self.access_key_id, self.secret_access_key
+        )
+    }
+}
+
+fn write(path: &Path, credentials: &Credentials) -> anyhow::Result<()> {
     let staged = path.with_extension("new");
     OpenOptions::new()
         .write(true)
@@ -55,12 +126,11 @@ pub(crate) fn load_or_create(data_dir: &Path) -> anyhow::Result<Credentials> {
         .mode(0o600)
         .open(&staged)
         .and_then(|mut file| {
-            file.write_all(text.as_bytes())?;
+            file.write_all(credentials.to_text().as_bytes())?;
             file.sync_all()
         })
-        .and_then(|()| fs::rename(&staged, &path))
-        .with_context(|| format!("write the credentials {}", path.display()))?;
-    Ok(credentials)
+        .and_then(|()| fs::rename(&staged, path))
+        .with_context(|| format!("write the credentials {}", path.display()))
 }
 
 /// Reads the `[default]` profile of an AWS shared-credentials file.
@@ -131,6 +201,17 @@ mod tests {
             .permissions()
             .mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[tokio::test]
+    async fn nodes_on_one_store_accept_the_same_key() {
+        let store = object_store::memory::InMemory::new();
+        let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let first = share(&store, one.path()).await.unwrap();
+        let second = share(&store, other.path()).await.unwrap();
+        assert_eq!(first.secret_access_key, second.secret_access_key);
+        let for_clients = load(&file_in(other.path())).unwrap();
+        assert_eq!(for_clients.access_key_id, first.access_key_id);
     }
 
     #[test]

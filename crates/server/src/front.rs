@@ -34,7 +34,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Clone)]
 pub(crate) struct Front {
     /// Buckets and objects.
-    pub(crate) s3: s3s::service::S3Service,
+    pub(crate) s3: S3Door,
     /// The Lambda API.
     pub(crate) lambda: Router,
     /// What our own command line asks; checks signatures itself.
@@ -43,6 +43,15 @@ pub(crate) struct Front {
     pub(crate) dashboard: Router,
     /// `/health` and `/metrics`.
     pub(crate) open: Router,
+}
+
+/// Who answers S3 requests.
+#[derive(Clone)]
+pub(crate) enum S3Door {
+    /// Our own buckets.
+    Buckets(s3s::service::S3Service),
+    /// Nobody: buckets are elsewhere, as the text says.
+    Rests(Arc<str>),
 }
 
 enum Door {
@@ -96,16 +105,7 @@ impl Front {
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let (parts, body) = request.into_parts();
         match door(&parts) {
-            Door::S3 => {
-                let request = Request::from_parts(parts, s3s::Body::from(body));
-                match self.s3.call(request).await {
-                    Ok(response) => response.map(Body::new),
-                    Err(error) => {
-                        tracing::error!(?error, "answer an S3 request");
-                        plain(StatusCode::INTERNAL_SERVER_ERROR, "internal error\n")
-                    }
-                }
-            }
+            Door::S3 => self.s3.answer(parts, body).await,
             Door::Lambda => route(&self.lambda, parts, body).await,
             Door::Admin => route(&self.admin, parts, body).await,
             Door::Dashboard => route(&self.dashboard, parts, body).await,
@@ -114,6 +114,23 @@ impl Front {
                 StatusCode::BAD_REQUEST,
                 format!("service {service:?} is not served here: use s3 or lambda\n"),
             ),
+        }
+    }
+}
+
+impl S3Door {
+    async fn answer(&self, parts: http::request::Parts, body: Incoming) -> Response<Body> {
+        let service = match self {
+            Self::Buckets(service) => service,
+            Self::Rests(reason) => return bucket::s3::not_here(reason).map(Body::new),
+        };
+        let request = Request::from_parts(parts, s3s::Body::from(body));
+        match service.call(request).await {
+            Ok(response) => response.map(Body::new),
+            Err(error) => {
+                tracing::error!(?error, "answer an S3 request");
+                plain(StatusCode::INTERNAL_SERVER_ERROR, "internal error\n")
+            }
         }
     }
 }

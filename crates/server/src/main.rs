@@ -5,6 +5,7 @@
 //! that find a running server.
 
 mod admin;
+mod backing;
 mod cli;
 mod client;
 mod code_source;
@@ -17,6 +18,7 @@ mod function_logs;
 mod kafka_port;
 mod notifications;
 mod overview;
+mod registry_feed;
 mod serve;
 mod status;
 mod telemetry;
@@ -30,6 +32,13 @@ use crate::cli::{Cli, Command};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    // The one TLS implementation in the binary, for clients of stores; nothing else may choose one.
+    if rustls::crypto::ring::default_provider()
+        .install_default()
+        .is_err()
+    {
+        return failed(&anyhow::anyhow!("another TLS implementation is installed"));
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("tidemill")

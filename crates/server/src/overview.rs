@@ -29,7 +29,8 @@ const READ_BYTES: usize = 1 << 20;
 /// Gathers looks at the server.
 pub(crate) struct Overview {
     pub(crate) log: SharedLog,
-    pub(crate) log_dir: PathBuf,
+    /// Where the log's files are; none when they are a cluster's.
+    pub(crate) log_dir: Option<PathBuf>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) pool: Arc<Pool>,
     pub(crate) status: Arc<StatusSource>,
@@ -140,7 +141,7 @@ impl Overview {
                 .sum(),
         });
         LogSize {
-            bytes: bytes_below(&self.log_dir),
+            bytes: self.log_dir.as_deref().map(bytes_below).unwrap_or_default(),
             topics: topics.collect(),
         }
     }

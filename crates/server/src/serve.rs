@@ -1,58 +1,57 @@
 //! Wiring: the parts of a server, in the order in which they need each other.
 
+mod kafka_door;
+mod s3_door;
+mod stage;
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use axum::Router;
 use axum::routing::get;
-use bucket::BucketStore;
 use clock::{SharedClock, SystemClock};
 use dispatcher::Invoker;
-use event_log::{EmbeddedConfig, EmbeddedLog, Retention, SharedLog};
 use function::Registry;
 use instance::{Pool, PoolConfig, ProcessConfig, ProcessLauncher};
 use metrics_exporter_prometheus::PrometheusHandle;
 use sandbox::{MemoryLimit, Spawner};
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
-use tokio::task::JoinSet;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Admin};
-use crate::code_source::BucketCode;
+use crate::backing::{Buckets, Log, Store};
 use crate::config::Config;
 use crate::credentials::{self, Credentials};
 use crate::front::Front;
 use crate::function_logs::{self, FunctionLogs};
 use crate::notifications::RegistryNotifications;
 use crate::overview::Overview;
+use crate::registry_feed::RegistryFeed;
 use crate::status::StatusSource;
 use crate::telemetry;
+use kafka_door::KafkaDoor;
+use stage::Stage;
 
 /// How often recorded latencies are folded into their buckets, so that a server that nobody scrapes
 /// does not gather them without end.
 const METRICS_UPKEEP: Duration = Duration::from_secs(60);
 
-/// How long a server that was killed may take to vanish: until the processes that it had just forked
-/// have noticed, the folder is theirs.
-const PREDECESSOR: Duration = Duration::from_secs(2);
-
 /// A server that runs.
 pub(crate) struct Running {
     config: Config,
     http: SocketAddr,
-    kafka: SocketAddr,
+    /// Where Kafka clients begin, and how they speak there when that is not plain.
+    bootstrap: String,
+    kafka_protocol: Option<String>,
     credentials: Credentials,
     dashboard: String,
-    log: Arc<EmbeddedLog>,
-    buckets: BucketStore,
+    log: Log,
+    buckets: Buckets,
     invoker: Arc<Invoker>,
     pool: Arc<Pool>,
     /// Stopped in this order: what dispatches, what comes in, what writes logs, what bills.
@@ -60,12 +59,6 @@ pub(crate) struct Running {
     intake: Stage,
     logs: Stage,
     billing: Stage,
-}
-
-/// Parts that stop together.
-struct Stage {
-    stop: CancellationToken,
-    parts: JoinSet<(&'static str, anyhow::Result<()>)>,
 }
 
 impl Running {
@@ -82,30 +75,30 @@ impl Running {
             .canonicalize()
             .with_context(|| format!("open the data folder {}", dir.display()))?;
         let clock: SharedClock = Arc::new(SystemClock::new());
-        let embedded = open_log(&config, &dir, &clock).await?;
-        let log: SharedLog = embedded.clone();
-        let credentials = credentials::load_or_create(&dir)?;
+        let opened = Log::open(&config, &dir, &clock).await?;
+        let log = opened.shared();
 
         // Ports first: a taken port must not leave half a server.
-        let settings = config.kafka.gateway(&credentials)?;
-        let gateway = kafka_gateway::Gateway::bind(config.kafka.listen, settings, embedded.clone())
-            .await
-            .context("open the Kafka port")?;
         let listener = TcpListener::bind(config.http.listen)
             .await
             .with_context(|| format!("listen on {}", config.http.listen))?;
-        let (http, kafka) = (listener.local_addr()?, gateway.local_addr());
+        let http = listener.local_addr()?;
+        let store = Store::open(&config, &dir, &log, &clock).await?;
+        let credentials = store.credentials(&dir).await?;
+        let kafka = KafkaDoor::open(&config, &credentials, &opened).await?;
 
-        let buckets = open_buckets(&config, &dir, &log, &clock).await?;
-        let documents = bucket::BucketObjectStore::new(
-            buckets.clone(),
-            bucket::BucketName::new(bucket::REGISTRY_BUCKET)?,
-        );
         let registry = Arc::new(
-            Registry::open(Arc::new(documents), dir.join("cache"), clock.clone())
-                .await
-                .context("open the registry of functions")?,
+            Registry::open(
+                store.documents.clone(),
+                dir.join("cache"),
+                clock.clone(),
+                store.writers,
+            )
+            .await
+            .context("open the registry of functions")?,
         );
+        let registry_feed =
+            RegistryFeed::open(log.clone(), registry.clone(), clock.clone()).await?;
 
         let (queue, receiver) = instance::log_queue(function_logs::QUEUE_BYTES);
         let partitions = config.kafka.default_partitions;
@@ -164,8 +157,8 @@ impl Running {
             verifier: verifier.clone(),
             account: config.account.clone(),
             region: config.region.clone(),
-            own_kafka: api::OwnKafka::new(kafka, config.kafka.advertised.clone()),
-            code_source: Arc::new(BucketCode(buckets.clone())),
+            own_kafka: kafka.own_addresses(),
+            code_source: store.code.clone(),
             default_partitions: partitions,
         });
         let admin = admin::router(Admin {
@@ -174,16 +167,16 @@ impl Running {
             status: status.clone(),
             stop: intake.stop.clone(),
         });
-        let notifications = RegistryNotifications {
+        let s3 = s3_door::open(&store.buckets, &credentials, || RegistryNotifications {
             registry: registry.clone(),
             log: log.clone(),
             clock: clock.clone(),
             account: config.account.clone(),
             region: config.region.clone(),
-        };
+        });
         let overview = Overview {
             log: log.clone(),
-            log_dir: dir.join("log"),
+            log_dir: opened.folder(&dir),
             registry: registry.clone(),
             pool: pool.clone(),
             status,
@@ -197,18 +190,11 @@ impl Running {
         let dashboard = access.link(&format!("http://{http}"));
         let hosts = dashboard::Hosts::loopback_and([http.ip().to_string()]);
         let front = Front {
-            s3: bucket::s3::service(
-                buckets.clone(),
-                [bucket::s3::Credential {
-                    access_key_id: credentials.access_key_id.clone(),
-                    secret_access_key: credentials.secret_access_key.clone(),
-                }],
-                Arc::new(notifications),
-            ),
+            s3,
             lambda,
             admin: api::sigv4::require(admin, verifier, admin::SERVICE),
             dashboard: dashboard::router(Arc::new(overview), access, hosts),
-            open: open_routes(metrics.clone(), kafka),
+            open: open_routes(metrics.clone(), &kafka.bootstrap()),
         };
 
         let mut dispatch = Stage::new();
@@ -223,6 +209,10 @@ impl Running {
             Ok(())
         });
         logs.spawn("metrics", |stop| upkeep(metrics, stop));
+        logs.spawn("registry feed", |stop| async move {
+            registry_feed.run(stop).await;
+            Ok(())
+        });
         let reaped = pool.clone();
         logs.spawn("instances", |stop| async move {
             reaped.run(stop).await;
@@ -231,28 +221,33 @@ impl Running {
         dispatch.spawn("dispatcher", |stop| async move {
             Ok(dispatcher.run(stop).await?)
         });
-        intake.spawn("Kafka port", |stop| async move {
-            gateway.run(stop).await;
-            Ok(())
-        });
+        let (bootstrap, kafka_protocol) = (kafka.bootstrap(), kafka.protocol());
+        match kafka {
+            KafkaDoor::Open { gateway, .. } => intake.spawn("Kafka port", |stop| async move {
+                gateway.run(stop).await;
+                Ok(())
+            }),
+            KafkaDoor::Rests { .. } => {}
+        }
         intake.spawn("HTTP port", |stop| async move {
             front.run(listener, stop).await;
             Ok(())
         });
 
         credentials::write_endpoint(&dir, &format!("http://{http}"))?;
-        tracing::info!(%http, %kafka, data = %dir.display(), "ready");
+        tracing::info!(%http, kafka = %bootstrap, data = %dir.display(), "ready");
         Ok(Self {
             config: Config {
                 data_dir: dir,
                 ..config
             },
             http,
-            kafka,
+            bootstrap,
+            kafka_protocol,
             credentials,
             dashboard,
-            log: embedded,
-            buckets,
+            log: opened,
+            buckets: store.buckets,
             invoker,
             pool,
             intake,
@@ -274,9 +269,8 @@ impl Running {
         );
         let _ = writeln!(text, "export AWS_REGION={}", self.config.region);
         let _ = writeln!(text, "export AWS_DEFAULT_REGION={}", self.config.region);
-        let _ = writeln!(text, "export KAFKA_BOOTSTRAP={}", self.bootstrap());
-        if self.config.kafka.sasl || self.config.kafka.tls.is_some() {
-            let protocol = self.config.kafka.protocol();
+        let _ = writeln!(text, "export KAFKA_BOOTSTRAP={}", self.bootstrap);
+        if let Some(protocol) = &self.kafka_protocol {
             let _ = writeln!(text, "export KAFKA_SECURITY_PROTOCOL={protocol}");
         }
         let _ = writeln!(text, "export AWS_ENDPOINT_URL=http://{}", self.http);
@@ -318,8 +312,7 @@ impl Running {
 
     /// The server's address for Kafka clients.
     pub(crate) fn bootstrap(&self) -> String {
-        let advertised = self.config.kafka.advertised.clone();
-        advertised.unwrap_or_else(|| self.kafka.to_string())
+        self.bootstrap.clone()
     }
 
     /// Its credentials.
@@ -331,85 +324,6 @@ impl Running {
     pub(crate) fn config(&self) -> &Config {
         &self.config
     }
-}
-
-impl Stage {
-    fn new() -> Self {
-        Self {
-            stop: CancellationToken::new(),
-            parts: JoinSet::new(),
-        }
-    }
-
-    fn spawn<F>(&mut self, name: &'static str, part: impl FnOnce(CancellationToken) -> F)
-    where
-        F: Future<Output = anyhow::Result<()>> + Send + 'static,
-    {
-        let part = part(self.stop.clone());
-        self.parts.spawn(async move { (name, part.await) });
-    }
-
-    async fn ended(&mut self) -> anyhow::Error {
-        match self.parts.join_next().await {
-            Some(Ok((name, Ok(())))) => anyhow!("the part {name} ended by itself"),
-            Some(Ok((name, Err(error)))) => error.context(format!("the part {name} failed")),
-            Some(Err(error)) => anyhow::Error::new(error).context("a part panicked"),
-            None => std::future::pending().await,
-        }
-    }
-
-    async fn end(mut self) {
-        self.stop.cancel();
-        while let Some(ended) = self.parts.join_next().await {
-            match ended {
-                Ok((_, Ok(()))) => {}
-                Ok((name, Err(error))) => tracing::error!(part = name, "{error:#}"),
-                Err(error) => tracing::error!(%error, "a part panicked"),
-            }
-        }
-    }
-}
-
-async fn open_log(
-    config: &Config,
-    dir: &Path,
-    clock: &SharedClock,
-) -> anyhow::Result<Arc<EmbeddedLog>> {
-    let embedded = EmbeddedConfig {
-        segment_bytes: config.log.segment_bytes,
-        retention: Retention {
-            age: Some(Duration::from_secs(config.log.retention_hours * 3_600)),
-            bytes: Some(config.log.retention_bytes),
-        },
-        ..EmbeddedConfig::new(dir.join("log"))
-    };
-    let patience = Instant::now() + PREDECESSOR;
-    loop {
-        match EmbeddedLog::open(embedded.clone(), clock.clone()) {
-            Err(event_log::Error::Locked { .. }) if Instant::now() < patience => {
-                tokio::time::sleep_until(Instant::now() + PREDECESSOR / 40).await;
-            }
-            opened => return opened.context("open the event log"),
-        }
-    }
-}
-
-async fn open_buckets(
-    config: &Config,
-    dir: &Path,
-    log: &SharedLog,
-    clock: &SharedClock,
-) -> anyhow::Result<BucketStore> {
-    let settings = bucket::Config {
-        folder: dir.join("objects"),
-        region: config.region.clone(),
-        account: config.account.clone(),
-        partitions: NonZeroU32::new(config.kafka.default_partitions)
-            .context("kafka.default_partitions must not be zero")?,
-    };
-    BucketStore::open(settings, log.clone(), clock.clone())
-        .await
-        .context("open the buckets")
 }
 
 fn dispatch_settings(
@@ -462,11 +376,11 @@ fn search_path() -> String {
     std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".to_owned())
 }
 
-fn open_routes(metrics: PrometheusHandle, kafka: SocketAddr) -> Router {
+fn open_routes(metrics: PrometheusHandle, kafka: &str) -> Router {
     let health = serde_json::json!({
         "status": "ready",
         "version": env!("CARGO_PKG_VERSION"),
-        "kafka": kafka.to_string(),
+        "kafka": kafka,
     });
     Router::new()
         .route("/health", get(async move || axum::Json(health)))

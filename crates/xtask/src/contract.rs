@@ -17,6 +17,12 @@ pub(crate) const SKIPS: &str = "TIDEMILL_SKIPS";
 
 /// `127.0.0.1:PORT` of an Apache Kafka broker (KRaft, one node, plaintext, creates topics on use).
 pub(crate) const KAFKA: &str = "TIDEMILL_TEST_KAFKA";
+/// Path of the script that starts one node of a cluster of three; its head says how.
+pub(crate) const KAFKA_BROKER: &str = "TIDEMILL_TEST_KAFKA_BROKER";
+/// The folder with Apache Kafka's jars, for that script.
+pub(crate) const KAFKA_JARS: &str = "TIDEMILL_TEST_KAFKA_JARS";
+/// `127.0.0.1:PORT,…` of a cluster of three nodes that `cargo xtask servers kafka-cluster` started.
+pub(crate) const KAFKA_CLUSTER: &str = "TIDEMILL_TEST_KAFKA_CLUSTER";
 /// `postgres://postgres@127.0.0.1:PORT/postgres`: a superuser without password, `wal_level=logical`.
 pub(crate) const POSTGRES: &str = "TIDEMILL_TEST_POSTGRES";
 /// `http://127.0.0.1:PORT` of an S3-compatible store that is not ours; region `us-east-1`.

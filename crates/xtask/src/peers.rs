@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use tempfile::TempDir;
 
-pub(crate) use kafka::{FlushingKafka, Kafka};
+pub(crate) use kafka::{FlushingKafka, Kafka, KafkaCluster};
 pub(crate) use nats::Nats;
 pub(crate) use postgres::Postgres;
 pub(crate) use s3::S3;

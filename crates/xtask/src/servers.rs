@@ -14,7 +14,7 @@ use signal_hook::iterator::Signals;
 
 use crate::checkout::Checkout;
 use crate::contract;
-use crate::peers::{self, Kafka, Peer, Postgres, S3};
+use crate::peers::{self, Kafka, KafkaCluster, Peer, Postgres, S3};
 use crate::steps::Steps;
 
 /// What `cargo xtask servers` is asked for.
@@ -32,11 +32,13 @@ pub(crate) struct Args {
 enum Server {
     /// Apache Kafka (KRaft, one node), from Maven Central
     Kafka,
+    /// Apache Kafka as a cluster of three nodes, replication factor 3
+    KafkaCluster,
     /// PostgreSQL with logical replication on, from Debian
     Postgres,
     /// An S3-compatible store, built through the Go module proxy
     S3,
-    /// All of them
+    /// Kafka with one node, PostgreSQL and the store
     All,
 }
 
@@ -44,6 +46,7 @@ impl Server {
     fn peers(self) -> &'static [&'static dyn Peer] {
         match self {
             Self::Kafka => &[&Kafka],
+            Self::KafkaCluster => &[&KafkaCluster],
             Self::Postgres => &[&Postgres],
             Self::S3 => &[&S3],
             Self::All => &[&Kafka, &Postgres, &S3],

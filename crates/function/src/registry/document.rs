@@ -1,5 +1,6 @@
 //! JSON documents by conditional put.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures::TryStreamExt as _;
@@ -36,6 +37,15 @@ impl Document for Trigger {
 pub(super) struct Kept<T> {
     pub(super) value: Arc<T>,
     version: UpdateVersion,
+}
+
+impl<T: PartialEq> Kept<T> {
+    /// Whether a change of `self` would be accepted just where one of `other` would be.
+    pub(super) fn is_same_version(&self, other: &Self) -> bool {
+        self.version.e_tag == other.version.e_tag
+            && self.version.version == other.version.version
+            && self.value == other.value
+    }
 }
 
 /// What a conditional put did.
@@ -130,9 +140,18 @@ impl Documents {
         }))
     }
 
-    /// Every document below `folder`.
-    pub(super) async fn load_all<T: Document>(&self, folder: &str) -> Result<Vec<Kept<T>>, Error> {
+    /// Every document below `folder`. Those of `known` that the store still has in that version are
+    /// not read again.
+    pub(super) async fn load_all<T: Document>(
+        &self,
+        folder: &str,
+        known: Vec<Kept<T>>,
+    ) -> Result<Vec<Kept<T>>, Error> {
         let folder = Path::from(folder);
+        let mut known: HashMap<Path, Kept<T>> = known
+            .into_iter()
+            .map(|kept| (kept.value.path(), kept))
+            .collect();
         let listed: Vec<_> = self
             .store
             .list(Some(&folder))
@@ -141,8 +160,13 @@ impl Documents {
             .map_err(|source| store_error("list", &folder, source))?;
         let mut documents = Vec::with_capacity(listed.len());
         for object in listed {
-            // One that went between listing and reading is gone.
-            documents.extend(self.load(&object.location).await?);
+            match known.remove(&object.location) {
+                Some(kept) if object.e_tag.is_some() && kept.version.e_tag == object.e_tag => {
+                    documents.push(kept);
+                }
+                // One that went between listing and reading is gone.
+                Some(_) | None => documents.extend(self.load(&object.location).await?),
+            }
         }
         Ok(documents)
     }

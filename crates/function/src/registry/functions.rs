@@ -8,7 +8,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::document::{Document as _, Written};
-use super::{Error, Kept, Registry};
+use super::{Error, Kept, Registry, Writers};
 use crate::{AsyncPolicy, CodePackage, Function, FunctionName, Problem, TriggerSource};
 
 /// What a new function is made of; the rest begins at its default.
@@ -275,7 +275,7 @@ impl Registry {
     /// worse, so it is only reported.
     async fn drop_unused_code(&self, code: &CodePackage) {
         let in_use = |kept: &Kept<Function>| kept.value.code == *code;
-        if self.known.read().functions.values().any(in_use) {
+        if self.writers == Writers::Several || self.known.read().functions.values().any(in_use) {
             return;
         }
         if let Err(error) = self.code.remove(code).await {

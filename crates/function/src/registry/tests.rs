@@ -10,7 +10,7 @@ use object_store::{ObjectStore, ObjectStoreExt as _};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use super::{Error, NewFunction, Registry};
+use super::{Error, NewFunction, Registry, Writers};
 use crate::{
     Backoff, BatchPolicy, Destination, Function, FunctionName, Ordering, PolicyStatement, Problem,
     RetryPolicy, StartingPosition, Trigger, TriggerId, TriggerSource,
@@ -37,7 +37,7 @@ impl Place {
     async fn try_open(&self) -> Result<Registry, Error> {
         let clock = ManualClock::starting_at(Timestamp::from_millis(1_000));
         let store: Arc<dyn ObjectStore> = self.store.clone();
-        Registry::open(store, self.cache.path(), Arc::new(clock)).await
+        Registry::open(store, self.cache.path(), Arc::new(clock), Writers::Alone).await
     }
 }
 
@@ -384,4 +384,91 @@ async fn a_garbled_document_is_fatal_and_named() {
     place.store.put(&path.into(), garbage).await.unwrap();
     let refused = place.try_open().await.unwrap_err();
     assert!(refused.to_string().contains(path), "{refused}");
+}
+
+/// A second node over the same store, with a cache of its own.
+async fn neighbour(place: &Place) -> (Registry, TempDir) {
+    let clock = ManualClock::starting_at(Timestamp::from_millis(1_000));
+    let store: Arc<dyn ObjectStore> = place.store.clone();
+    let cache = tempfile::tempdir().unwrap();
+    let registry = Registry::open(store, cache.path(), Arc::new(clock), Writers::Several);
+    (registry.await.unwrap(), cache)
+}
+
+#[tokio::test]
+async fn a_reread_takes_in_what_another_node_has_created_changed_and_deleted() {
+    let place = Place::new();
+    let (one, _cache) = neighbour(&place).await;
+    one.create_function(new("changed"), zip("1")).await.unwrap();
+    one.create_function(new("gone"), zip("1")).await.unwrap();
+    let (other, _other_cache) = neighbour(&place).await;
+    let (changes, written) = (other.changes(), other.written());
+    assert!(!other.reread().await.unwrap());
+    assert!(!changes.has_changed().unwrap());
+
+    one.create_function(new("new"), zip("2")).await.unwrap();
+    one.delete_function(&name("gone")).await.unwrap();
+    one.update_configuration(&name("changed"), None, |function| function.memory_mib = 999)
+        .await
+        .unwrap();
+    let id = one
+        .create_trigger(trigger("new", topic()))
+        .await
+        .unwrap()
+        .id;
+
+    assert!(other.reread().await.unwrap());
+    assert!(changes.has_changed().unwrap());
+    assert!(!written.has_changed().unwrap(), "it wrote nothing itself");
+    assert_eq!(other.functions().len(), 2);
+    assert_eq!(other.function(&name("changed")).unwrap().memory_mib, 999);
+    assert!(other.trigger(id).is_some());
+    let code = other.function(&name("new")).unwrap();
+    assert!(
+        other
+            .code_dir(&code)
+            .await
+            .unwrap()
+            .join("main.py")
+            .exists()
+    );
+    // What it has taken in it can change.
+    other.delete_trigger(id).await.unwrap();
+    assert!(one.reread().await.unwrap());
+    assert!(one.triggers().is_empty());
+}
+
+#[tokio::test]
+async fn a_change_over_another_nodes_is_refused_and_the_newer_one_taken_in() {
+    let place = Place::new();
+    let (one, _cache) = neighbour(&place).await;
+    one.create_function(new("f"), zip("1")).await.unwrap();
+    let (other, _other_cache) = neighbour(&place).await;
+    let rename =
+        |to: &'static str| move |function: &mut Function| function.description = to.to_owned();
+    one.update_configuration(&name("f"), None, rename("one"))
+        .await
+        .unwrap();
+    let refused = other
+        .update_configuration(&name("f"), None, rename("other"))
+        .await;
+    assert!(matches!(refused, Err(Error::Conflict { .. })));
+    other
+        .update_configuration(&name("f"), None, rename("other"))
+        .await
+        .unwrap();
+    assert!(one.reread().await.unwrap());
+    assert_eq!(one.function(&name("f")).unwrap().description, "other");
+}
+
+#[tokio::test]
+async fn an_archive_stays_where_another_node_may_be_about_to_name_it() {
+    let place = Place::new();
+    let (one, _cache) = neighbour(&place).await;
+    let (other, _other_cache) = neighbour(&place).await;
+    one.create_function(new("f"), zip("1")).await.unwrap();
+    other.create_function(new("g"), zip("1")).await.unwrap();
+    one.delete_function(&name("f")).await.unwrap();
+    let function = other.function(&name("g")).unwrap();
+    other.archive(&function).await.unwrap();
 }

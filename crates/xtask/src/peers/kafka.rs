@@ -1,4 +1,4 @@
-//! Apache Kafka, from its artefacts on Maven Central.
+//! Apache Kafka, from its artefacts on Maven Central: one broker, or a cluster of three.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,6 +15,8 @@ use crate::group::{Group, Stop};
 
 const POM: &str = include_str!("kafka/pom.xml");
 const PROPERTIES: &str = include_str!("kafka/server.properties");
+/// Starts one node of a cluster of three; tests that kill nodes start them by it themselves.
+const BROKER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/peers/kafka/broker.sh");
 const JAVA: Tool = Tool {
     program: "java",
     package: "openjdk-17-jre-headless",
@@ -130,13 +132,70 @@ fn start(
         .arg(&jars)
         .arg("kafka.Kafka")
         .arg(&properties);
-    let exports = vec![(variable, format!("127.0.0.1:{port}"))];
+    let jars = installed.join("jars").display().to_string();
+    let exports = vec![
+        (variable, format!("127.0.0.1:{port}")),
+        (contract::KAFKA_BROKER, BROKER.to_owned()),
+        (contract::KAFKA_JARS, jars),
+    ];
     Start {
         name,
         folder,
         stop: Stop::Terminate,
     }
     .until(&mut broker, exports, || answers(port))
+}
+
+/// Three nodes that are brokers and controllers: everything is kept three times and acknowledged by
+/// two.
+pub(crate) struct KafkaCluster;
+
+impl Peer for KafkaCluster {
+    fn name(&self) -> &'static str {
+        "Apache Kafka 4.3.1, three nodes"
+    }
+
+    fn install(&self, cache: &Cache) -> Result<PathBuf> {
+        Kafka.install(cache)
+    }
+
+    fn start(&self, installed: &Path) -> Result<Running> {
+        let folder = temporary_folder()?;
+        let ports = free_ports::<6>()?;
+        let (brokers, controllers) = ports.split_at(3);
+        let list = |ports: &[u16]| {
+            ports
+                .iter()
+                .map(u16::to_string)
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        // One process group for all three; they end with it.
+        let mut nodes = Group::command("sh", Stop::Terminate);
+        nodes
+            .args([
+                "-c",
+                r#"for id in 1 2 3; do "$0" "$1" "$2/$id" $id "$3" "$4" & done; wait"#,
+                BROKER,
+            ])
+            .arg(installed.join("jars"))
+            .arg(folder.path())
+            .args([list(brokers), list(controllers)]);
+        let bootstrap: Vec<_> = brokers
+            .iter()
+            .map(|port| format!("127.0.0.1:{port}"))
+            .collect();
+        let exports = vec![(contract::KAFKA_CLUSTER, bootstrap.join(","))];
+        let brokers = brokers.to_vec();
+        Start {
+            name: self.name(),
+            folder,
+            stop: Stop::Terminate,
+        }
+        .until(&mut nodes, exports, || {
+            brokers.iter().all(|port| answers(*port))
+        })
+    }
 }
 
 /// Whether the broker answers ApiVersions (key 18, version 0) without an error.

@@ -50,7 +50,12 @@ impl Door {
         let cache = tempfile::tempdir().unwrap();
         let clock: SharedClock = Arc::new(ManualClock::starting_at(Timestamp::from_millis(NOW)));
         let log: SharedLog = MemoryLog::new();
-        let registry = Registry::open(Arc::new(InMemory::new()), cache.path(), clock.clone());
+        let registry = Registry::open(
+            Arc::new(InMemory::new()),
+            cache.path(),
+            clock.clone(),
+            function::Writers::Alone,
+        );
         let registry = Arc::new(registry.await.unwrap());
         let pool = Arc::new(Pool::new(Arc::new(Echo), PoolConfig::default()));
         let invoker = Invoker::new(InvokerParts {

@@ -1,0 +1,65 @@
+//! Taking in what other nodes have written.
+
+use std::collections::BTreeMap;
+
+use super::document::Documents;
+use super::{Error, Known, Registry};
+use crate::{Function, Trigger};
+
+impl Registry {
+    /// Looks at the store again and takes in what others have changed there: documents that are new
+    /// to this process or have another version are read, those that are gone are forgotten. Says
+    /// whether anything differed; [`changes`](Self::changes) then counts one more.
+    ///
+    /// # Errors
+    /// [`Error::Store`] or [`Error::Damaged`]: what was known before is still what is known.
+    pub async fn reread(&self) -> Result<bool, Error> {
+        // Nothing of ours may be written between listing and taking over: it would be forgotten.
+        let _writer = self.writer.lock().await;
+        let before = self.known.read().clone();
+        let now = before.clone().reread(&self.documents).await?;
+        if now.is_like(&before) {
+            return Ok(false);
+        }
+        *self.known.write() = now;
+        self.changes.send_modify(|count| *count += 1);
+        Ok(true)
+    }
+}
+
+impl Known {
+    /// What the store holds now, with as little reading as the versions allow.
+    pub(super) async fn reread(self, documents: &Documents) -> Result<Self, Error> {
+        let functions = self.functions.into_values().collect();
+        let functions = documents
+            .load_all::<Function>("functions", functions)
+            .await?;
+        let triggers = self.triggers.into_values().collect();
+        let triggers = documents.load_all::<Trigger>("triggers", triggers).await?;
+        Ok(Self {
+            functions: functions
+                .into_iter()
+                .map(|kept| (kept.value.name.clone(), kept))
+                .collect(),
+            triggers: triggers
+                .into_iter()
+                .map(|kept| (kept.value.id, kept))
+                .collect(),
+        })
+    }
+
+    fn is_like(&self, other: &Self) -> bool {
+        fn same<K: Ord, T: PartialEq>(
+            one: &BTreeMap<K, super::Kept<T>>,
+            other: &BTreeMap<K, super::Kept<T>>,
+        ) -> bool {
+            one.len() == other.len()
+                && one.iter().all(|(key, kept)| {
+                    other
+                        .get(key)
+                        .is_some_and(|other| kept.is_same_version(other))
+                })
+        }
+        same(&self.functions, &other.functions) && same(&self.triggers, &other.triggers)
+    }
+}

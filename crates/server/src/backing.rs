@@ -1,0 +1,9 @@
+//! What the server stands on, as the configuration says: the event log, and the store of code
+//! packages, functions and triggers. Everything above is the same on all of them.
+
+mod log;
+mod s3;
+mod store;
+
+pub(crate) use log::Log;
+pub(crate) use store::{Buckets, Store};

@@ -1,0 +1,123 @@
+//! Tells other nodes that functions or triggers have changed, and hears it from them.
+//!
+//! The registry's store is the truth; the topic `tidemill.registry` only says when to look again. A
+//! record follows each change of this process, and one stands at each start, for a change that a
+//! crash kept from being announced. Whoever hears of one looks at the whole store, by versions, so
+//! that hearing late, twice or of one's own change does no harm.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clock::SharedClock;
+use event::Record;
+use event_log::{
+    Lifetime, Offset, RecordBatch, Settlement, SharedLog, TopicConfig, TopicName, TopicPartition,
+};
+use function::Registry;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// The topic of the registry's changes.
+const TOPIC: &str = "tidemill.registry";
+/// How long a log or a store that does not answer is left alone.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Keeps the registry's memory in step with its store.
+pub(crate) struct RegistryFeed {
+    log: SharedLog,
+    registry: Arc<Registry>,
+    clock: SharedClock,
+    partition: TopicPartition,
+    heard: watch::Receiver<Offset>,
+    written: watch::Receiver<u64>,
+}
+
+/// What is still to be done.
+#[derive(Clone, Copy, Debug)]
+struct Due {
+    announce: bool,
+    reread: bool,
+}
+
+impl RegistryFeed {
+    /// Opens the topic. What is written to the store from now on will be heard.
+    ///
+    /// # Errors
+    /// Those of the log.
+    pub(crate) async fn open(
+        log: SharedLog,
+        registry: Arc<Registry>,
+        clock: SharedClock,
+    ) -> Result<Self, event_log::Error> {
+        let config = TopicConfig::new(1, Lifetime::Events);
+        let topic = log.ensure_topic(&TopicName::new(TOPIC)?, config).await?;
+        let partition = topic.partition_for(b"");
+        Ok(Self {
+            heard: log.tail(&partition)?,
+            written: registry.written(),
+            partition,
+            log,
+            registry,
+            clock,
+        })
+    }
+
+    /// Runs until `stop`.
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
+        // The registry was read before the topic was followed: look again once it is.
+        let mut due = Due {
+            announce: true,
+            reread: true,
+        };
+        loop {
+            self.heard.mark_unchanged();
+            self.written.mark_unchanged();
+            let left = tokio::select! {
+                () = stop.cancelled() => break,
+                left = self.catch_up(due) => left,
+            };
+            let retry = async {
+                match left.announce || left.reread {
+                    true => tokio::time::sleep_until(Instant::now() + PAUSE).await,
+                    false => std::future::pending().await,
+                }
+            };
+            due = left;
+            tokio::select! {
+                () = stop.cancelled() => break,
+                Ok(()) = self.heard.changed() => due.reread = true,
+                Ok(()) = self.written.changed() => due.announce = true,
+                () = retry => {}
+            }
+        }
+        if due.announce || self.written.has_changed().unwrap_or_default() {
+            let _ = tokio::time::timeout(PAUSE, self.announce()).await;
+        }
+    }
+
+    /// Does what is due, and says what could not be done.
+    async fn catch_up(&self, due: Due) -> Due {
+        let mut left = due;
+        if due.announce {
+            match self.announce().await {
+                Ok(()) => left.announce = false,
+                Err(error) => tracing::warn!(%error, "announce a change of the registry"),
+            }
+        }
+        if due.reread {
+            match self.registry.reread().await {
+                Ok(_) => left.reread = false,
+                Err(error) => tracing::warn!(%error, "read the registry again"),
+            }
+        }
+        left
+    }
+
+    async fn announce(&self) -> Result<(), event_log::Error> {
+        let record = Record::new(Vec::new(), self.clock.now());
+        let batch = RecordBatch::of_one(record);
+        let settlement = Settlement::of(self.partition.clone(), batch);
+        self.log.commit(settlement).await.map(drop)
+    }
+}
