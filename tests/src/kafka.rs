@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -77,6 +80,27 @@ pub async fn publish_to(bootstrap: &str, topic: &str, partition: i32, value: &st
     Ok(())
 }
 
+/// Creates a topic that is kept `copies` times.
+///
+/// # Errors
+/// The cluster does not create it.
+pub async fn create_topic(
+    bootstrap: &str,
+    topic: &str,
+    partitions: i32,
+    copies: i32,
+) -> Result<()> {
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+        .set("bootstrap.servers", bootstrap)
+        .create()?;
+    let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(copies));
+    let options = AdminOptions::new().operation_timeout(Some(TIMEOUT));
+    for made in admin.create_topics([&new], &options).await? {
+        made.map_err(|(topic, error)| anyhow::anyhow!("create {topic}: {error}"))?;
+    }
+    Ok(())
+}
+
 /// Every record that a topic holds now, partition by partition, by offset.
 ///
 /// # Errors
@@ -86,7 +110,7 @@ pub fn consume_all(bootstrap: &str, topic: &str) -> Result<Vec<Consumed>> {
         .set("bootstrap.servers", bootstrap)
         .set("group.id", "none")
         .set("enable.auto.commit", "false")
-        .set("enable.partition.eof", "false")
+        .set("enable.partition.eof", "true")
         .create()?;
     let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT)?;
     let partitions = metadata.topics().first().context("the topic")?.partitions();
@@ -100,9 +124,14 @@ pub fn consume_all(bootstrap: &str, topic: &str) -> Result<Vec<Consumed>> {
         assignment.add_partition_offset(topic, partition.id(), Offset::Offset(low))?;
         consumer.assign(&assignment)?;
         loop {
-            let message = consumer
+            let polled = consumer
                 .poll(TIMEOUT)
-                .with_context(|| format!("read {topic}-{} below {high}", partition.id()))??;
+                .with_context(|| format!("read {topic}-{} below {high}", partition.id()))?;
+            let message = match polled {
+                // Markers of transactions take up the last offsets, and no client sees them.
+                Err(KafkaError::PartitionEOF(_)) => break,
+                polled => polled?,
+            };
             consumed.push(Consumed {
                 partition: message.partition(),
                 offset: message.offset(),

@@ -11,6 +11,7 @@
 )]
 
 mod bootstrap;
+mod brokers;
 mod clients;
 mod kafka;
 mod ledger;
@@ -22,8 +23,9 @@ mod wait;
 mod zip;
 
 pub use bootstrap::order_total;
+pub use brokers::Brokers;
 pub use clients::{Cli, s3};
-pub use kafka::{Consumed, consume_all, producer, publish, publish_to};
+pub use kafka::{Consumed, consume_all, create_topic, producer, publish, publish_to};
 pub use ledger::{Ledger, check_usage, ends};
 pub use server::{Server, free_port, repository, run};
 pub use skip::{program, skip};

@@ -14,8 +14,17 @@ use tempfile::TempDir;
 pub struct Server {
     dir: TempDir,
     http: u16,
-    kafka: u16,
+    kafka: Kafka,
     process: Option<Child>,
+}
+
+/// Where its log's Kafka clients go.
+#[derive(Debug)]
+enum Kafka {
+    /// To its own port.
+    Own(u16),
+    /// To the cluster that it works on.
+    Cluster(String),
 }
 
 impl Server {
@@ -32,12 +41,24 @@ impl Server {
     /// # Errors
     /// As `start`.
     pub fn start_with(settings: &str) -> Result<Self> {
+        Self::start_on(Kafka::Own(free_port()?), settings)
+    }
+
+    /// Starts one of several nodes on the Kafka cluster that `settings` name.
+    ///
+    /// # Errors
+    /// As `start`.
+    pub fn start_node(bootstrap: &str, settings: &str) -> Result<Self> {
+        Self::start_on(Kafka::Cluster(bootstrap.to_owned()), settings)
+    }
+
+    fn start_on(kafka: Kafka, settings: &str) -> Result<Self> {
         let dir = TempDir::new().context("make a data folder")?;
         std::fs::write(dir.path().join("tidemill.toml"), settings)?;
         let mut server = Self {
             dir,
             http: free_port()?,
-            kafka: free_port()?,
+            kafka,
             process: None,
         };
         server.restart()?;
@@ -50,12 +71,15 @@ impl Server {
     /// The process is running already, or ends before it is ready.
     pub fn restart(&mut self) -> Result<()> {
         ensure!(self.process.is_none(), "the server runs already");
-        let mut process = Command::new(binary()?)
-            .arg("serve")
+        let mut command = Command::new(binary()?);
+        command.arg("serve");
+        if let Kafka::Own(port) = self.kafka {
+            command.args(["--kafka", &format!("127.0.0.1:{port}")]);
+        }
+        let mut process = command
             .arg("--data-dir")
             .arg(self.data_dir())
             .args(["--http", &format!("127.0.0.1:{}", self.http)])
-            .args(["--kafka", &format!("127.0.0.1:{}", self.kafka)])
             .arg("--config")
             .arg(self.dir.path().join("tidemill.toml"))
             .stdin(Stdio::null())
@@ -112,6 +136,24 @@ impl Server {
         Ok(process.wait()?)
     }
 
+    /// Stops the process where it stands (SIGSTOP), as a machine that hangs would.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn pause(&self) -> Result<()> {
+        let process = self.process.as_ref().context("the server does not run")?;
+        Ok(kill_process(pid(process)?, Signal::STOP)?)
+    }
+
+    /// Lets a paused process go on.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn resume(&self) -> Result<()> {
+        let process = self.process.as_ref().context("the server does not run")?;
+        Ok(kill_process(pid(process)?, Signal::CONT)?)
+    }
+
     /// The process's id.
     ///
     /// # Errors
@@ -136,10 +178,13 @@ impl Server {
         format!("http://127.0.0.1:{}", self.http)
     }
 
-    /// Where the Kafka protocol listens.
+    /// Where Kafka clients begin.
     #[must_use]
     pub fn bootstrap(&self) -> String {
-        format!("127.0.0.1:{}", self.kafka)
+        match &self.kafka {
+            Kafka::Own(port) => format!("127.0.0.1:{port}"),
+            Kafka::Cluster(brokers) => brokers.clone(),
+        }
     }
 
     /// Access key and secret, read from the file that the server wrote.

@@ -37,14 +37,14 @@ pub(crate) use exchange::{
     Arrival, ArrivalKind, Flight, FlightId, GivenUp, Input, Settle, Step, Voided,
 };
 pub use notes::Tallies;
-pub(crate) use notes::{NotesError, ranges};
+pub(crate) use notes::{NotedState, Notes, NotesError, ranges};
 pub(crate) use policy::{Limits, MAX_PAYLOAD_BYTES, Pauses, Policy};
 
 use batch::{Batch, Item, Judged, Lane};
 use fresh::Fresh;
 use intake::Recalled;
 use load::Load;
-use notes::{NotedBatch, NotedState, Notes};
+use notes::NotedBatch;
 use progress::Progress;
 
 /// A payload is dropped from memory when its batch waits longer than this; it is read again.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clock::SharedClock;
-use event_log::{ConsumerId, Offset, Partition, Share, SharedLog, TopicName};
+use event_log::{ConsumerId, Offset, Partition, Share, SharedLog, TopicName, TopicPartition};
 use futures::future::select_all;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -24,6 +24,9 @@ use crate::{Error, UsageRecord};
 
 /// How long to leave a full disk alone.
 const FULL_DISK_PAUSE: Duration = Duration::from_secs(5);
+
+/// How often somebody who waits for bills of other nodes looks for them.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// How metering runs.
 #[derive(Clone, Copy, Debug)]
@@ -182,54 +185,73 @@ async fn any_grown(tails: &mut [watch::Receiver<Offset>]) -> Result<(), Error> {
 }
 
 impl Progress {
-    /// Asks for an immediate settlement and waits until every usage record that is in the log now, in
-    /// the partitions that this node bills, has been billed.
+    /// Asks for an immediate settlement and waits until every usage record that is in the log now has
+    /// been billed, by whichever node bills it.
     ///
     /// # Errors
     /// [`Error::Stopped`] when metering ends before; [`Error::Log`] when the log cannot say where
     /// usage ends.
     pub async fn caught_up(&self) -> Result<(), Error> {
         let ends = self.ends()?;
-        self.hurry.notify_one();
-        let reached = |settled: &Settled| {
-            ends.iter().all(|(partition, end)| {
-                *end == Offset::ZERO || settled.get(partition).is_some_and(|next| next >= end)
-            })
-        };
-        self.settled
-            .clone()
-            .wait_for(reached)
-            .await
-            .map(drop)
-            .map_err(|_| Error::Stopped)
+        let mut settled = self.settled.clone();
+        loop {
+            settled.mark_unchanged();
+            if self.behind(&ends)? == 0 {
+                return Ok(());
+            }
+            self.hurry.notify_one();
+            let alone = *self.log.share().borrow() == Share::all();
+            // Nobody tells of what another node has billed.
+            let look = async {
+                match alone {
+                    true => std::future::pending().await,
+                    false => tokio::time::sleep_until(Instant::now() + LOOK).await,
+                }
+            };
+            tokio::select! {
+                changed = settled.changed() => changed.map_err(|_| Error::Stopped)?,
+                () = look => {}
+            }
+        }
     }
 
-    /// Usage records that are in the log and not billed yet, in the partitions that this node bills.
+    /// Usage records that are in the log and not billed yet.
     ///
     /// # Errors
     /// [`Error::Log`] when the log cannot say where usage ends.
     pub fn unbilled(&self) -> Result<u64, Error> {
-        let ends = self.ends()?;
-        let settled = self.settled.borrow();
-        let behind = ends.iter().map(|(partition, end)| {
-            let next = settled.get(partition).copied().unwrap_or(Offset::ZERO);
-            end.get().saturating_sub(next.get())
-        });
-        Ok(behind.sum())
+        self.behind(&self.ends()?)
     }
 
-    fn ends(&self) -> Result<Settled, Error> {
-        let topic = TopicName::new(UsageRecord::TOPIC).expect("the name is legal");
-        let (mut ends, consumer) = (Settled::new(), ConsumerId::new(biller::CONSUMER));
+    /// Records below `ends` that are not billed.
+    fn behind(&self, ends: &BTreeMap<TopicPartition, Offset>) -> Result<u64, Error> {
+        let consumer = ConsumerId::new(biller::CONSUMER);
         let share = *self.log.share().borrow();
+        let settled = self.settled.borrow();
+        let mut behind = 0;
+        for (partition, end) in ends {
+            let next = match share.holds(&consumer, partition) {
+                true => settled.get(&partition.partition).copied(),
+                false => self.log.checkpoint(&consumer, partition).map(|it| it.next),
+            };
+            let first = self.log.bounds(partition).map(|bounds| bounds.start);
+            let first = first.map_err(Error::log(format!("find the start of {partition}")))?;
+            let next = next.unwrap_or_default().max(first);
+            behind += end.get().saturating_sub(next.get());
+        }
+        Ok(behind)
+    }
+
+    fn ends(&self) -> Result<BTreeMap<TopicPartition, Offset>, Error> {
+        let topic = TopicName::new(UsageRecord::TOPIC).expect("the name is legal");
+        let mut ends = BTreeMap::new();
         if let Some(topic) = self.log.topic(&topic) {
-            let held = |partition: &_| share.holds(&consumer, partition);
-            for partition in topic.partitions().filter(held) {
+            for partition in topic.partitions() {
                 let bounds = self
                     .log
                     .bounds(&partition)
                     .map_err(Error::log(format!("find the end of {partition}")))?;
-                ends.insert(partition.partition, bounds.end);
+                ends.insert(partition, bounds.end);
             }
         }
         Ok(ends)

@@ -19,7 +19,8 @@ impl StatusSource {
     /// Every trigger as it stands. A trigger that is off shows what it did while it ran.
     pub(crate) fn read(&self) -> Status {
         let mut lines: BTreeMap<_, TriggerLine> = BTreeMap::new();
-        for trigger in self.registry.triggers() {
+        let triggers = self.registry.triggers();
+        for trigger in &triggers {
             let line = TriggerLine {
                 trigger: trigger.id.to_string(),
                 function: Some(trigger.function.to_string()),
@@ -33,7 +34,13 @@ impl StatusSource {
             };
             lines.insert(Some(trigger.id), line);
         }
-        for partition in self.dispatcher.list() {
+        let elsewhere = self.dispatcher.elsewhere(&triggers);
+        for partition in self.dispatcher.list().into_iter().chain(elsewhere) {
+            if let Some(line) = lines.get_mut(&partition.trigger)
+                && line.last_result == "-"
+            {
+                line.last_result.clone_from(&partition.last_result);
+            }
             let line = lines
                 .entry(partition.trigger)
                 .or_insert_with(|| TriggerLine {

@@ -1,14 +1,17 @@
 //! How far every trigger has come, for whoever asks.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
-use event_log::{Offset, SharedLog, TopicPartition};
-use function::TriggerId;
+use event_log::{ConsumerId, Offset, Share, SharedLog, TopicPartition};
+use function::{StartingPosition, Trigger, TriggerId};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::Tallies;
+use crate::queue::{ASYNC_TOPIC, own_topic};
+use crate::schedule::{NotedState, Notes};
 
 /// How far one trigger has come in one partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,7 +61,7 @@ impl DispatcherStatus {
         }
     }
 
-    /// Every partition that is worked on, or was until it met a problem.
+    /// Every partition that is worked on here, or was until it met a problem.
     #[must_use]
     pub fn list(&self) -> Vec<TriggerStatus> {
         let board = self.board.lock().clone();
@@ -79,6 +82,61 @@ impl DispatcherStatus {
                 }
             })
             .collect()
+    }
+
+    /// The partitions of enabled triggers, and of asynchronous invocations, that other nodes work on,
+    /// as their latest settlements have left them: what a moment ago was still being written is not
+    /// in it, and neither is what a batch in flight there will come to. Nothing on a log with one
+    /// node.
+    #[must_use]
+    pub fn elsewhere(&self, triggers: &[Arc<Trigger>]) -> Vec<TriggerStatus> {
+        if *self.log.share().borrow() == Share::all() {
+            return Vec::new();
+        }
+        let mut feeds = vec![(None, ConsumerId::new("async"), own_topic(ASYNC_TOPIC), None)];
+        feeds.extend(triggers.iter().filter(|it| it.enabled).map(|trigger| {
+            let start = Some(&trigger.starting_position);
+            (Some(trigger.id), trigger.consumer(), trigger.topic(), start)
+        }));
+        let board = self.board.lock().clone();
+        let mut found = Vec::new();
+        for (trigger, consumer, topic, start) in feeds {
+            let Some(topic) = self.log.topic(&topic) else {
+                continue;
+            };
+            for partition in topic.partitions() {
+                if board.contains_key(&(trigger, partition.clone())) {
+                    continue;
+                }
+                let bounds = self.log.bounds(&partition).unwrap_or_default();
+                let checkpoint = self.log.checkpoint(&consumer, &partition);
+                let next = match &checkpoint {
+                    Some(checkpoint) => checkpoint.next,
+                    None => first_of(start, &partition, &bounds),
+                };
+                let metadata = checkpoint.map(|it| it.metadata).unwrap_or_default();
+                let notes = Notes::decode(metadata).unwrap_or_default();
+                let flown = notes
+                    .batches
+                    .iter()
+                    .filter(|batch| batch.state == NotedState::InFlight)
+                    .flat_map(|batch| &batch.offsets);
+                found.push(TriggerStatus {
+                    trigger,
+                    next,
+                    end: bounds.end,
+                    lag: bounds.end.get().saturating_sub(next.get()),
+                    in_flight: flown.map(|range| range.end.get() - range.start.get()).sum(),
+                    tallies: notes.tallies,
+                    last_result: match notes.tallies.total() {
+                        0 => NOTHING.to_owned(),
+                        _ => OK.to_owned(),
+                    },
+                    partition,
+                });
+            }
+        }
+        found
     }
 
     /// What AWS calls the last processing result of a trigger: the first problem among its
@@ -126,6 +184,24 @@ impl DispatcherStatus {
     pub(super) fn remove(&self, key: &Key) {
         self.board.lock().remove(key);
         self.changes.send_modify(|count| *count += 1);
+    }
+}
+
+/// Where a trigger that has settled nothing yet begins, as far as its rules say so.
+fn first_of(
+    start: Option<&StartingPosition>,
+    partition: &TopicPartition,
+    bounds: &Range<Offset>,
+) -> Offset {
+    match start {
+        None | Some(StartingPosition::TrimHorizon) => bounds.start,
+        // A partition that came later is read from its beginning.
+        Some(StartingPosition::Latest { ends }) => {
+            let end = ends.get(&partition.partition.index()).copied();
+            end.unwrap_or(bounds.start).max(bounds.start)
+        }
+        // Whoever works on it looks the time up.
+        Some(StartingPosition::AtTimestamp { .. }) => bounds.end,
     }
 }
 
