@@ -18,6 +18,7 @@ pub(super) enum KafkaDoor {
         protocol: Option<String>,
     },
     /// To the cluster that is the log: our port rests.
+    #[expect(dead_code, reason = "the log on a cluster comes with a change of its own")]
     Rests {
         /// Its brokers.
         brokers: Vec<String>,
@@ -45,17 +46,6 @@ impl KafkaDoor {
                     gateway,
                     advertised: kafka.advertised.clone(),
                     protocol: (!plain).then(|| kafka.protocol().to_owned()),
-                })
-            }
-            LogKind::Kafka => {
-                let cluster = &config.log.kafka;
-                tracing::info!(
-                    "the Kafka port rests: clients talk to the cluster at {}",
-                    cluster.bootstrap.join(",")
-                );
-                Ok(Self::Rests {
-                    brokers: cluster.bootstrap.clone(),
-                    protocol: cluster.client.get("security.protocol").cloned(),
                 })
             }
         }
