@@ -39,7 +39,6 @@ mod key_locks;
 mod listing;
 mod uploads;
 
-mod damage;
 mod store;
 
 mod notifications;

@@ -1,7 +1,8 @@
 //! The event log: every event, bill and checkpoint lives in it.
 //!
 //! [`EventLog`] is the contract and says what is durable when. Two logs keep it: the embedded one on disk and
-//! one in memory for tests and simulation. Both run the same conformance suite.
+//! one in memory for tests and simulation. Both run the same conformance suite. A reader that meets
+//! damage and may go on without what it took asks [`end_of_damage`] where the rest begins.
 //!
 //! What this crate knows: topics, partitions, offsets, record batches, checkpoints, epochs. What it
 //! does not know: functions, triggers, buckets, the Kafka protocol, configuration.
@@ -10,6 +11,7 @@ mod batch;
 mod broker;
 mod checkpoint;
 mod contract;
+mod damage;
 mod embedded;
 mod error;
 mod ledger;
@@ -27,6 +29,7 @@ pub use batch::{BatchHeader, Compression, Producer, RecordBatch, StoredRecord};
 pub use broker::{BrokerLog, Isolation, SharedBrokerLog, StoredChunk};
 pub use checkpoint::{Checkpoint, CheckpointUpdate, Rule};
 pub use contract::{Chunk, EventLog, Permit, SharedLog};
+pub use damage::end_of_damage;
 #[cfg(feature = "crash-points")]
 pub use embedded::CrashPoints;
 pub use embedded::{EmbeddedConfig, EmbeddedLog, Retention};

@@ -20,7 +20,6 @@ mod fold;
 
 mod billing;
 
-mod damage;
 mod read;
 
 mod meter;

@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use clock::{SharedClock, Timestamp};
-use event_log::{Lifetime, Offset, SharedLog, StoredRecord, TopicConfig, TopicPartition};
+use event_log::{
+    Lifetime, Offset, SharedLog, StoredRecord, TopicConfig, TopicPartition, end_of_damage,
+};
 use parking_lot::RwLock;
 use tokio::sync::Mutex;
 use tokio_util::task::TaskTracker;
@@ -17,7 +19,6 @@ use super::buckets::{BucketChange, bucket_log};
 use super::{BucketInfo, BucketStore, Config, Inner};
 use crate::blob::{BlobId, BlobStore};
 use crate::change::{self, Change};
-use crate::damage::end_of_damage;
 use crate::key_locks::KeyLocks;
 use crate::object::{Content, Place};
 use crate::s3_event::Origin;

@@ -7,11 +7,11 @@ use event::Record;
 use event_log::{
     Append, CheckpointUpdate, ConsumerId, Epoch, Lifetime, Offset, OwnerId, Partition, RecordBatch,
     Rule, Settlement, Share, SharedLog, Topic, TopicConfig, TopicName, TopicPartition, Writer,
+    end_of_damage,
 };
 use tokio::sync::watch;
 
 use super::Settled;
-use crate::damage::end_of_damage;
 use crate::read::{READ_BYTES, read_chunk};
 use crate::{BillingRecord, Error, Fold, UsageRange, UsageRecord};
 

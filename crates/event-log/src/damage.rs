@@ -1,10 +1,10 @@
-//! Damage in the log: how far it reaches.
+//! How far damage in the log reaches: what a reader needs that goes on behind it.
 
-use event_log::{Error, EventLog, Offset, TopicPartition};
+use crate::{Error, EventLog, Offset, TopicPartition};
 
 /// Where the damage ends that a read at `from` met, at most `end`: the first offset whose read does
 /// not meet the same. A damage covers its offsets without a gap, so that halving finds its end.
-pub(crate) async fn end_of_damage(
+pub async fn end_of_damage(
     log: &dyn EventLog,
     partition: &TopicPartition,
     from: Offset,
