@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use clock::Timestamp;
 use event::Record;
 
-use crate::{Error, Offset};
+use crate::{Error, Offset, Outcome, ProducerIdentity};
 
 pub use header::{BatchHeader, Compression, Producer};
 
@@ -54,6 +54,29 @@ impl RecordBatch {
         header.producer = Some(producer);
         let header_len = self.bytes.len() - self.header.records_len();
         Self::from_own(header.write(&self.bytes[header_len..]))
+    }
+
+    /// The same batch as part of its producer's transaction. Copies the bytes once.
+    #[must_use]
+    pub fn in_transaction(&self) -> Self {
+        let mut header = self.header.clone();
+        header.join_transaction();
+        let header_len = self.bytes.len() - self.header.records_len();
+        Self::from_own(header.write(&self.bytes[header_len..]))
+    }
+
+    /// The control batch that ends a transaction
+    /// (`org.apache.kafka.common.record.EndTransactionMarker`).
+    pub(crate) fn marker(producer: ProducerIdentity, outcome: Outcome, now: Timestamp) -> Self {
+        let kind: u8 = match outcome {
+            Outcome::Abort => 0,
+            Outcome::Commit => 1,
+        };
+        // Both begin with a version of zero; the value goes on with the coordinator's epoch.
+        let mut record = Record::new(vec![0, 0, 0, 0, 0, 0], now);
+        record.key = Some(Bytes::copy_from_slice(&[0, 0, 0, kind]));
+        let header = BatchHeader::for_marker(producer, now);
+        Self::from_own(codec::encode(&header, &[record]))
     }
 
     fn from_own(bytes: Bytes) -> Self {

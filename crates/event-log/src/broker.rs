@@ -4,9 +4,13 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use clock::Timestamp;
 use tokio::sync::watch;
 
-use crate::{Chunk, Error, EventLog, Offset, RecordBatch, TopicPartition};
+use crate::{
+    Aborted, Chunk, ConsumerId, Error, EventLog, Offset, PartitionProducer, ProducerIdentity,
+    RecordBatch, TopicPartition, Transaction, TransactionStep, TransactionalId,
+};
 
 /// A log behind a Kafka port.
 pub type SharedBrokerLog = Arc<dyn BrokerLog>;
@@ -20,6 +24,37 @@ pub trait BrokerLog: EventLog {
     /// # Errors
     /// [`Error::Full`], [`Error::Closed`].
     async fn producer_id(&self) -> Result<i64, Error>;
+
+    /// Takes one step in the life of a transactional id, durable on return and all or nothing. The
+    /// answer is the producer's latest life.
+    ///
+    /// A transaction survives a restart as it stands. Until it is decided its records keep the last
+    /// stable offset of their partitions where the first of them stands.
+    ///
+    /// # Errors
+    /// Nothing happened, for the reason given: [`Error::UnknownProducer`],
+    /// [`Error::StaleProducer`], [`Error::InvalidTransaction`], an unknown place, a full disk.
+    async fn transact(
+        &self,
+        id: &TransactionalId,
+        step: TransactionStep,
+    ) -> Result<ProducerIdentity, Error>;
+
+    /// Every transactional id that is known, by name.
+    fn transactions(&self) -> Vec<Transaction>;
+
+    /// When the open transaction that has the least time left must have ended, as it changes. Somebody
+    /// has to see to it with [`TransactionStep::Expire`]: the log has no timers.
+    fn transaction_deadline(&self) -> watch::Receiver<Option<Timestamp>>;
+
+    /// Whether an open transaction has staged an offset of this consumer on this partition.
+    fn is_staged(&self, consumer: &ConsumerId, partition: &TopicPartition) -> bool;
+
+    /// The producers that have written to a partition, as far as they are remembered.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTopic`], [`Error::UnknownPartition`].
+    fn producers(&self, partition: &TopicPartition) -> Result<Vec<PartitionProducer>, Error>;
 
     /// Batches as they are stored, control batches among them, from the one that holds `from` on: as
     /// many as fit `max_bytes` and at least one when there is any. The first batch may begin below
@@ -66,6 +101,9 @@ pub struct StoredChunk {
     pub batches: Vec<RecordBatch>,
     /// Where to read on. At or above the end of the last batch.
     pub next: Offset,
+    /// The aborted transactions of which a part lies between where the read began and `next`. Empty
+    /// unless only decided transactions were asked for.
+    pub aborted: Vec<Aborted>,
 }
 
 impl StoredChunk {
@@ -75,13 +113,17 @@ impl StoredChunk {
         Self {
             batches,
             next: end.max(from),
+            aborted: Vec::new(),
         }
     }
 
     /// What readers may see of it.
     pub(crate) fn committed(self) -> Chunk {
         let mut batches = self.batches;
-        batches.retain(|batch| !batch.header().is_control());
+        batches.retain(|batch| {
+            let aborted = |it: &Aborted| it.covers(batch);
+            !batch.header().is_control() && !self.aborted.iter().any(aborted)
+        });
         Chunk {
             batches,
             next: self.next,

@@ -13,7 +13,9 @@ mod producers;
 mod reads;
 mod sharing;
 mod topics;
+mod transactions;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -33,6 +35,7 @@ pub use producers::*;
 pub use reads::*;
 pub use sharing::*;
 pub use topics::*;
+pub use transactions::*;
 
 /// One log, empty when first opened.
 pub trait Subject: Send + Sync {
@@ -141,6 +144,16 @@ macro_rules! broker_conformance_tests {
             a_gap_in_a_producers_sequence_is_refused
             an_old_producer_epoch_is_fenced
             producer_ids_are_never_given_twice
+            records_of_a_transaction_are_for_readers_once_it_commits
+            an_aborted_transaction_leaves_a_hole_that_readers_pass
+            offsets_of_a_transaction_become_checkpoints_if_it_commits
+            an_open_transaction_survives_a_restart_but_not_its_time
+            a_new_life_of_a_transactional_id_fences_the_older_one
+            a_life_that_is_named_begins_one_more_at_most
+            a_batch_outside_of_its_transaction_is_refused
+            deciding_a_transaction_again_changes_nothing
+            a_deleted_topic_is_in_no_transaction
+            a_settlement_may_stand_between_the_parts_of_a_transaction
         }
     };
 }

@@ -1,6 +1,9 @@
 //! What can go wrong at the log's seam, grouped by what the caller must do.
 
-use crate::{ConsumerId, Epoch, Offset, OwnerId, TopicName, TopicPartition};
+use crate::{
+    ConsumerId, Epoch, Offset, OwnerId, ProducerIdentity, TopicName, TopicPartition,
+    TransactionalId,
+};
 
 /// An operation of the log that did not happen. Nothing of a failed [`Settlement`] is visible.
 ///
@@ -120,6 +123,28 @@ pub enum Error {
         producer_id: i64,
         /// The epoch it wrote under.
         epoch: i16,
+    },
+    /// Reject: no transactional id writes as this producer; the caller must enroll again.
+    #[error("producer {producer_id} is not that of a known transactional id")]
+    UnknownProducer {
+        /// The producer.
+        producer_id: i64,
+    },
+    /// Fenced: another life of the same transactional id has begun. The caller must stop writing.
+    #[error("{id} at epoch {} of producer {} is fenced", .by.epoch, .by.id)]
+    StaleProducer {
+        /// The transactional id.
+        id: TransactionalId,
+        /// Who wrote.
+        by: ProducerIdentity,
+    },
+    /// Reject: the transaction is not in a state that allows it.
+    #[error("the transaction of producer {producer_id} cannot go on: {reason}")]
+    InvalidTransaction {
+        /// The producer.
+        producer_id: i64,
+        /// What is wrong.
+        reason: String,
     },
     /// Retry later: there is no room on the disk. Nothing was written; reads go on.
     #[error("the disk is full")]

@@ -7,6 +7,8 @@
 mod change;
 mod judge;
 mod producer;
+mod transact;
+mod transactions;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -14,13 +16,15 @@ use event::{SourceId, SourcePosition};
 use uuid::Uuid;
 
 use crate::{
-    Checkpoint, ConsumerId, Epoch, Error, Lifetime, Offset, OwnerId, Partition, Topic, TopicName,
-    TopicPartition,
+    Aborted, Checkpoint, ConsumerId, Epoch, Error, Lifetime, Offset, OwnerId, Partition, Topic,
+    TopicName, TopicPartition,
 };
 
-pub(crate) use change::{Change, Extent};
+pub(crate) use change::{Change, Extent, Part};
 pub(crate) use judge::Judged;
 pub(crate) use producer::{Sent, Sequences};
+pub(crate) use transact::Transacted;
+pub(crate) use transactions::{Enrolled, Staged, Transactions};
 
 /// One partition by its topic's identity: a topic created again under the same name is another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,6 +43,7 @@ pub(crate) struct Ledger {
     sources: BTreeMap<SourceId, Source>,
     epochs: BTreeMap<OwnerId, Epoch>,
     next_producer_id: i64,
+    transactions: Transactions,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -47,6 +52,10 @@ struct PartitionState {
     start: Offset,
     end: Offset,
     sequences: Sequences,
+    /// The first record of each producer's open transaction.
+    open: BTreeMap<i64, Offset>,
+    /// In the order of their markers.
+    aborted: Vec<Aborted>,
 }
 
 /// A consumer's checkpoints all live in one journal, its home.
@@ -118,6 +127,14 @@ impl Ledger {
         self.partitions
             .get(&key)
             .map_or(Offset::ZERO, |partition| partition.end)
+    }
+
+    /// One past the last offset below which every transaction has been decided.
+    pub(crate) fn last_stable(&self, key: PartitionKey) -> Offset {
+        self.partitions.get(&key).map_or(Offset::ZERO, |partition| {
+            let open = partition.open.values().min();
+            open.copied().unwrap_or(partition.end)
+        })
     }
 
     /// The first offset that has not been deleted. Whole segments may have gone beyond it.

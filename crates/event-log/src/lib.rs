@@ -21,6 +21,7 @@ mod settings;
 mod settlement;
 mod share;
 mod topic;
+mod transaction;
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
@@ -40,3 +41,7 @@ pub use settings::{Cleanup, Limit, TopicSettings};
 pub use settlement::{Append, Appended, PositionUpdate, Settled, Settlement, Writer};
 pub use share::{Shard, Share};
 pub use topic::{Lifetime, Topic, TopicConfig};
+pub use transaction::{
+    Aborted, Outcome, PartitionProducer, ProducerIdentity, StagedOffset, Transaction,
+    TransactionStage, TransactionStep, TransactionalId,
+};

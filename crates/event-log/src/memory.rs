@@ -13,11 +13,12 @@ use event::{SourceId, SourcePosition};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::ledger::{Change, Judged, Ledger, PartitionKey};
+use crate::ledger::{Change, Judged, Ledger, PartitionKey, Transacted};
 use crate::{
     Appended, BrokerLog, Checkpoint, Chunk, ConsumerId, Epoch, Error, EventLog, Isolation,
-    Lifetime, Offset, OwnerId, Permit, RecordBatch, Settled, Settlement, Share, StoredChunk, Topic,
-    TopicConfig, TopicName, TopicPartition, TopicSettings,
+    Lifetime, Offset, OwnerId, PartitionProducer, Permit, ProducerIdentity, RecordBatch, Settled,
+    Settlement, Share, StoredChunk, Topic, TopicConfig, TopicName, TopicPartition, TopicSettings,
+    Transaction, TransactionStep, TransactionalId,
 };
 
 /// A log in memory.
@@ -25,6 +26,7 @@ use crate::{
 pub struct MemoryLog {
     state: Mutex<State>,
     topics_changed: watch::Sender<u64>,
+    transaction_deadline: watch::Sender<Option<Timestamp>>,
     share: watch::Sender<Share>,
 }
 
@@ -40,7 +42,10 @@ struct Records {
     batches: Vec<RecordBatch>,
     /// The end, while there are no batches.
     emptied_to: Offset,
+    /// The last stable offset.
     tail: watch::Sender<Offset>,
+    /// The high watermark.
+    stored_tail: watch::Sender<Offset>,
 }
 
 impl MemoryLog {
@@ -48,6 +53,7 @@ impl MemoryLog {
     #[must_use]
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
+            transaction_deadline: watch::Sender::default(),
             state: Mutex::default(),
             topics_changed: watch::Sender::default(),
             share: watch::Sender::new(Share::all()),
@@ -82,7 +88,7 @@ impl State {
             let key = self.ledger.key(&append.to)?;
             let records = self.partitions.entry(key).or_default();
             records.batches.push(append.batch.at(*base));
-            records.tail.send_replace(records.end());
+            self.grown(key);
         }
         Ok(settled)
     }
@@ -104,11 +110,44 @@ impl State {
         Ok(start..self.records(place)?.end())
     }
 
+    /// Tells readers that a partition has grown.
+    fn grown(&self, key: PartitionKey) {
+        if let Some(records) = self.partitions.get(&key) {
+            records.stored_tail.send_replace(records.end());
+            let stable = self.ledger.last_stable(key);
+            let moved = |tail: &mut Offset| std::mem::replace(tail, stable) != stable;
+            records.tail.send_if_modified(moved);
+        }
+    }
+
+    fn transact(
+        &mut self,
+        id: &TransactionalId,
+        step: &TransactionStep,
+    ) -> Result<ProducerIdentity, Error> {
+        let judged = self.ledger.judge_step(id, step)?;
+        let Transacted { producer, markers } = self.apply(Lifetime::Events, judged);
+        for (key, base, batch) in markers {
+            let records = self.partitions.entry(key).or_default();
+            records.batches.push(batch.at(base));
+            self.grown(key);
+        }
+        Ok(producer)
+    }
+
+    /// The offsets that are for readers. What they may not see yet may have been deleted already.
+    fn readable(&self, place: &TopicPartition) -> Result<Range<Offset>, Error> {
+        let start = self.bounds(place)?.start;
+        let end = self.ledger.last_stable(self.ledger.key(place)?);
+        Ok(start..end.max(start))
+    }
+
     fn read(
         &self,
         place: &TopicPartition,
         from: Offset,
         max_bytes: usize,
+        isolation: Isolation,
     ) -> Result<StoredChunk, Error> {
         let records = self.records(place)?;
         let bounds = self.bounds(place)?;
@@ -120,7 +159,19 @@ impl State {
                 end: bounds.end,
             });
         }
-        Ok(StoredChunk::of(records.from(from, max_bytes), from))
+        let end = match isolation {
+            Isolation::Uncommitted => bounds.end,
+            Isolation::Committed => self.readable(place)?.end,
+        };
+        let mut chunk = StoredChunk::of(records.within(from..end, max_bytes), from);
+        match isolation {
+            Isolation::Uncommitted => {}
+            Isolation::Committed => {
+                let key = self.ledger.key(place)?;
+                chunk.aborted = self.ledger.aborted_within(key, from, chunk.next);
+            }
+        }
+        Ok(chunk)
     }
 
     fn records(&self, place: &TopicPartition) -> Result<&Records, Error> {
@@ -149,10 +200,10 @@ impl Records {
         self.batches.retain(|batch| batch.end_offset() > start);
     }
 
-    fn from(&self, offset: Offset, max_bytes: usize) -> Vec<RecordBatch> {
+    fn within(&self, offsets: Range<Offset>, max_bytes: usize) -> Vec<RecordBatch> {
         let from = self
             .batches
-            .partition_point(|batch| batch.end_offset() <= offset);
+            .partition_point(|batch| batch.end_offset() <= offsets.start);
         let mut bytes = 0;
         let fits = |batch: &&RecordBatch| {
             let first = bytes == 0;
@@ -161,6 +212,7 @@ impl Records {
         };
         self.batches[from..]
             .iter()
+            .take_while(|batch| batch.base_offset() < offsets.end)
             .take_while(fits)
             .cloned()
             .collect()
@@ -271,13 +323,22 @@ impl EventLog for MemoryLog {
         from: Offset,
         max_bytes: usize,
     ) -> Result<Chunk, Error> {
-        let stored = self.state.lock();
-        let stored = stored.read(partition, from, max_bytes)?;
+        let state = self.state.lock();
+        let bounds = state.readable(partition)?;
+        if from > bounds.end {
+            return Err(Error::OffsetOutOfRange {
+                partition: partition.clone(),
+                offset: from,
+                first: bounds.start,
+                end: bounds.end,
+            });
+        }
+        let stored = state.read(partition, from, max_bytes, Isolation::Committed)?;
         Ok(stored.committed())
     }
 
     fn bounds(&self, partition: &TopicPartition) -> Result<Range<Offset>, Error> {
-        self.state.lock().bounds(partition)
+        self.state.lock().readable(partition)
     }
 
     fn tail(&self, partition: &TopicPartition) -> Result<watch::Receiver<Offset>, Error> {
@@ -290,10 +351,12 @@ impl EventLog for MemoryLog {
         time: Timestamp,
     ) -> Result<Option<(Offset, Timestamp)>, Error> {
         let state = self.state.lock();
-        let start = state.bounds(partition)?.start;
+        let bounds = state.readable(partition)?;
         let batches = state.records(partition)?.batches.iter();
-        let mut late = batches.filter(|batch| batch.max_timestamp() >= time);
-        Ok(late.find_map(|batch| batch.first_since(time, start)))
+        let mut late = batches
+            .take_while(|batch| batch.base_offset() < bounds.end)
+            .filter(|batch| batch.max_timestamp() >= time);
+        Ok(late.find_map(|batch| batch.first_since(time, bounds.start)))
     }
 
     fn checkpoint(&self, consumer: &ConsumerId, partition: &TopicPartition) -> Option<Checkpoint> {
@@ -341,9 +404,10 @@ impl BrokerLog for MemoryLog {
         partition: &TopicPartition,
         from: Offset,
         max_bytes: usize,
-        _isolation: Isolation,
+        isolation: Isolation,
     ) -> Result<StoredChunk, Error> {
-        self.state.lock().read(partition, from, max_bytes)
+        let state = self.state.lock();
+        state.read(partition, from, max_bytes, isolation)
     }
 
     fn stored_bounds(&self, partition: &TopicPartition) -> Result<Range<Offset>, Error> {
@@ -351,7 +415,37 @@ impl BrokerLog for MemoryLog {
     }
 
     fn stored_tail(&self, partition: &TopicPartition) -> Result<watch::Receiver<Offset>, Error> {
-        Ok(self.state.lock().records(partition)?.tail.subscribe())
+        let state = self.state.lock();
+        Ok(state.records(partition)?.stored_tail.subscribe())
+    }
+
+    async fn transact(
+        &self,
+        id: &TransactionalId,
+        step: TransactionStep,
+    ) -> Result<ProducerIdentity, Error> {
+        let mut state = self.state.lock();
+        let producer = state.transact(id, &step)?;
+        let deadline = state.ledger.transaction_deadline();
+        let moved = |at: &mut Option<Timestamp>| std::mem::replace(at, deadline) != deadline;
+        self.transaction_deadline.send_if_modified(moved);
+        Ok(producer)
+    }
+
+    fn transactions(&self) -> Vec<Transaction> {
+        self.state.lock().ledger.transactions()
+    }
+
+    fn transaction_deadline(&self) -> watch::Receiver<Option<Timestamp>> {
+        self.transaction_deadline.subscribe()
+    }
+
+    fn is_staged(&self, consumer: &ConsumerId, partition: &TopicPartition) -> bool {
+        self.state.lock().ledger.is_staged(consumer, partition)
+    }
+
+    fn producers(&self, partition: &TopicPartition) -> Result<Vec<PartitionProducer>, Error> {
+        self.state.lock().ledger.producers(partition)
     }
 }
 

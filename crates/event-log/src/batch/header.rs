@@ -4,7 +4,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use clock::Timestamp;
 use event::Record;
 
-use crate::{Error, Offset};
+use crate::{Error, Offset, ProducerIdentity};
 
 /// Bytes of a header.
 pub(super) const LEN: usize = 61;
@@ -78,6 +78,30 @@ impl BatchHeader {
             max_timestamp,
             producer: None,
         })
+    }
+
+    /// The header of a control batch of one record.
+    pub(super) fn for_marker(producer: ProducerIdentity, now: Timestamp) -> Self {
+        Self {
+            len: 0,
+            attributes: TRANSACTIONAL | CONTROL,
+            last_offset_delta: 0,
+            record_count: 1,
+            checksum: 0,
+            base_offset: Offset::ZERO,
+            base_timestamp: now,
+            max_timestamp: now,
+            producer: Some(Producer {
+                id: producer.id,
+                epoch: producer.epoch,
+                base_sequence: -1,
+            }),
+        }
+    }
+
+    /// Marks the batch as part of a transaction.
+    pub(super) fn join_transaction(&mut self) {
+        self.attributes |= TRANSACTIONAL;
     }
 
     /// Reads the header at the front of `bytes` and checks that the whole batch is there.

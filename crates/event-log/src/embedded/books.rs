@@ -8,8 +8,10 @@
 //! Lock order: accepted, published, index. None is held while a file is written or synced.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
+use clock::Timestamp;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
@@ -25,6 +27,7 @@ pub(super) struct Books {
     accepted: Mutex<Accepted>,
     published: RwLock<Published>,
     pub(super) topics_changed: watch::Sender<u64>,
+    pub(super) transaction_deadline: watch::Sender<Option<Timestamp>>,
 }
 
 #[derive(Debug)]
@@ -44,16 +47,27 @@ struct Published {
 #[derive(Debug)]
 pub(super) struct PartitionLog {
     pub(super) index: RwLock<Index>,
+    /// The last stable offset.
     pub(super) tail: watch::Sender<Offset>,
+    /// The high watermark.
+    pub(super) stored_tail: watch::Sender<Offset>,
 }
 
 impl PartitionLog {
-    fn of(index: Index) -> Arc<Self> {
+    fn of(index: Index, last_stable: Offset) -> Arc<Self> {
         let end = index.bounds().end;
         Arc::new(Self {
             index: RwLock::new(index),
-            tail: watch::Sender::new(end),
+            tail: watch::Sender::new(last_stable),
+            stored_tail: watch::Sender::new(end),
         })
+    }
+
+    /// The offsets that are for readers. What they may not see yet may have gone already.
+    pub(super) fn bounds(&self) -> Range<Offset> {
+        let end = *self.tail.borrow();
+        let start = self.index.read().bounds().start;
+        start..end.max(start)
     }
 }
 
@@ -69,12 +83,13 @@ impl Accepted {
 impl Books {
     pub(super) fn new(ledger: Ledger, mut indexes: HashMap<PartitionKey, Index>) -> Self {
         let mut partitions = HashMap::new();
+        let deadline = ledger.transaction_deadline();
         for place in ledger.topics().flat_map(Topic::partitions) {
             let key = ledger.key(&place).expect("the topic is in the ledger");
             let index = indexes
                 .remove(&key)
                 .unwrap_or_else(|| Index::starting_at(ledger.end(key)));
-            partitions.insert(key, PartitionLog::of(index));
+            partitions.insert(key, PartitionLog::of(index, ledger.last_stable(key)));
         }
         Self {
             accepted: Mutex::new(Accepted {
@@ -84,7 +99,20 @@ impl Books {
             }),
             published: RwLock::new(Published { ledger, partitions }),
             topics_changed: watch::Sender::new(0),
+            transaction_deadline: watch::Sender::new(deadline),
         }
+    }
+
+    /// Reads what has been accepted, durable or not.
+    pub(super) fn accepted<T>(&self, read: impl FnOnce(&Ledger) -> T) -> T {
+        read(&self.accepted.lock().ledger)
+    }
+
+    /// Forgets what the books still hold of records below `start`.
+    pub(super) fn forget_below(&self, key: PartitionKey, start: Offset) {
+        let mut accepted = self.accepted.lock();
+        accepted.ledger.forget_aborted(key, start);
+        self.published.write().ledger.forget_aborted(key, start);
     }
 
     /// Reads what is durable.
@@ -131,8 +159,10 @@ impl Books {
 
     /// Publishes what `home` has in flight: its batches lie in `segment` at `places`, in order.
     pub(super) fn publish(&self, home: Lifetime, segment: &Arc<Segment>, places: &[u64]) {
-        let mut grown: HashMap<PartitionKey, Arc<PartitionLog>> = HashMap::new();
+        let mut grown_keys: HashMap<PartitionKey, Arc<PartitionLog>> = HashMap::new();
+        let grown: Vec<(Arc<PartitionLog>, Offset)>;
         let mut topics_changed = false;
+        let deadline;
         {
             let mut accepted = self.accepted.lock();
             let changes = std::mem::take(accepted.in_flight(home));
@@ -146,19 +176,21 @@ impl Books {
                         for place in topic.partitions() {
                             let key = published.ledger.key(&place).expect("it was just created");
                             let index = Index::starting_at(Offset::ZERO);
-                            published.partitions.insert(key, PartitionLog::of(index));
+                            let partition = PartitionLog::of(index, Offset::ZERO);
+                            published.partitions.insert(key, partition);
                         }
                     }
                     Change::TopicDeleted(id) => {
                         topics_changed = true;
                         published.partitions.retain(|key, _| key.topic != *id);
-                        grown.retain(|key, _| key.topic != *id);
+                        grown_keys.retain(|key, _| key.topic != *id);
                     }
                     Change::PartitionsAdded { id, .. } => {
                         topics_changed = true;
                         let keys = published.ledger.partitions_in(*id);
                         for key in keys {
-                            let new = || PartitionLog::of(Index::starting_at(Offset::ZERO));
+                            let new =
+                                || PartitionLog::of(Index::starting_at(Offset::ZERO), Offset::ZERO);
                             published.partitions.entry(key).or_insert_with(new);
                         }
                     }
@@ -180,21 +212,37 @@ impl Books {
                             extent.max_timestamp,
                         );
                         partition.index.write().push(segment, entry);
-                        grown.insert(extent.key, Arc::clone(partition));
+                        grown_keys.insert(extent.key, Arc::clone(partition));
                     }
                     Change::Checkpointed { .. }
                     | Change::ConsumerForgotten(_)
                     | Change::Positioned { .. }
                     | Change::EpochOpened { .. }
                     | Change::ProducerIds { .. }
+                    | Change::Enrolled(_)
+                    | Change::TransactionJoined { .. }
+                    | Change::Staged { .. }
+                    | Change::TransactionEnded { .. }
+                    | Change::ProducerForgotten(_)
+                    | Change::Decisions { .. }
                     | Change::Partition { .. } => {}
                 }
             }
+            let ledger = &published.ledger;
+            deadline = ledger.transaction_deadline();
+            grown = grown_keys
+                .into_iter()
+                .map(|(key, partition)| (partition, ledger.last_stable(key)))
+                .collect();
         }
-        for partition in grown.values() {
+        for (partition, last_stable) in grown {
             let end = partition.index.read().bounds().end;
-            partition.tail.send_replace(end);
+            partition.stored_tail.send_replace(end);
+            let moved = |tail: &mut Offset| std::mem::replace(tail, last_stable) != last_stable;
+            partition.tail.send_if_modified(moved);
         }
+        let moved = |at: &mut Option<Timestamp>| std::mem::replace(at, deadline) != deadline;
+        self.transaction_deadline.send_if_modified(moved);
         if topics_changed {
             self.topics_changed.send_modify(|count| *count += 1);
         }

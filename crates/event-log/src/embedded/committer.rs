@@ -16,8 +16,9 @@ use super::retention::{self, Retention};
 use super::{sealing, wire};
 use crate::ledger::{Change, Judged};
 use crate::{
-    Appended, ConsumerId, Epoch, Error, Offset, OwnerId, Permit, RecordBatch, Settled, Settlement,
-    Topic, TopicConfig, TopicName, TopicPartition, TopicSettings,
+    Appended, ConsumerId, Epoch, Error, Offset, OwnerId, Permit, ProducerIdentity, RecordBatch,
+    Settled, Settlement, Topic, TopicConfig, TopicName, TopicPartition, TopicSettings,
+    TransactionStep, TransactionalId,
 };
 
 /// Bytes after which a group is closed: a sync costs about as much as writing this much.
@@ -40,6 +41,7 @@ pub(super) enum Command {
     ForgetConsumer(ConsumerId, Reply<()>),
     OpenEpoch(OwnerId, Reply<Epoch>),
     ProducerId(Reply<i64>),
+    Transact(TransactionalId, TransactionStep, Reply<ProducerIdentity>),
     /// Answered when everything queued before it is finished.
     Barrier(Reply<()>),
 }
@@ -77,12 +79,15 @@ impl Drop for EndOnPanic {
 
 impl Command {
     /// Bytes that the request takes in the journal at most.
-    fn weight(&self) -> usize {
+    fn weight(&self, books: &Books) -> usize {
         FRAME_BYTES
             + match self {
                 Self::Settle(settlement, ..) => settlement.bytes() + wire::weight(settlement),
                 Self::ForgetConsumer(consumer, _) => consumer.as_str().len(),
                 Self::OpenEpoch(owner, _) => owner.as_str().len(),
+                Self::Transact(id, step, _) => {
+                    books.accepted(|ledger| ledger.weight_of_step(id, step))
+                }
                 Self::CreateTopic(..)
                 | Self::DeleteTopic(..)
                 | Self::ConfigureTopic(..)
@@ -107,6 +112,7 @@ impl Command {
             | Self::ForgetConsumer(_, reply) => drop(reply.send(Err(full.error()))),
             Self::OpenEpoch(_, reply) => drop(reply.send(Err(full.error()))),
             Self::ProducerId(reply) => drop(reply.send(Err(full.error()))),
+            Self::Transact(_, _, reply) => drop(reply.send(Err(full.error()))),
             Self::Barrier(reply) => drop(reply.send(Ok(()))),
         }
     }
@@ -185,12 +191,12 @@ impl Committer {
     pub(super) fn run(mut self) {
         let _guard = EndOnPanic;
         while let Some(first) = self.queue.blocking_recv() {
-            let mut weight = first.weight();
+            let mut weight = first.weight(&self.books);
             let mut group = vec![first];
             while weight < GROUP_BYTES
                 && let Ok(command) = self.queue.try_recv()
             {
-                weight += command.weight();
+                weight += command.weight(&self.books);
                 group.push(command);
             }
             metrics::histogram!("tidemill_log_group_size").record(group.len() as f64);
@@ -346,6 +352,18 @@ impl Committer {
                     .books
                     .accept(home, |ledger| Ok(ledger.judge_producer_id()));
                 draft.note(judged, reply)
+            }
+            Command::Transact(id, step, reply) => {
+                let judged = self
+                    .books
+                    .accept(home, |ledger| ledger.judge_step(&id, &step));
+                if let Ok(judged) = &judged {
+                    let markers = judged.answer.markers.iter();
+                    let markers = markers.map(|(_, base, batch)| (*base, batch));
+                    draft.frame(&judged.changes, markers);
+                }
+                let producer = judged.map(|judged| judged.answer.producer);
+                answer(reply, producer, Permit::unbounded())
             }
             Command::Barrier(reply) => answer(reply, Ok(()), Permit::unbounded()),
         };

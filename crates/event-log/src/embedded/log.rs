@@ -20,10 +20,12 @@ use super::journal::Journal;
 use super::reader::{self, Patience, Stop};
 use super::storage::{Disk, Storage};
 use super::{recovery, retention, sealing, wire};
+use crate::ledger::Ledger;
 use crate::{
     BrokerLog, Checkpoint, Chunk, ConsumerId, Epoch, Error, EventLog, Isolation, Lifetime, Offset,
-    OwnerId, Permit, Settled, Settlement, Share, StoredChunk, Topic, TopicConfig, TopicName,
-    TopicPartition, TopicSettings,
+    OwnerId, PartitionProducer, Permit, ProducerIdentity, Settled, Settlement, Share, StoredChunk,
+    Topic, TopicConfig, TopicName, TopicPartition, TopicSettings, Transaction, TransactionStep,
+    TransactionalId,
 };
 
 /// Requests that may wait for a committer. Bytes are bounded by the write budget; this bounds the
@@ -338,13 +340,21 @@ impl EventLog for EmbeddedLog {
         from: Offset,
         max_bytes: usize,
     ) -> Result<Chunk, Error> {
+        let bounds = self.bounds(partition)?;
+        if from > bounds.end {
+            return Err(Error::OffsetOutOfRange {
+                partition: partition.clone(),
+                offset: from,
+                first: bounds.start,
+                end: bounds.end,
+            });
+        }
         let stored = self.read_stored(partition, from, max_bytes, Isolation::Committed);
         Ok(stored.await?.committed())
     }
 
     fn bounds(&self, partition: &TopicPartition) -> Result<Range<Offset>, Error> {
-        let log = self.books.partition(partition)?;
-        Ok(log.index.read().bounds())
+        Ok(self.books.partition(partition)?.bounds())
     }
 
     fn tail(&self, partition: &TopicPartition) -> Result<watch::Receiver<Offset>, Error> {
@@ -357,8 +367,8 @@ impl EventLog for EmbeddedLog {
         time: Timestamp,
     ) -> Result<Option<(Offset, Timestamp)>, Error> {
         let log = self.books.partition(partition)?;
-        let place = partition.clone();
-        patiently(move |patience| reader::offset_at(&log, &place, time, patience)).await
+        let (place, end) = (partition.clone(), log.bounds().end);
+        patiently(move |patience| reader::offset_at(&log, &place, time, end, patience)).await
     }
 
     fn checkpoint(&self, consumer: &ConsumerId, partition: &TopicPartition) -> Option<Checkpoint> {
@@ -411,11 +421,26 @@ impl BrokerLog for EmbeddedLog {
         partition: &TopicPartition,
         from: Offset,
         max_bytes: usize,
-        _isolation: Isolation,
+        isolation: Isolation,
     ) -> Result<StoredChunk, Error> {
         let log = self.books.partition(partition)?;
+        let end = match isolation {
+            Isolation::Uncommitted => log.index.read().bounds().end,
+            Isolation::Committed => log.bounds().end,
+        };
         let place = partition.clone();
-        patiently(move |patience| reader::read(&log, &place, from, max_bytes, patience)).await
+        let read = move |patience| reader::read(&log, &place, from, max_bytes, end, patience);
+        let mut chunk = patiently(read).await?;
+        match isolation {
+            Isolation::Uncommitted => {}
+            Isolation::Committed => {
+                chunk.aborted = self.books.published(|ledger| {
+                    let key = ledger.key(partition)?;
+                    Ok::<_, Error>(ledger.aborted_within(key, from, chunk.next))
+                })?;
+            }
+        }
+        Ok(chunk)
     }
 
     fn stored_bounds(&self, partition: &TopicPartition) -> Result<Range<Offset>, Error> {
@@ -424,6 +449,33 @@ impl BrokerLog for EmbeddedLog {
     }
 
     fn stored_tail(&self, partition: &TopicPartition) -> Result<watch::Receiver<Offset>, Error> {
-        Ok(self.books.partition(partition)?.tail.subscribe())
+        Ok(self.books.partition(partition)?.stored_tail.subscribe())
+    }
+
+    async fn transact(
+        &self,
+        id: &TransactionalId,
+        step: TransactionStep,
+    ) -> Result<ProducerIdentity, Error> {
+        self.events
+            .ask(|reply| Command::Transact(id.clone(), step, reply))
+            .await
+    }
+
+    fn transactions(&self) -> Vec<Transaction> {
+        self.books.published(Ledger::transactions)
+    }
+
+    fn transaction_deadline(&self) -> watch::Receiver<Option<Timestamp>> {
+        self.books.transaction_deadline.subscribe()
+    }
+
+    fn is_staged(&self, consumer: &ConsumerId, partition: &TopicPartition) -> bool {
+        self.books
+            .published(|ledger| ledger.is_staged(consumer, partition))
+    }
+
+    fn producers(&self, partition: &TopicPartition) -> Result<Vec<PartitionProducer>, Error> {
+        self.books.published(|ledger| ledger.producers(partition))
     }
 }

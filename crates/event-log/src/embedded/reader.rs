@@ -48,14 +48,22 @@ impl From<Error> for Stop {
 /// What may still be read.
 struct Budget {
     max_bytes: usize,
+    /// Nothing from here on.
+    end: Offset,
     taken: usize,
     bytes: usize,
     /// Whether an entry was left out.
     spent: bool,
+    /// Whether that was because `end` was reached.
+    ended: bool,
 }
 
 impl Budget {
     fn takes(&mut self, entry: &Entry) -> bool {
+        if entry.base >= self.end {
+            (self.spent, self.ended) = (true, true);
+            return false;
+        }
         self.bytes = self.bytes.saturating_add(entry.len().unwrap_or(0));
         self.taken += 1;
         let fits = entry.len().is_some() && self.bytes <= self.max_bytes;
@@ -64,12 +72,14 @@ impl Budget {
     }
 }
 
-/// Batches from the one that holds `from` on; see [`EventLog::read`](crate::EventLog::read).
+/// Batches from the one that holds `from` on, as far as they begin below `end`; see
+/// [`BrokerLog::read_stored`](crate::BrokerLog::read_stored).
 pub(super) fn read(
     partition: &PartitionLog,
     place: &TopicPartition,
     from: Offset,
     max_bytes: usize,
+    end: Offset,
     patience: Patience,
 ) -> Result<StoredChunk, Stop> {
     let bounds = partition.index.read().bounds();
@@ -83,16 +93,18 @@ pub(super) fn read(
     }
     let mut budget = Budget {
         max_bytes,
+        end,
         taken: 0,
         bytes: 0,
         spent: false,
+        ended: false,
     };
     let mut batches = Vec::new();
     let mut next = from;
     while !budget.spent {
         let mut takes = |entry: &Entry| budget.takes(entry);
         let found = partition.index.read().find(next, &mut takes);
-        let Some((found, end)) = found else {
+        let Some((found, run_end)) = found else {
             break;
         };
         let read = entries(found, patience, |entries| {
@@ -104,15 +116,20 @@ pub(super) fn read(
         });
         match read {
             Ok(()) if budget.spent => {}
-            Ok(()) => next = next.max(end),
+            Ok(()) => next = next.max(run_end),
             // What precedes the damage is served first; the next read begins with the error.
             Err(Stop::Failed(_)) if !batches.is_empty() => break,
             Err(stop) => return Err(stop),
         }
     }
     let last = batches.last().map(RecordBatch::end_offset);
-    let next = next.max(last.unwrap_or(from));
-    Ok(StoredChunk { batches, next })
+    let ended = budget.ended.then_some(end);
+    let next = next.max(last.unwrap_or(from)).max(ended.unwrap_or(from));
+    Ok(StoredChunk {
+        batches,
+        next,
+        aborted: Vec::new(),
+    })
 }
 
 /// The first record of `time` or later; see [`EventLog::offset_at`](crate::EventLog::offset_at).
@@ -120,24 +137,28 @@ pub(super) fn offset_at(
     partition: &PartitionLog,
     place: &TopicPartition,
     time: Timestamp,
+    end: Offset,
     patience: Patience,
 ) -> Result<Option<(Offset, Timestamp)>, Stop> {
     let mut from = partition.index.read().bounds().start;
     loop {
         let found = partition.index.read().find_since(time, from);
-        let Some((found, end)) = found else {
+        let Some((found, run_end)) = found else {
             return Ok(None);
         };
         let (_, entries) = entries(found, patience, |entries| {
             index::since(entries, time, from).into_iter().collect()
         })?;
         let Some(entry) = entries.first() else {
-            from = end;
+            from = run_end;
             continue;
         };
+        if entry.base >= end {
+            return Ok(None);
+        }
         if entry.len().is_some() {
             let at = entry.base.max(from);
-            let stored = read(partition, place, at, 1, patience)?;
+            let stored = read(partition, place, at, 1, end, patience)?;
             let first = stored.batches.first();
             if let Some(found) = first.and_then(|batch| batch.first_since(time, from)) {
                 return Ok(Some(found));

@@ -265,6 +265,12 @@ impl Replay {
                 | Change::Positioned { .. }
                 | Change::EpochOpened { .. }
                 | Change::ProducerIds { .. }
+                | Change::Enrolled(_)
+                | Change::TransactionJoined { .. }
+                | Change::Staged { .. }
+                | Change::TransactionEnded { .. }
+                | Change::ProducerForgotten(_)
+                | Change::Decisions { .. }
                 | Change::TopicConfigured { .. }
                 | Change::PartitionsAdded { .. }
                 | Change::RecordsDeleted { .. } => {}

@@ -31,8 +31,12 @@ pub(super) fn apply(journal: &mut Journal, books: &Books, retention: Retention) 
         if is_needed(books, number) {
             break;
         }
-        for (_, partition) in books.partitions(journal.lifetime) {
-            partition.index.write().drop_through(number);
+        for (key, partition) in books.partitions(journal.lifetime) {
+            let mut index = partition.index.write();
+            index.drop_through(number);
+            let start = index.bounds().start;
+            drop(index);
+            books.forget_below(key, start);
         }
         if let Err(error) = journal.drop_oldest() {
             tracing::error!(%error, "a segment past its retention stays behind");

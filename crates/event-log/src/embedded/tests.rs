@@ -8,6 +8,7 @@ mod model;
 mod power;
 mod retention;
 mod torn;
+mod transactions;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

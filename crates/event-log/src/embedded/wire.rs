@@ -3,16 +3,18 @@
 //! The tags and layouts below are on disks: they may be added to, never changed.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes};
 use clock::Timestamp;
 use event::{SourceId, SourcePosition};
 use uuid::Uuid;
 
-use crate::ledger::{Change, Extent, PartitionKey, Sent, Sequences};
+use crate::ledger::{Change, Enrolled, Extent, Part, PartitionKey, Sent, Sequences, Staged};
 use crate::{
-    Checkpoint, ConsumerId, Epoch, Lifetime, Offset, OwnerId, Partition, Producer, Settlement,
-    Topic, TopicConfig, TopicName, TopicSettings,
+    Aborted, Checkpoint, ConsumerId, Epoch, Lifetime, Offset, Outcome, OwnerId, Partition,
+    Producer, ProducerIdentity, Settlement, Topic, TopicConfig, TopicName, TopicSettings,
+    TransactionalId,
 };
 
 const TOPIC_CREATED: u8 = 1;
@@ -29,6 +31,16 @@ const TOPIC_CREATED_WITH_SETTINGS: u8 = 20;
 const TOPIC_CONFIGURED: u8 = 21;
 const PARTITIONS_ADDED: u8 = 22;
 const RECORDS_DELETED: u8 = 23;
+const APPENDED_IN_TRANSACTION: u8 = 40;
+const COMMIT_MARKER: u8 = 41;
+const ABORT_MARKER: u8 = 42;
+const ENROLLED: u8 = 43;
+const TRANSACTION_JOINED: u8 = 44;
+const STAGED: u8 = 45;
+const TRANSACTION_COMMITTED: u8 = 46;
+const TRANSACTION_ABORTED: u8 = 47;
+const PRODUCER_FORGOTTEN: u8 = 48;
+const DECISIONS: u8 = 49;
 
 /// Bytes that the changes of a settlement take at most, its batches not counted.
 pub(super) fn weight(settlement: &Settlement) -> usize {
@@ -117,6 +129,68 @@ pub(super) fn put(out: &mut Vec<u8>, change: &Change) {
             out.put_u8(PRODUCER_IDS);
             out.put_i64(*next);
         }
+        Change::Enrolled(enrolled) => {
+            out.put_u8(ENROLLED);
+            put_bytes(out, enrolled.id.as_str().as_bytes());
+            put_identity(out, enrolled.producer);
+            let nobody = ProducerIdentity { id: -1, epoch: -1 };
+            put_identity(out, enrolled.before.unwrap_or(nobody));
+            let timeout = u64::try_from(enrolled.timeout.as_millis());
+            out.put_u64(timeout.unwrap_or(u64::MAX));
+            out.put_i64(enrolled.at.as_millis());
+        }
+        Change::TransactionJoined {
+            id,
+            since,
+            partitions,
+            consumers,
+        } => {
+            out.put_u8(TRANSACTION_JOINED);
+            put_bytes(out, id.as_str().as_bytes());
+            out.put_i64(since.as_millis());
+            out.put_u32(count(partitions.len()));
+            for key in partitions {
+                put_key(out, *key);
+            }
+            out.put_u32(count(consumers.len()));
+            for consumer in consumers {
+                put_bytes(out, consumer.as_str().as_bytes());
+            }
+        }
+        Change::Staged { id, staged } => {
+            out.put_u8(STAGED);
+            put_bytes(out, id.as_str().as_bytes());
+            put_bytes(out, staged.consumer.as_str().as_bytes());
+            put_key(out, staged.key);
+            out.put_u64(staged.next.get());
+            put_bytes(out, &staged.metadata);
+        }
+        Change::TransactionEnded { id, outcome } => {
+            out.put_u8(match outcome {
+                Outcome::Commit => TRANSACTION_COMMITTED,
+                Outcome::Abort => TRANSACTION_ABORTED,
+            });
+            put_bytes(out, id.as_str().as_bytes());
+        }
+        Change::ProducerForgotten(id) => {
+            out.put_u8(PRODUCER_FORGOTTEN);
+            put_bytes(out, id.as_str().as_bytes());
+        }
+        Change::Decisions { key, open, aborted } => {
+            out.put_u8(DECISIONS);
+            put_key(out, *key);
+            out.put_u32(count(open.len()));
+            for (producer, first) in open {
+                out.put_i64(*producer);
+                out.put_u64(first.get());
+            }
+            out.put_u32(count(aborted.len()));
+            for one in aborted {
+                out.put_i64(one.producer_id);
+                out.put_u64(one.first.get());
+                out.put_u64(one.marker.get());
+            }
+        }
         Change::Partition {
             key,
             end,
@@ -126,10 +200,12 @@ pub(super) fn put(out: &mut Vec<u8>, change: &Change) {
 }
 
 fn put_extent(out: &mut Vec<u8>, extent: &Extent) {
-    out.put_u8(if extent.producer.is_some() {
-        APPENDED_BY_PRODUCER
-    } else {
-        APPENDED
+    out.put_u8(match extent.part {
+        Part::None if extent.producer.is_none() => APPENDED,
+        Part::None => APPENDED_BY_PRODUCER,
+        Part::Inside => APPENDED_IN_TRANSACTION,
+        Part::End(Outcome::Commit) => COMMIT_MARKER,
+        Part::End(Outcome::Abort) => ABORT_MARKER,
     });
     put_key(out, extent.key);
     out.put_u64(extent.base.get());
@@ -191,7 +267,7 @@ fn take(from: &mut &[u8]) -> Option<Change> {
         },
         TOPIC_DELETED => Change::TopicDeleted(take_uuid(from)?),
         APPENDED => Change::Appended(take_extent(from)?),
-        APPENDED_BY_PRODUCER => {
+        tag @ (APPENDED_BY_PRODUCER | APPENDED_IN_TRANSACTION | COMMIT_MARKER | ABORT_MARKER) => {
             let extent = take_extent(from)?;
             let producer = Producer {
                 id: from.try_get_i64().ok()?,
@@ -200,6 +276,12 @@ fn take(from: &mut &[u8]) -> Option<Change> {
             };
             Change::Appended(Extent {
                 producer: Some(producer),
+                part: match tag {
+                    APPENDED_IN_TRANSACTION => Part::Inside,
+                    COMMIT_MARKER => Part::End(Outcome::Commit),
+                    ABORT_MARKER => Part::End(Outcome::Abort),
+                    _ => Part::None,
+                },
                 ..extent
             })
         }
@@ -220,6 +302,38 @@ fn take(from: &mut &[u8]) -> Option<Change> {
         PRODUCER_IDS => Change::ProducerIds {
             next: from.try_get_i64().ok()?,
         },
+        ENROLLED => {
+            let id = TransactionalId::new(take_text(from)?);
+            let producer = take_identity(from)?;
+            let before = take_identity(from)?;
+            Change::Enrolled(Enrolled {
+                id,
+                producer,
+                before: (before.id >= 0).then_some(before),
+                timeout: Duration::from_millis(from.try_get_u64().ok()?),
+                at: Timestamp::from_millis(from.try_get_i64().ok()?),
+            })
+        }
+        TRANSACTION_JOINED => take_joined(from)?,
+        STAGED => Change::Staged {
+            id: TransactionalId::new(take_text(from)?),
+            staged: Staged {
+                consumer: ConsumerId::new(take_text(from)?),
+                key: take_key(from)?,
+                next: Offset::new(from.try_get_u64().ok()?),
+                metadata: Bytes::copy_from_slice(take_bytes(from)?),
+            },
+        },
+        TRANSACTION_COMMITTED => Change::TransactionEnded {
+            id: TransactionalId::new(take_text(from)?),
+            outcome: Outcome::Commit,
+        },
+        TRANSACTION_ABORTED => Change::TransactionEnded {
+            id: TransactionalId::new(take_text(from)?),
+            outcome: Outcome::Abort,
+        },
+        PRODUCER_FORGOTTEN => Change::ProducerForgotten(TransactionalId::new(take_text(from)?)),
+        DECISIONS => take_decisions(from)?,
         PARTITION => Change::Partition {
             key: take_key(from)?,
             end: Offset::new(from.try_get_u64().ok()?),
@@ -247,6 +361,55 @@ fn take_settings(from: &mut &[u8]) -> Option<TopicSettings> {
     serde_json::from_slice(take_bytes(from)?).ok()
 }
 
+fn take_joined(from: &mut &[u8]) -> Option<Change> {
+    let id = TransactionalId::new(take_text(from)?);
+    let since = Timestamp::from_millis(from.try_get_i64().ok()?);
+    let mut partitions = Vec::new();
+    for _ in 0..from.try_get_u32().ok()? {
+        partitions.push(take_key(from)?);
+    }
+    let mut consumers = Vec::new();
+    for _ in 0..from.try_get_u32().ok()? {
+        consumers.push(ConsumerId::new(take_text(from)?));
+    }
+    Some(Change::TransactionJoined {
+        id,
+        since,
+        partitions,
+        consumers,
+    })
+}
+
+fn take_decisions(from: &mut &[u8]) -> Option<Change> {
+    let key = take_key(from)?;
+    let mut open = Vec::new();
+    for _ in 0..from.try_get_u32().ok()? {
+        let producer = from.try_get_i64().ok()?;
+        open.push((producer, Offset::new(from.try_get_u64().ok()?)));
+    }
+    let mut aborted = Vec::new();
+    for _ in 0..from.try_get_u32().ok()? {
+        aborted.push(Aborted {
+            producer_id: from.try_get_i64().ok()?,
+            first: Offset::new(from.try_get_u64().ok()?),
+            marker: Offset::new(from.try_get_u64().ok()?),
+        });
+    }
+    Some(Change::Decisions { key, open, aborted })
+}
+
+fn put_identity(out: &mut Vec<u8>, producer: ProducerIdentity) {
+    out.put_i64(producer.id);
+    out.put_i16(producer.epoch);
+}
+
+fn take_identity(from: &mut &[u8]) -> Option<ProducerIdentity> {
+    Some(ProducerIdentity {
+        id: from.try_get_i64().ok()?,
+        epoch: from.try_get_i16().ok()?,
+    })
+}
+
 fn take_extent(from: &mut &[u8]) -> Option<Extent> {
     Some(Extent {
         key: take_key(from)?,
@@ -255,6 +418,7 @@ fn take_extent(from: &mut &[u8]) -> Option<Extent> {
         len: from.try_get_u32().ok()?,
         max_timestamp: Timestamp::from_millis(from.try_get_i64().ok()?),
         producer: None,
+        part: Part::None,
     })
 }
 

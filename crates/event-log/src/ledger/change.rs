@@ -4,10 +4,11 @@ use clock::Timestamp;
 use event::{SourceId, SourcePosition};
 use uuid::Uuid;
 
+use super::transactions::{Enrolled, Staged};
 use super::{Consumer, Ledger, PartitionKey, Sequences, Source};
 use crate::{
-    Checkpoint, ConsumerId, Epoch, Lifetime, Offset, OwnerId, Partition, Producer, Topic,
-    TopicSettings,
+    Aborted, Checkpoint, ConsumerId, Epoch, Lifetime, Offset, Outcome, OwnerId, Partition,
+    Producer, RecordBatch, Topic, TopicSettings, TransactionalId,
 };
 
 /// One step. What a log writes beside record bytes.
@@ -49,6 +50,33 @@ pub(crate) enum Change {
     ProducerIds {
         next: i64,
     },
+    /// A transactional id has begun a life.
+    Enrolled(Enrolled),
+    /// A transaction has grown; the first time it begins.
+    TransactionJoined {
+        id: TransactionalId,
+        since: Timestamp,
+        partitions: Vec<PartitionKey>,
+        consumers: Vec<ConsumerId>,
+    },
+    /// An offset waits for its transaction.
+    Staged {
+        id: TransactionalId,
+        staged: Staged,
+    },
+    /// Follows the control batches and checkpoints that it is about.
+    TransactionEnded {
+        id: TransactionalId,
+        outcome: Outcome,
+    },
+    ProducerForgotten(TransactionalId),
+    /// Only in snapshots: which producers have transactions open in a partition, from which offset
+    /// on, and which were aborted.
+    Decisions {
+        key: PartitionKey,
+        open: Vec<(i64, Offset)>,
+        aborted: Vec<Aborted>,
+    },
     /// Only in snapshots: where a partition ends and what its producers sent last.
     Partition {
         key: PartitionKey,
@@ -67,9 +95,34 @@ pub(crate) struct Extent {
     pub(crate) len: u32,
     pub(crate) max_timestamp: Timestamp,
     pub(crate) producer: Option<Producer>,
+    pub(crate) part: Part,
+}
+
+/// Which part a batch plays in a transaction. All but `None` have a producer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    None,
+    /// Its records count when the transaction commits.
+    Inside,
+    /// It is the control batch.
+    End(Outcome),
 }
 
 impl Extent {
+    /// The place of a batch.
+    pub(crate) fn of(key: PartitionKey, base: Offset, batch: &RecordBatch, part: Part) -> Self {
+        let header = batch.header();
+        Self {
+            key,
+            base,
+            offsets: u32::try_from(header.offsets()).expect("a batch counts its records in i32"),
+            len: u32::try_from(header.len()).expect("a batch counts its bytes in i32"),
+            max_timestamp: header.max_timestamp,
+            producer: header.producer,
+            part,
+        }
+    }
+
     pub(crate) fn end(&self) -> Offset {
         self.base.plus(u64::from(self.offsets))
     }
@@ -103,6 +156,7 @@ impl Ledger {
                 partition.end = extent.end();
                 if let Some(producer) = extent.producer {
                     partition.sequences.note(producer, extent);
+                    self.note_part(producer.id, extent);
                 }
             }
             Change::Checkpointed {
@@ -128,6 +182,21 @@ impl Ledger {
                 self.epochs.insert(owner.clone(), *epoch);
             }
             Change::ProducerIds { next } => self.next_producer_id = *next,
+            Change::Enrolled(enrolled) => self.enroll(enrolled),
+            Change::TransactionJoined {
+                id,
+                since,
+                partitions,
+                consumers,
+            } => self.join_transaction(id, *since, partitions, consumers),
+            Change::Staged { id, staged } => self.stage(id, staged),
+            Change::TransactionEnded { id, outcome } => self.end_transaction(id, *outcome),
+            Change::ProducerForgotten(id) => self.forget_producer(id),
+            Change::Decisions { key, open, aborted } => {
+                let partition = self.partitions.entry(*key).or_default();
+                partition.open = open.iter().copied().collect();
+                partition.aborted = aborted.clone();
+            }
             Change::Partition {
                 key,
                 end,
@@ -152,6 +221,7 @@ impl Ledger {
             self.names.remove(&topic.name);
         }
         self.partitions.retain(|key, _| key.topic != id);
+        self.leave_transactions(id);
     }
 
     fn drop_checkpoints(&mut self, gone: impl Fn(&PartitionKey) -> bool) {
@@ -177,6 +247,13 @@ impl Ledger {
                     end: partition.end,
                     sequences: partition.sequences,
                 });
+                if !partition.open.is_empty() || !partition.aborted.is_empty() {
+                    changes.push(Change::Decisions {
+                        key,
+                        open: partition.open.into_iter().collect(),
+                        aborted: partition.aborted,
+                    });
+                }
                 if partition.start > Offset::ZERO {
                     changes.push(Change::RecordsDeleted {
                         key,
@@ -210,6 +287,7 @@ impl Ledger {
             changes.push(Change::ProducerIds {
                 next: self.next_producer_id,
             });
+            changes.extend(self.transactions_snapshot());
         }
         changes
     }
@@ -232,6 +310,9 @@ impl Ledger {
         self.sources.extend(other.sources);
         self.epochs.extend(other.epochs);
         self.next_producer_id = self.next_producer_id.max(other.next_producer_id);
+        if !other.transactions.is_empty() {
+            self.transactions = other.transactions;
+        }
     }
 
     /// Moves the end of a partition past offsets whose records are lost.

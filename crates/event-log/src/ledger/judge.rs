@@ -8,11 +8,11 @@ use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
 
 use super::producer::{self, Verdict};
-use super::{Change, Extent, Ledger, PartitionKey, Sent};
+use super::{Change, Extent, Ledger, Part, PartitionKey, Sent};
 use crate::{
     Append, Appended, Checkpoint, CheckpointUpdate, ConsumerId, Epoch, Error, Lifetime, Offset,
-    OwnerId, Rule, Settled, Settlement, StoredRecord, Topic, TopicConfig, TopicName,
-    TopicPartition, TopicSettings, Writer,
+    OwnerId, ProducerIdentity, Rule, Settled, Settlement, StoredRecord, Topic, TopicConfig,
+    TopicName, TopicPartition, TopicSettings, Writer,
 };
 
 /// Partitions that one topic may have: each costs memory whether it is used or not.
@@ -293,26 +293,30 @@ impl Ledger {
             Some(end) => *end,
             None => self.end(key),
         };
-        let extent = Extent {
-            key,
-            base,
-            offsets: u32::try_from(header.offsets()).expect("a batch counts its records in i32"),
-            len: u32::try_from(header.len()).expect("a batch counts its bytes in i32"),
-            max_timestamp: header.max_timestamp,
-            producer: header.producer,
+        if header.is_control() {
+            return Err(Error::InvalidBatch {
+                reason: "control batches are the log's own".to_owned(),
+            });
+        }
+        let part = if header.is_transactional() {
+            Part::Inside
+        } else {
+            Part::None
         };
+        let extent = Extent::of(key, base, &append.batch, part);
         if let Some(producer) = header.producer {
-            if producer.base_sequence < 0 && !header.is_control() {
+            if producer.base_sequence < 0 {
                 return Err(Error::InvalidBatch {
                     reason: "it names a producer but no sequence".to_owned(),
                 });
             }
+            let (id, epoch) = (producer.id, producer.epoch);
+            self.judge_producer(ProducerIdentity { id, epoch }, &append.to)?;
             let known = self.partitions.get(&key);
             let known = known.and_then(|partition| partition.sequences.get(producer.id));
             let sent = ahead.sent.get(&(key, producer.id)).or(known);
-            if !header.is_control()
-                && let Verdict::Duplicate(copy) =
-                    producer::judge(sent, producer, extent.offsets, &append.to)?
+            if let Verdict::Duplicate(copy) =
+                producer::judge(sent, producer, extent.offsets, &append.to)?
             {
                 return Ok(Appended::Duplicate(copy));
             }
@@ -320,9 +324,20 @@ impl Ledger {
             sent.note(producer, &extent);
             ahead.sent.insert((key, producer.id), sent);
         }
+        self.judge_part(&append.batch, key, &append.to)?;
         ahead.ends.insert(key, extent.end());
         changes.push(Change::Appended(extent));
         Ok(Appended::At(base))
+    }
+
+    fn stored(&self, consumer: &ConsumerId, key: PartitionKey) -> Option<&Checkpoint> {
+        self.consumers.get(consumer)?.checkpoints.get(&key)
+    }
+
+    /// How often a checkpoint has been written.
+    pub(super) fn revision(&self, consumer: &ConsumerId, key: PartitionKey) -> u64 {
+        self.stored(consumer, key)
+            .map_or(0, |stored| stored.revision)
     }
 
     fn judge_checkpoint(
@@ -330,9 +345,8 @@ impl Ledger {
         update: &CheckpointUpdate,
         key: PartitionKey,
     ) -> Result<Change, Error> {
-        let stored = self.consumers.get(&update.consumer);
-        let stored = stored.and_then(|consumer| consumer.checkpoints.get(&key));
-        let revision = stored.map_or(0, |stored| stored.revision);
+        let stored = self.stored(&update.consumer, key);
+        let revision = self.revision(&update.consumer, key);
         let next = stored.map_or(Offset::ZERO, |stored| stored.next);
         let conflict = |reason| Error::CheckpointConflict {
             consumer: update.consumer.clone(),

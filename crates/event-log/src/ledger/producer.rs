@@ -131,7 +131,7 @@ mod tests {
 
     use super::*;
     use crate::Partition;
-    use crate::ledger::PartitionKey;
+    use crate::ledger::{Part, PartitionKey};
 
     #[test]
     fn sequences_wrap_to_zero_after_the_largest() {
@@ -161,6 +161,7 @@ mod tests {
                 len: 70,
                 max_timestamp: Timestamp::default(),
                 producer: Some(producer),
+                part: Part::None,
             };
             base = base.next();
             sequences.note(producer, &extent);

@@ -34,15 +34,111 @@ fn extent() -> impl Strategy<Value = Extent> {
         any::<u32>(),
         any::<i64>(),
         option::of(producer),
+        part(),
     )
-        .prop_map(|(key, base, offsets, len, time, producer)| Extent {
+        .prop_map(|(key, base, offsets, len, time, producer, part)| Extent {
             key,
             base,
             offsets,
             len,
             max_timestamp: Timestamp::from_millis(time),
             producer,
+            part: producer.map_or(Part::None, |_| part),
         })
+}
+
+fn part() -> impl Strategy<Value = Part> {
+    prop_oneof![
+        Just(Part::None),
+        Just(Part::Inside),
+        Just(Part::End(Outcome::Commit)),
+        Just(Part::End(Outcome::Abort)),
+    ]
+}
+
+fn transactional_id() -> impl Strategy<Value = TransactionalId> {
+    ".{0,12}".prop_map(TransactionalId::new)
+}
+
+fn transaction_change() -> impl Strategy<Value = Change> {
+    let identity =
+        || (0..i64::MAX, any::<i16>()).prop_map(|(id, epoch)| ProducerIdentity { id, epoch });
+    let time = || any::<i64>().prop_map(Timestamp::from_millis);
+    let consumer = || ".{0,12}".prop_map(ConsumerId::new);
+    let enrolled = (
+        transactional_id(),
+        identity(),
+        option::of(identity()),
+        any::<u32>(),
+        time(),
+    )
+        .prop_map(|(id, producer, before, timeout, at)| {
+            Change::Enrolled(Enrolled {
+                id,
+                producer,
+                before,
+                timeout: Duration::from_millis(timeout.into()),
+                at,
+            })
+        });
+    let joined = (
+        transactional_id(),
+        time(),
+        vec(key(), 0..4),
+        vec(consumer(), 0..3),
+    )
+        .prop_map(
+            |(id, since, partitions, consumers)| Change::TransactionJoined {
+                id,
+                since,
+                partitions,
+                consumers,
+            },
+        );
+    let staged = (
+        transactional_id(),
+        consumer(),
+        key(),
+        offset(),
+        vec(any::<u8>(), 0..50),
+    )
+        .prop_map(|(id, consumer, key, next, metadata)| Change::Staged {
+            id,
+            staged: Staged {
+                consumer,
+                key,
+                next,
+                metadata: metadata.into(),
+            },
+        });
+    let ended = (transactional_id(), any::<bool>()).prop_map(|(id, commits)| {
+        let outcome = if commits {
+            Outcome::Commit
+        } else {
+            Outcome::Abort
+        };
+        Change::TransactionEnded { id, outcome }
+    });
+    let aborted =
+        (any::<i64>(), offset(), offset()).prop_map(|(producer_id, first, marker)| Aborted {
+            producer_id,
+            first,
+            marker,
+        });
+    let decisions = (
+        key(),
+        vec((any::<i64>(), offset()), 0..4),
+        vec(aborted, 0..4),
+    )
+        .prop_map(|(key, open, aborted)| Change::Decisions { key, open, aborted });
+    prop_oneof![
+        enrolled,
+        joined,
+        staged,
+        ended,
+        transactional_id().prop_map(Change::ProducerForgotten),
+        decisions,
+    ]
 }
 
 fn checkpoint() -> impl Strategy<Value = Checkpoint> {
@@ -161,6 +257,7 @@ fn change() -> impl Strategy<Value = Change> {
             epoch: Epoch::new(epoch),
         }),
         any::<i64>().prop_map(|next| Change::ProducerIds { next }),
+        transaction_change(),
         (key(), offset(), sequences()).prop_map(|(key, end, sequences)| Change::Partition {
             key,
             end,
@@ -200,6 +297,7 @@ fn the_bytes_of_a_change_never_change() {
                 len: 100,
                 max_timestamp: Timestamp::from_millis(5),
                 producer: None,
+                part: Part::None,
             }),
             "03000000000000000000000000000000070000000200000000000000090000000300000064\
              0000000000000005",
@@ -219,6 +317,77 @@ fn the_bytes_of_a_change_never_change() {
              00000800000001000000000000000600000000000000070000 00016d",
         ),
         (Change::ProducerIds { next: 1 }, "090000000000000001"),
+        (
+            Change::Appended(Extent {
+                key,
+                base: Offset::new(9),
+                offsets: 1,
+                len: 78,
+                max_timestamp: Timestamp::from_millis(5),
+                producer: Some(Producer {
+                    id: 3,
+                    epoch: 1,
+                    base_sequence: -1,
+                }),
+                part: Part::End(Outcome::Abort),
+            }),
+            "2a00000000000000000000000000000007000000020000000000000009000000010000004e\
+             000000000000000500000000000000030001ffffffff",
+        ),
+        (
+            Change::Enrolled(Enrolled {
+                id: TransactionalId::new("t"),
+                producer: ProducerIdentity { id: 3, epoch: 1 },
+                before: None,
+                timeout: Duration::from_millis(60_000),
+                at: Timestamp::from_millis(5),
+            }),
+            "2b000000017400000000000000030001ffffffffffffffffffff000000000000ea60\
+             0000000000000005",
+        ),
+        (
+            Change::TransactionJoined {
+                id: TransactionalId::new("t"),
+                since: Timestamp::from_millis(5),
+                partitions: vec![key],
+                consumers: vec![ConsumerId::new("c")],
+            },
+            "2c000000017400000000000000050000000100000000000000000000000000000007\
+             00000002000000010000000163",
+        ),
+        (
+            Change::Staged {
+                id: TransactionalId::new("t"),
+                staged: Staged {
+                    consumer: ConsumerId::new("c"),
+                    key,
+                    next: Offset::new(4),
+                    metadata: Bytes::from_static(b"m"),
+                },
+            },
+            "2d000000017400000001630000000000000000000000000000000700000002\
+             0000000000000004000000016d",
+        ),
+        (
+            Change::TransactionEnded {
+                id: TransactionalId::new("t"),
+                outcome: Outcome::Commit,
+            },
+            "2e0000000174",
+        ),
+        (
+            Change::Decisions {
+                key,
+                open: vec![(3, Offset::new(4))],
+                aborted: vec![Aborted {
+                    producer_id: 5,
+                    first: Offset::new(6),
+                    marker: Offset::new(7),
+                }],
+            },
+            "310000000000000000000000000000000700000002000000010000000000000003\
+             000000000000000400000001000000000000000500000000000000060000000000000007",
+        ),
         (
             Change::RecordsDeleted {
                 key,
