@@ -9,19 +9,17 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::RECORD_BYTES;
 
-const HELLO: &str = "CONNECT {\"verbose\":false}\r\nSUB _INBOX.bench 1\r\n";
 const STREAM: &str =
     r#"{"name":"load","subjects":["load.*"],"storage":"file","retention":"limits"}"#;
 
 /// Makes the stream that every client publishes to.
 pub(super) async fn create_stream(address: &str) -> Result<()> {
-    let mut client = Client::open(address, Vec::new(), 1).await?;
-    client.request = format!(
-        "PUB $JS.API.STREAM.CREATE.load _INBOX.bench {}\r\n{STREAM}\r\n",
-        STREAM.len()
-    )
-    .into_bytes();
-    client.append().await
+    let length = STREAM.len();
+    let create = format!("PUB $JS.API.STREAM.CREATE.load _INBOX.stream {length}\r\n{STREAM}\r\n");
+    Client::open(address, "_INBOX.stream", create.into_bytes(), 1)
+        .await?
+        .append()
+        .await
 }
 
 /// A connection that publishes the same messages again and again.
@@ -35,15 +33,19 @@ pub(super) struct Client {
 impl Client {
     pub(super) async fn connect(address: &str, index: usize, records: usize) -> Result<Self> {
         let payload = "x".repeat(RECORD_BYTES);
-        let publish = format!("PUB load.{index} _INBOX.bench {RECORD_BYTES}\r\n{payload}\r\n");
-        Self::open(address, publish.into_bytes().repeat(records), records).await
+        // Acknowledgements come to an inbox of this connection's own.
+        let inbox = format!("_INBOX.{index}");
+        let publish = format!("PUB load.{index} {inbox} {RECORD_BYTES}\r\n{payload}\r\n");
+        let request = publish.into_bytes().repeat(records);
+        Self::open(address, &inbox, request, records).await
     }
 
-    async fn open(address: &str, request: Vec<u8>, messages: usize) -> Result<Self> {
+    async fn open(address: &str, inbox: &str, request: Vec<u8>, messages: usize) -> Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let (reader, mut writer) = stream.into_split();
-        writer.write_all(HELLO.as_bytes()).await?;
+        let hello = format!("CONNECT {{\"verbose\":false}}\r\nSUB {inbox} 1\r\n");
+        writer.write_all(hello.as_bytes()).await?;
         Ok(Self {
             reader: BufReader::with_capacity(1 << 16, reader),
             writer,
