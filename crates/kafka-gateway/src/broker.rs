@@ -14,10 +14,8 @@ use uuid::Uuid;
 use crate::groups::Coordinator;
 use crate::sasl::Gate;
 use crate::wire::{self, Body, Request, WireError};
-use crate::{
-    Advertised, GatewayConfig, apis, authentication, configs, fetch, groups, metadata, offsets,
-};
-use crate::{producers, topics};
+use crate::{Advertised, GatewayConfig, apis, authentication, configs, fetch, metadata, offsets};
+use crate::{producers, topics, transactions};
 
 /// The only node there is.
 pub(crate) const NODE: i32 = 1;
@@ -214,9 +212,9 @@ impl Broker {
                 wire::encode(&header, &configs::describe(&self, asked))
             }
             RequestKind::InitProducerId(asked) => {
-                wire::encode(&header, &producers::init(&self, asked).await)
+                wire::encode(&header, &producers::init(&self, asked, version).await)
             }
-            other => return groups::answer(&self, header, other, &client).await,
+            other => return transactions::answer(&self, header, other, &client).await,
         };
         Ok(Answer::of(frame?))
     }

@@ -1,7 +1,10 @@
 //! What a gateway is told when it is made.
 
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
+
+use clock::{SharedClock, SystemClock};
 
 use crate::{Error, Security};
 
@@ -32,6 +35,8 @@ pub struct GatewayConfig {
     /// A connection on which nothing is asked and nothing answered for so long is closed (Kafka's
     /// `connections.max.idle.ms`).
     pub max_idle: Duration,
+    /// What says how long a transaction has been open.
+    pub clock: SharedClock,
 }
 
 /// Where topics come from.
@@ -90,6 +95,7 @@ impl Default for GatewayConfig {
             max_request_bytes: 100 << 20,
             max_connections: 1_000,
             max_idle: Duration::from_secs(600),
+            clock: Arc::new(SystemClock::new()),
         }
     }
 }

@@ -49,12 +49,16 @@ impl Refusal {
         )
     }
 
-    /// Transactions are not offered. Clients treat this code as final; with any other they retry.
-    pub(crate) fn transactional() -> Self {
-        Self::new(
-            ResponseError::TransactionalIdAuthorizationFailed,
-            "transactions are not supported: unset transactional.id",
-        )
+    /// The same for a client that was told of newer lives of a transactional id only from version
+    /// `from` on; an older one is told of its epoch.
+    pub(crate) fn fenced_since(self, from: i16, version: i16) -> Self {
+        match self.code {
+            ResponseError::ProducerFenced if version < from => Self {
+                code: ResponseError::InvalidProducerEpoch,
+                ..self
+            },
+            _ => self,
+        }
     }
 }
 
@@ -72,6 +76,9 @@ impl From<Error> for Refusal {
             Error::InvalidSettlement { .. } => ResponseError::InvalidRequest,
             Error::OutOfOrderSequence { .. } => ResponseError::OutOfOrderSequenceNumber,
             Error::ProducerFenced { .. } => ResponseError::InvalidProducerEpoch,
+            Error::StaleProducer { .. } => ResponseError::ProducerFenced,
+            Error::UnknownProducer { .. } => ResponseError::InvalidProducerIdMapping,
+            Error::InvalidTransaction { .. } => ResponseError::InvalidTxnState,
             // Clients retry on a storage error and pass a corrupt message on to their user.
             Error::Full { .. } | Error::Io { .. } | Error::Closed => {
                 ResponseError::KafkaStorageError

@@ -7,12 +7,14 @@ mod session;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use event_log::{Isolation, Offset, RecordBatch, StoredChunk, TopicName, TopicPartition};
+use event_log::{Aborted, Isolation, Offset, RecordBatch, StoredChunk, TopicName, TopicPartition};
 use futures::future::select_all;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
-use kafka_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
-use kafka_protocol::messages::{self, FetchRequest, FetchResponse};
+use kafka_protocol::messages::fetch_response::{
+    AbortedTransaction, FetchableTopicResponse, PartitionData,
+};
+use kafka_protocol::messages::{self, FetchRequest, FetchResponse, ProducerId};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
@@ -36,6 +38,7 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 /// A fetch in progress.
 struct Fetch {
     topics: Vec<TopicFetch>,
+    isolation: Isolation,
     /// Bytes that the answer may still take.
     room: usize,
     /// Bytes of records gathered.
@@ -58,6 +61,7 @@ struct PartitionFetch {
     /// Bytes that this partition may still give.
     room: usize,
     batches: Vec<RecordBatch>,
+    aborted: Vec<Aborted>,
 }
 
 /// Whether a read can be followed by another.
@@ -93,7 +97,9 @@ pub(crate) async fn fetch(
     let deadline = Instant::now() + wait.min(MAX_WAIT);
     let enough = usize::try_from(request.min_bytes).unwrap_or(0);
     let room = usize::try_from(request.max_bytes).unwrap_or(0);
-    let mut fetch = Fetch::of(broker, request.topics, room.min(MAX_ANSWER), version);
+    let isolation = isolation(request.isolation_level);
+    let room = room.min(MAX_ANSWER);
+    let mut fetch = Fetch::of(broker, request.topics, room, version, isolation);
     loop {
         let progress = fetch.gather(broker).await;
         let done = progress == Progress::Full
@@ -115,7 +121,13 @@ pub(crate) async fn fetch(
 }
 
 impl Fetch {
-    fn of(broker: &Broker, asked: Vec<FetchTopic>, room: usize, version: i16) -> Self {
+    fn of(
+        broker: &Broker,
+        asked: Vec<FetchTopic>,
+        room: usize,
+        version: i16,
+        isolation: Isolation,
+    ) -> Self {
         let topics = asked.into_iter().map(|topic| {
             let name = if version >= TOPIC_IDS {
                 let found = broker.topic_by_id(topic.topic_id);
@@ -127,7 +139,8 @@ impl Fetch {
             };
             let partitions = topic.partitions.into_iter().map(|asked| {
                 let fetch = name.clone();
-                let fetch = fetch.and_then(|name| PartitionFetch::of(broker, &name, &asked));
+                let fetch =
+                    fetch.and_then(|name| PartitionFetch::of(broker, &name, &asked, isolation));
                 (asked.partition, fetch)
             });
             TopicFetch {
@@ -138,6 +151,7 @@ impl Fetch {
         });
         Self {
             topics: topics.collect(),
+            isolation,
             room,
             gathered: 0,
             space: Space::default(),
@@ -154,7 +168,7 @@ impl Fetch {
                     continue;
                 }
                 let end = *partition.tail.borrow_and_update();
-                if partition.next == end || partition.room == 0 {
+                if partition.next >= end || partition.room == 0 {
                     continue;
                 }
                 if self.gathered > 0 && self.room == 0 {
@@ -174,7 +188,7 @@ impl Fetch {
                     &partition.place,
                     partition.next,
                     room,
-                    Isolation::Uncommitted,
+                    self.isolation,
                 );
                 match read.await {
                     Ok(chunk) => {
@@ -219,10 +233,11 @@ impl Fetch {
     }
 
     fn finish(self, broker: &Broker, version: i16) -> (FetchResponse, Space) {
+        let isolation = self.isolation;
         let responses = self.topics.into_iter().map(|topic| {
             let partitions = topic.partitions.into_iter();
             let partitions = partitions.map(|(index, fetch)| match fetch {
-                Ok(partition) => partition.finish(broker, index),
+                Ok(partition) => partition.finish(broker, index, isolation),
                 Err(refusal) => refused(index, &refusal),
             });
             let response = FetchableTopicResponse::default().with_partitions(partitions.collect());
@@ -238,7 +253,12 @@ impl Fetch {
 }
 
 impl PartitionFetch {
-    fn of(broker: &Broker, topic: &TopicName, asked: &FetchPartition) -> Result<Self, Refusal> {
+    fn of(
+        broker: &Broker,
+        topic: &TopicName,
+        asked: &FetchPartition,
+        isolation: Isolation,
+    ) -> Result<Self, Refusal> {
         let place = topics::partition(broker, topic, asked.partition)?;
         let bounds = broker.stored.stored_bounds(&place)?;
         topics::check_leader_epoch(asked.current_leader_epoch)?;
@@ -253,7 +273,10 @@ impl PartitionFetch {
                 )
             })?;
         Ok(Self {
-            tail: broker.stored.stored_tail(&place)?,
+            tail: match isolation {
+                Isolation::Uncommitted => broker.stored.stored_tail(&place)?,
+                Isolation::Committed => broker.log.tail(&place)?,
+            },
             place,
             next,
             // A limit of nothing still gives one batch.
@@ -261,6 +284,7 @@ impl PartitionFetch {
                 .unwrap_or(0)
                 .max(1),
             batches: Vec::new(),
+            aborted: Vec::new(),
         })
     }
 
@@ -268,20 +292,42 @@ impl PartitionFetch {
         self.next = chunk.next;
         self.room = self.room.saturating_sub(bytes);
         self.batches.extend(chunk.batches);
+        for aborted in chunk.aborted {
+            if !self.aborted.contains(&aborted) {
+                self.aborted.push(aborted);
+            }
+        }
     }
 
-    fn finish(self, broker: &Broker, index: i32) -> PartitionData {
+    fn finish(self, broker: &Broker, index: i32, isolation: Isolation) -> PartitionData {
         let Ok(bounds) = broker.stored.stored_bounds(&self.place) else {
             return refused(index, &Refusal::unknown(self.place.topic.as_str()));
         };
-        // Without transactions every record is stable.
-        let end = bounds.end.get().cast_signed();
+        let stable = broker.log.bounds(&self.place);
+        let stable = stable.map_or(bounds.end, |stable| stable.end);
+        let aborted = self.aborted.iter().map(|aborted| {
+            AbortedTransaction::default()
+                .with_producer_id(ProducerId(aborted.producer_id))
+                .with_first_offset(aborted.first.get().cast_signed())
+        });
         PartitionData::default()
             .with_partition_index(index)
-            .with_high_watermark(end)
-            .with_last_stable_offset(end)
+            .with_high_watermark(bounds.end.get().cast_signed())
+            .with_last_stable_offset(stable.get().cast_signed())
+            .with_aborted_transactions(match isolation {
+                Isolation::Uncommitted => None,
+                Isolation::Committed => Some(aborted.collect()),
+            })
             .with_log_start_offset(bounds.start.get().cast_signed())
             .with_records(Some(concat(self.batches)))
+    }
+}
+
+/// Kafka's number for it; whatever is not 1 is read uncommitted.
+pub(crate) fn isolation(level: i8) -> Isolation {
+    match level {
+        1 => Isolation::Committed,
+        _ => Isolation::Uncommitted,
     }
 }
 

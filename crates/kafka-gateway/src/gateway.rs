@@ -14,7 +14,7 @@ use crate::broker::Broker;
 use crate::connection;
 use crate::meter;
 use crate::wire::WireError;
-use crate::{Advertised, Error, GatewayConfig};
+use crate::{Advertised, Error, GatewayConfig, transactions};
 
 /// How long answers in progress may take once a stop was asked for.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -90,6 +90,10 @@ impl Gateway {
         timers.spawn({
             let (broker, stop) = (broker.clone(), stop.clone());
             async move { broker.groups.run_timers(stop).await }
+        });
+        timers.spawn({
+            let (broker, stop) = (broker.clone(), stop.clone());
+            async move { transactions::run_timeouts(&broker, stop).await }
         });
         loop {
             tokio::select! {

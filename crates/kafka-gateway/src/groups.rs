@@ -15,6 +15,7 @@ mod group;
 mod member;
 mod membership;
 mod rebalance;
+mod staging;
 
 use std::sync::Arc;
 
@@ -27,6 +28,7 @@ use crate::error_code::Refusal;
 use crate::wire::{self, Header, WireError};
 
 pub(crate) use coordinator::Coordinator;
+pub(crate) use staging::stage;
 
 /// In front of a group's id in the name of its consumer.
 const PREFIX: &str = "group/";
@@ -94,6 +96,12 @@ pub(crate) async fn answer(
 /// The consumer in the log that stands for a group.
 fn consumer(group: &str) -> ConsumerId {
     ConsumerId::new(format!("{PREFIX}{group}"))
+}
+
+/// The consumer that stands for a group in a transaction.
+pub(crate) fn transactional_consumer(group: &str) -> Result<ConsumerId, Refusal> {
+    check_id(group)?;
+    Ok(consumer(group))
 }
 
 /// The group that a consumer in the log stands for, if it stands for one.

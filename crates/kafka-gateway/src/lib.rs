@@ -1,7 +1,8 @@
-//! The Kafka protocol over any event log.
+//! The Kafka protocol over any event log that is its own broker.
 //!
-//! A thin door: requests become calls of the [`EventLog`](event_log::EventLog) contract, batches
-//! pass through as the bytes they arrived in, and committed offsets are checkpoints of the log.
+//! A thin door: requests become calls of the [`BrokerLog`](event_log::BrokerLog) contract, batches
+//! pass through as the bytes they arrived in, committed offsets are checkpoints of the log, and
+//! transactions are its own too.
 //!
 //! - An acknowledged record is durable, whatever `acks` says; answers keep the order of requests.
 //! - Produce requests are submitted when they are decoded, so that those a client sends without
@@ -14,8 +15,7 @@
 //!   that other machines reach are served only with SASL and TLS.
 //! - A setting that is not applied is refused by name.
 //!
-//! What this crate does not know: functions, triggers, buckets, configuration files, and for now
-//! transactions.
+//! What this crate does not know: functions, triggers, buckets, configuration files.
 
 mod apis;
 mod authentication;
@@ -38,6 +38,7 @@ mod producers;
 mod sasl;
 mod security;
 mod topics;
+mod transactions;
 mod wire;
 
 #[cfg(test)]

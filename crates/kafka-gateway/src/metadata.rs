@@ -94,8 +94,7 @@ pub(crate) fn coordinator(
     version: i16,
 ) -> FindCoordinatorResponse {
     let refusal = match request.key_type {
-        GROUP => None,
-        TRANSACTION => Some(Refusal::transactional()),
+        GROUP | TRANSACTION => None,
         other => Some(Refusal::new(
             ResponseError::InvalidRequest,
             format!("there are no coordinators of type {other}"),

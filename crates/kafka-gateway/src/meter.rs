@@ -1,5 +1,6 @@
 //! What is counted.
 
+use event_log::Outcome;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::ApiKey;
 
@@ -21,6 +22,15 @@ pub(crate) fn sent(bytes: usize) {
 /// Says how many connections are open.
 pub(crate) fn connections(open: usize) {
     metrics::gauge!("tidemill_kafka_connections").set(open as f64);
+}
+
+/// Counts a transaction that has ended.
+pub(crate) fn transaction(outcome: Outcome) {
+    let outcome = match outcome {
+        Outcome::Commit => "committed",
+        Outcome::Abort => "aborted",
+    };
+    metrics::counter!("tidemill_kafka_transactions_total", "outcome" => outcome).increment(1);
 }
 
 /// Counts an error that a client was told.

@@ -18,6 +18,7 @@ use kafka_protocol::messages::{
 
 use crate::broker::Broker;
 use crate::error_code::Refusal;
+use crate::fetch;
 use crate::topics::{self, LEADER_EPOCH};
 
 /// Kafka's numbers in place of a time.
@@ -36,11 +37,12 @@ pub(crate) async fn list(
     request: ListOffsetsRequest,
     version: i16,
 ) -> ListOffsetsResponse {
+    let isolation = fetch::isolation(request.isolation_level);
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for asked in topic.partitions {
-            let found = list_one(broker, &topic.name, &asked).await;
+            let found = list_one(broker, &topic.name, &asked, isolation).await;
             let mut response =
                 ListOffsetsPartitionResponse::default().with_partition_index(asked.partition_index);
             match found {
@@ -103,9 +105,13 @@ async fn list_one(
     broker: &Broker,
     topic: &str,
     asked: &ListOffsetsPartition,
+    isolation: Isolation,
 ) -> Result<Found, Refusal> {
     let place = topics::partition(broker, &TopicName::new(topic)?, asked.partition_index)?;
-    let bounds = broker.stored.stored_bounds(&place)?;
+    let bounds = match isolation {
+        Isolation::Uncommitted => broker.stored.stored_bounds(&place)?,
+        Isolation::Committed => broker.log.bounds(&place)?,
+    };
     topics::check_leader_epoch(asked.current_leader_epoch)?;
     match asked.timestamp {
         LATEST => Ok((bounds.end.get().cast_signed(), NONE)),

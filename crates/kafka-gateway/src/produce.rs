@@ -182,9 +182,6 @@ fn first_place(settled: Settled) -> Appended {
 }
 
 fn refuse_whole(request: &ProduceRequest) -> Option<Refusal> {
-    if request.transactional_id.is_some() {
-        return Some(Refusal::transactional());
-    }
     if !(-1..=1).contains(&request.acks) {
         return Some(Refusal::new(
             ResponseError::InvalidRequiredAcks,
@@ -212,7 +209,7 @@ fn admit(broker: &Broker, name: &str, data: PartitionProduceData) -> Result<Sett
     Ok(Settlement::of(partition, batch))
 }
 
-/// Takes exactly one batch of plain records. It is opened once, here, so that whoever reads the
+/// Takes exactly one batch of records. It is opened once, here, so that whoever reads the
 /// log can rely on it being readable.
 fn check_batch(mut records: Bytes) -> Result<RecordBatch, Refusal> {
     let invalid = |reason: &str| Refusal::new(ResponseError::InvalidRecord, reason);
@@ -220,8 +217,8 @@ fn check_batch(mut records: Bytes) -> Result<RecordBatch, Refusal> {
     if !records.is_empty() {
         return Err(invalid("a partition takes one batch in a request"));
     }
-    if batch.header().is_control() || batch.header().is_transactional() {
-        return Err(Refusal::transactional());
+    if batch.header().is_control() {
+        return Err(invalid("control batches are the log's own"));
     }
     if batch.header().record_count() > MAX_BATCH_RECORDS {
         return Err(invalid("a batch holds at most 1,000,000 records"));

@@ -6,4 +6,5 @@ mod groups;
 mod hostile;
 pub(crate) mod samples;
 mod security;
+mod transactions;
 mod versions;

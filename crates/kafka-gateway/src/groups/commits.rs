@@ -29,7 +29,7 @@ use crate::error_code::Refusal;
 use crate::topics;
 
 /// The longest note that a commit may carry, in bytes (Kafka's `offset.metadata.max.bytes`).
-const MAX_METADATA: usize = 4_096;
+pub(super) const MAX_METADATA: usize = 4_096;
 
 /// Commits offsets. Those that can be are written as one settlement and are durable on return.
 pub(super) async fn commit(broker: &Broker, request: OffsetCommitRequest) -> OffsetCommitResponse {
@@ -81,6 +81,11 @@ pub(super) fn fetch(
     request: OffsetFetchRequest,
     version: i16,
 ) -> OffsetFetchResponse {
+    let stability = if request.require_stable {
+        Stability::Required
+    } else {
+        Stability::Waived
+    };
     if version >= 8 {
         let groups = request.groups.into_iter().map(|asked| {
             if let Err(refusal) = may_fetch(broker, &asked) {
@@ -92,7 +97,7 @@ pub(super) fn fetch(
                 let topics = topics.into_iter();
                 topics.map(|t| (t.name, t.partition_indexes)).collect()
             });
-            let topics = committed(broker, &asked.group_id, wanted);
+            let topics = committed(broker, &asked.group_id, wanted, stability);
             let topics = topics.into_iter().map(|(name, partitions)| {
                 OffsetFetchResponseTopics::default()
                     .with_name(name)
@@ -108,7 +113,7 @@ pub(super) fn fetch(
         let topics = topics.into_iter();
         topics.map(|t| (t.name, t.partition_indexes)).collect()
     });
-    let topics = committed(broker, &request.group_id, wanted);
+    let topics = committed(broker, &request.group_id, wanted, stability);
     let topics = topics.into_iter().map(|(name, partitions)| {
         OffsetFetchResponseTopic::default()
             .with_name(name)
@@ -121,7 +126,14 @@ pub(super) fn fetch(
 type Wanted = Vec<(messages::TopicName, Vec<i32>)>;
 
 /// One partition's checkpoint, if it has one.
-type Committed = (i32, Option<Checkpoint>);
+type Committed = (i32, Result<Option<Checkpoint>, Refusal>);
+
+/// Whether a checkpoint may be told that an open transaction is about to move.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stability {
+    Required,
+    Waived,
+}
 
 fn may_commit(broker: &Broker, request: &OffsetCommitRequest) -> Result<(), Refusal> {
     super::check_id(&request.group_id)?;
@@ -198,14 +210,23 @@ fn committed(
     broker: &Broker,
     group: &str,
     wanted: Option<Wanted>,
+    stability: Stability,
 ) -> Vec<(messages::TopicName, Vec<Committed>)> {
     let consumer = super::consumer(group);
+    let stable = |place: &TopicPartition, checkpoint| match stability {
+        Stability::Required if broker.stored.is_staged(&consumer, place) => Err(Refusal::new(
+            ResponseError::UnstableOffsetCommit,
+            format!("a transaction has staged an offset on {place}"),
+        )),
+        Stability::Required | Stability::Waived => Ok(checkpoint),
+    };
     let Some(wanted) = wanted else {
         let mut topics = BTreeMap::<TopicName, Vec<Committed>>::new();
         for (place, checkpoint) in broker.log.checkpoints(&consumer) {
             let index = i32::try_from(place.partition.index()).unwrap_or(i32::MAX);
+            let checkpoint = stable(&place, Some(checkpoint));
             let topic = topics.entry(place.topic).or_default();
-            topic.push((index, Some(checkpoint)));
+            topic.push((index, checkpoint));
         }
         let topics = topics.into_iter();
         return topics
@@ -218,7 +239,9 @@ fn committed(
             let place: Option<TopicPartition> = topic
                 .as_ref()
                 .and_then(|topic| topics::partition(broker, topic, index).ok());
-            let checkpoint = place.and_then(|place| broker.log.checkpoint(&consumer, &place));
+            let checkpoint = place.map_or(Ok(None), |place| {
+                stable(&place, broker.log.checkpoint(&consumer, &place))
+            });
             (index, checkpoint)
         });
         (name, found.collect())
@@ -227,28 +250,31 @@ fn committed(
 }
 
 fn single((index, checkpoint): Committed) -> OffsetFetchResponsePartition {
-    let (offset, metadata) = on_the_wire(checkpoint);
+    let (offset, metadata, code) = on_the_wire(checkpoint);
     OffsetFetchResponsePartition::default()
+        .with_error_code(code)
         .with_partition_index(index)
         .with_committed_offset(offset)
         .with_metadata(Some(metadata))
 }
 
 fn grouped((index, checkpoint): Committed) -> OffsetFetchResponsePartitions {
-    let (offset, metadata) = on_the_wire(checkpoint);
+    let (offset, metadata, code) = on_the_wire(checkpoint);
     OffsetFetchResponsePartitions::default()
+        .with_error_code(code)
         .with_partition_index(index)
         .with_committed_offset(offset)
         .with_metadata(Some(metadata))
 }
 
-fn on_the_wire(checkpoint: Option<Checkpoint>) -> (i64, StrBytes) {
+fn on_the_wire(checkpoint: Result<Option<Checkpoint>, Refusal>) -> (i64, StrBytes, i16) {
     match checkpoint {
-        None => (-1, StrBytes::new()),
-        Some(checkpoint) => {
+        Ok(None) => (-1, StrBytes::new(), 0),
+        Ok(Some(checkpoint)) => {
             let metadata = StrBytes::from_utf8(checkpoint.metadata).unwrap_or_default();
-            (checkpoint.next.get().cast_signed(), metadata)
+            (checkpoint.next.get().cast_signed(), metadata, 0)
         }
+        Err(refusal) => (-1, StrBytes::new(), refusal.code()),
     }
 }
 

@@ -418,12 +418,11 @@ async fn batches_that_lie_are_refused_and_nothing_is_written() {
     transactional[22] |= 0x10;
     checksum(&mut transactional);
     let invalid = ResponseError::InvalidRecord.code();
-    let transaction = ResponseError::TransactionalIdAuthorizationFailed.code();
     for (records, code) in [
         (flipped, invalid),
         (twice, invalid),
         (garbled, invalid),
-        (transactional, transaction),
+        (transactional, invalid),
         (BytesMut::new(), invalid),
     ] {
         let refused = call!(client, Produce, 9, produce("t", 0, records.freeze()));
@@ -477,23 +476,6 @@ async fn a_repeated_batch_of_an_idempotent_producer_is_written_once() {
     assert_eq!(outcome(&gap), (code, -1));
     let fetched = call!(client, Fetch, 12, fetch("t", 0, Duration::ZERO));
     assert_eq!(values(&fetched), ["once"]);
-    served.stop().await;
-}
-
-#[tokio::test]
-async fn a_transactional_producer_is_told_so() {
-    let served = Served::new().await;
-    let mut client = served.client().await;
-    let id = TransactionalId(text("tx"));
-    let asked = InitProducerIdRequest::default().with_transactional_id(Some(id));
-    let refused = call!(client, InitProducerId, 4, asked);
-    let code = ResponseError::TransactionalIdAuthorizationFailed.code();
-    assert_eq!(refused.error_code, code);
-    let asked = FindCoordinatorRequest::default()
-        .with_key(text("tx"))
-        .with_key_type(1);
-    let refused = call!(client, FindCoordinator, 3, asked);
-    assert_eq!(refused.error_code, code);
     served.stop().await;
 }
 

@@ -1,10 +1,12 @@
 //! A request of every API and version, every field of that version filled.
 
 use bytes::{Bytes, BytesMut};
+use kafka_protocol::messages::add_partitions_to_txn_request::*;
 use kafka_protocol::messages::create_partitions_request::*;
 use kafka_protocol::messages::create_topics_request::*;
 use kafka_protocol::messages::delete_topics_request::*;
 use kafka_protocol::messages::describe_configs_request::*;
+use kafka_protocol::messages::describe_producers_request::*;
 use kafka_protocol::messages::fetch_request::*;
 use kafka_protocol::messages::join_group_request::*;
 use kafka_protocol::messages::leave_group_request::*;
@@ -15,6 +17,7 @@ use kafka_protocol::messages::offset_fetch_request::*;
 use kafka_protocol::messages::offset_for_leader_epoch_request::*;
 use kafka_protocol::messages::produce_request::*;
 use kafka_protocol::messages::sync_group_request::*;
+use kafka_protocol::messages::txn_offset_commit_request::*;
 use kafka_protocol::messages::*;
 use kafka_protocol::protocol::{Encodable, StrBytes};
 use uuid::Uuid;
@@ -303,6 +306,69 @@ pub(crate) fn request(api: ApiKey, v: i16, subject: &Subject) -> RequestKind {
                 .with_transaction_timeout_ms(1_000)
                 .with_producer_id(ProducerId(-1))
                 .with_producer_epoch(-1),
+        ),
+        ApiKey::AddPartitionsToTxn => RequestKind::AddPartitionsToTxn(
+            AddPartitionsToTxnRequest::default()
+                .with_v3_and_below_transactional_id(TransactionalId(text("sample")))
+                .with_v3_and_below_producer_id(ProducerId(7))
+                .with_v3_and_below_producer_epoch(1)
+                .with_v3_and_below_topics(vec![
+                    AddPartitionsToTxnTopic::default()
+                        .with_name(topic(name))
+                        .with_partitions(vec![0, 1]),
+                ]),
+        ),
+        ApiKey::AddOffsetsToTxn => RequestKind::AddOffsetsToTxn(
+            AddOffsetsToTxnRequest::default()
+                .with_transactional_id(TransactionalId(text("sample")))
+                .with_producer_id(ProducerId(7))
+                .with_producer_epoch(1)
+                .with_group_id(group_id),
+        ),
+        ApiKey::TxnOffsetCommit => RequestKind::TxnOffsetCommit(
+            TxnOffsetCommitRequest::default()
+                .with_transactional_id(TransactionalId(text("sample")))
+                .with_group_id(group_id)
+                .with_producer_id(ProducerId(7))
+                .with_producer_epoch(1)
+                .with_generation_id(since(v, 3, 4) - i32::from(v < 3))
+                .with_member_id(since(v, 3, text("member")))
+                .with_group_instance_id(instance(3))
+                .with_topics(vec![
+                    TxnOffsetCommitRequestTopic::default()
+                        .with_name(topic(name))
+                        .with_partitions(vec![
+                            TxnOffsetCommitRequestPartition::default()
+                                .with_committed_offset(1)
+                                .with_committed_leader_epoch(if v >= 2 { 0 } else { -1 })
+                                .with_committed_metadata(Some(text("note"))),
+                        ]),
+                ]),
+        ),
+        ApiKey::EndTxn => RequestKind::EndTxn(
+            EndTxnRequest::default()
+                .with_transactional_id(TransactionalId(text("sample")))
+                .with_producer_id(ProducerId(7))
+                .with_producer_epoch(1)
+                .with_committed(true),
+        ),
+        ApiKey::DescribeProducers => {
+            RequestKind::DescribeProducers(DescribeProducersRequest::default().with_topics(vec![
+                TopicRequest::default()
+                    .with_name(topic(name))
+                    .with_partition_indexes(vec![0, 1]),
+            ]))
+        }
+        ApiKey::DescribeTransactions => RequestKind::DescribeTransactions(
+            DescribeTransactionsRequest::default()
+                .with_transactional_ids(vec![TransactionalId(text("sample"))]),
+        ),
+        ApiKey::ListTransactions => RequestKind::ListTransactions(
+            ListTransactionsRequest::default()
+                .with_state_filters(vec![text("Ongoing"), text("Sleepy")])
+                .with_producer_id_filters(vec![ProducerId(7)])
+                .with_duration_filter(if v >= 1 { 5 } else { -1 })
+                .with_transactional_id_pattern((v >= 2).then(|| text("sam.*"))),
         ),
         ApiKey::OffsetForLeaderEpoch => RequestKind::OffsetForLeaderEpoch(
             OffsetForLeaderEpochRequest::default()

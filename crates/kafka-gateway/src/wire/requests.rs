@@ -216,6 +216,47 @@ const INIT_PRODUCER_ID: Shape = of(&[
     since(3, INT16),
 ]);
 
+const ADD_PARTITIONS_TO_TXN: Shape = of(&[
+    always(Text),
+    always(INT64),
+    always(INT16),
+    always(Each(&of(&[always(Text), always(INT32S)]))),
+]);
+
+const ADD_OFFSETS_TO_TXN: Shape = of(&[always(Text), always(INT64), always(INT16), always(Text)]);
+
+const TXN_OFFSET_COMMIT: Shape = of(&[
+    always(Text),
+    always(Text),
+    always(INT64),
+    always(INT16),
+    since(3, INT32),
+    since(3, Text),
+    since(3, Text),
+    always(Each(&of(&[
+        always(Text),
+        always(Each(&of(&[
+            always(INT32),
+            always(INT64),
+            since(2, INT32),
+            always(Text),
+        ]))),
+    ]))),
+]);
+
+const END_TXN: Shape = of(&[always(Text), always(INT64), always(INT16), always(BOOL)]);
+
+const DESCRIBE_PRODUCERS: Shape = of(&[always(Each(&of(&[always(Text), always(INT32S)])))]);
+
+const DESCRIBE_TRANSACTIONS: Shape = of(&[always(TEXTS)]);
+
+const LIST_TRANSACTIONS: Shape = of(&[
+    always(TEXTS),
+    always(List(&INT64)),
+    since(1, INT64),
+    since(2, Text),
+]);
+
 const OFFSET_FOR_LEADER_EPOCH: Shape = of(&[
     since(3, INT32),
     always(Each(&of(&[
@@ -271,6 +312,13 @@ pub(super) fn shape(api: ApiKey) -> &'static Shape {
         ApiKey::DeleteTopics => &DELETE_TOPICS,
         ApiKey::CreatePartitions => &CREATE_PARTITIONS,
         ApiKey::InitProducerId => &INIT_PRODUCER_ID,
+        ApiKey::AddPartitionsToTxn => &ADD_PARTITIONS_TO_TXN,
+        ApiKey::AddOffsetsToTxn => &ADD_OFFSETS_TO_TXN,
+        ApiKey::TxnOffsetCommit => &TXN_OFFSET_COMMIT,
+        ApiKey::EndTxn => &END_TXN,
+        ApiKey::DescribeProducers => &DESCRIBE_PRODUCERS,
+        ApiKey::DescribeTransactions => &DESCRIBE_TRANSACTIONS,
+        ApiKey::ListTransactions => &LIST_TRANSACTIONS,
         ApiKey::OffsetForLeaderEpoch => &OFFSET_FOR_LEADER_EPOCH,
         ApiKey::DescribeConfigs => &DESCRIBE_CONFIGS,
         ApiKey::DescribeCluster => &DESCRIBE_CLUSTER,

@@ -110,11 +110,14 @@ fn an_unknown_tagged_field_is_skipped() {
 #[test]
 fn an_api_that_is_not_served_is_named() {
     let mut frame = BytesMut::new();
-    frame.put_i16(ApiKey::EndTxn as i16);
+    frame.put_i16(ApiKey::WriteTxnMarkers as i16);
     frame.put_i16(3);
     frame.put_i32(1);
     let refused = decode(frame.freeze()).unwrap_err();
-    assert_eq!(refused.to_string(), "EndTxn in version 3 is not served");
+    assert_eq!(
+        refused.to_string(),
+        "WriteTxnMarkers in version 3 is not served"
+    );
 }
 
 #[test]
