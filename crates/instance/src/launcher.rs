@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::outcome::error_body;
-use crate::{Finished, Invocation, Runtime, Spec};
+use crate::{Finished, Invocation, Runtime, Spec, UnsupportedEgress};
 
 /// Starts instances. Isolation is a property of the launcher.
 #[async_trait]
@@ -65,6 +65,15 @@ pub enum LaunchError {
         /// The file that was to be executed.
         path: PathBuf,
     },
+    /// Reject: the function asks to reach what it cannot be granted.
+    #[error("function {function} cannot be run")]
+    Egress {
+        /// The function's name.
+        function: String,
+        /// What it asks for.
+        #[source]
+        source: UnsupportedEgress,
+    },
     /// Retry: the machine refused (processes, descriptors, memory, disk).
     #[error("could not start an instance of function {function}")]
     Start {
@@ -89,7 +98,7 @@ impl LaunchError {
     pub const fn is_transient(&self) -> bool {
         match self {
             Self::Start { .. } | Self::ShuttingDown { .. } => true,
-            Self::RuntimeMissing { .. } | Self::EntryPoint { .. } => false,
+            Self::RuntimeMissing { .. } | Self::EntryPoint { .. } | Self::Egress { .. } => false,
         }
     }
 
@@ -99,11 +108,20 @@ impl LaunchError {
     pub fn body(&self, request_id: &str) -> Bytes {
         let error_type = match self {
             Self::EntryPoint { .. } | Self::RuntimeMissing { .. } => "Runtime.InvalidEntrypoint",
-            Self::Start { .. } | Self::ShuttingDown { .. } => "Sandbox.Failure",
+            Self::Egress { .. } | Self::Start { .. } | Self::ShuttingDown { .. } => {
+                "Sandbox.Failure"
+            }
+        };
+        let message = match self {
+            Self::Egress { source, .. } => format!("{self}: {source}"),
+            Self::EntryPoint { .. }
+            | Self::RuntimeMissing { .. }
+            | Self::Start { .. }
+            | Self::ShuttingDown { .. } => self.to_string(),
         };
         error_body(
             error_type,
-            &format!("RequestId: {request_id} Error: {self}"),
+            &format!("RequestId: {request_id} Error: {message}"),
         )
     }
 }

@@ -3,7 +3,8 @@
 //! The dispatcher hands a [`Spec`] and an [`Invocation`] to the [`Pool`]; the pool takes a warm
 //! instance of exactly that revision or has a [`Launcher`] start one; the instance runs the
 //! invocation and the pool takes it back. [`ProcessLauncher`] starts one operating-system process
-//! per instance, which speaks AWS's Runtime API over a listener of its own.
+//! per instance, in a sandbox unless its user has chosen [`Isolation::None`], which speaks AWS's
+//! Runtime API over a listener of its own.
 //!
 //! Invariants:
 //! - I1: an instance runs one invocation at a time. [`Instance::invoke`] takes it by value.
@@ -11,10 +12,12 @@
 //!   and is the pool's key.
 //! - I3: nothing outlives its deadline. When an invocation times out, or its caller gives up, the
 //!   whole process tree is killed.
+//! - I4: a sandboxed function reaches nothing that it was not granted; see [`Egress`].
 //!
 //! This crate knows nothing of the log, of triggers, of retries or of bills: it measures, and
 //! others account. A payload is never logged.
 
+mod egress;
 mod launcher;
 mod logs;
 mod outcome;
@@ -24,10 +27,11 @@ mod runtime;
 mod runtime_api;
 mod spec;
 
+pub use egress::{EGRESS, Egress, Endpoint, Endpoints, UnsupportedEgress};
 pub use launcher::{Instance, LaunchError, Launcher};
 pub use logs::{LogChunk, LogKind, LogQueue, LogReceiver, LogSink, Taken, log_queue};
 pub use outcome::{Finished, MAX_RESPONSE_BYTES, Metrics, Outcome};
 pub use pool::{InstanceCount, Pool, PoolConfig};
-pub use process::{ProcessConfig, ProcessLauncher};
+pub use process::{Isolation, ProcessConfig, ProcessLauncher};
 pub use runtime::{Runtime, UnsupportedRuntime};
 pub use spec::{Invocation, Spec};

@@ -1,19 +1,25 @@
-//! Instances as plain processes of this machine.
+//! Instances as processes of this machine.
 //!
-//! Each is the root of a process tree, has the package's folder as its working directory and a
-//! temporary folder of its own, and reaches the platform through its Runtime API. Nothing keeps it
-//! from the rest of the machine: the launcher that isolates will stand beside this one.
+//! Each has the package's folder as its working directory and a temporary folder of its own, and
+//! reaches the platform through its Runtime API. How far it is kept from the rest of the machine is
+//! the [`Isolation`]'s: in a sandbox it finds the same paths as at AWS (`/var/task`, `/var/runtime`,
+//! `/tmp`), and nothing answers on its network but the Runtime API and what it was granted.
 
+mod body;
+mod bridge;
 mod environment;
 mod instance;
 mod interpreter;
 mod journal;
 mod output;
+mod place;
+mod rest;
 mod scratch;
 
 #[cfg(test)]
 mod tests;
 
+use std::fs::Permissions;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -21,17 +27,23 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use clock::SharedClock;
-use sandbox::{Program, Spawner};
+use sandbox::{Job, PlainSpawner, Program, Spawner};
 use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 
+use crate::egress::{Egress, Endpoint, Endpoints};
 use crate::runtime_api::RuntimeApi;
 use crate::{Instance, LaunchError, Launcher, LogSink, Runtime, Spec};
 
+use body::Body;
 use environment::Surroundings;
 use instance::ProcessInstance;
-use interpreter::Interpreters;
+use interpreter::{Interpreter, Interpreters};
 use journal::Journal;
 use output::Output;
+use place::Place;
+use rest::Rest;
 use scratch::Scratch;
 
 /// The runtimes of this crate, written out for the interpreters to read.
@@ -47,22 +59,49 @@ const BOOTSTRAPS: [(&str, &str); 3] = [
 /// Where processes find what they need.
 #[derive(Clone, Debug)]
 pub struct ProcessConfig {
-    /// A folder that belongs to the launcher: temporary folders of instances, one for each.
-    /// Whatever it holds at the start is removed.
+    /// A folder that belongs to the launcher: temporary folders of instances that have no sandbox,
+    /// one for each. Whatever it holds at the start is removed.
     pub instances: PathBuf,
     /// A folder that belongs to the launcher: the runtimes for Python and Node.js.
     pub runtimes: PathBuf,
-    /// Where programs are looked for, in the form of `PATH`. Instances get it as theirs.
+    /// Where programs are looked for, in the form of `PATH`. Instances without a sandbox get it as
+    /// theirs.
     pub search_path: String,
+    /// The server's ports that functions may be granted.
+    pub endpoints: Endpoints,
+}
+
+/// How far instances are kept from the machine and from one another.
+#[derive(Clone, Debug)]
+pub enum Isolation {
+    /// Each in a sandbox of its own.
+    Sandboxed(Spawner),
+    /// Not at all.
+    None(PlainSpawner),
 }
 
 /// Starts a process for each instance.
 pub struct ProcessLauncher {
     config: ProcessConfig,
-    spawner: Spawner,
+    isolation: Isolation,
     clock: SharedClock,
     logs: Arc<dyn LogSink>,
     interpreters: Interpreters,
+}
+
+/// What to execute.
+struct Command {
+    executable: PathBuf,
+    arguments: Vec<PathBuf>,
+    /// Folders and files of the interpreter that are not the system's.
+    roots: Vec<PathBuf>,
+}
+
+/// What has been started.
+struct Started {
+    body: Body,
+    api: RuntimeApi,
+    bridges: JoinSet<()>,
 }
 
 impl ProcessLauncher {
@@ -72,7 +111,7 @@ impl ProcessLauncher {
     /// When a folder cannot be emptied or written.
     pub fn new(
         config: ProcessConfig,
-        spawner: Spawner,
+        isolation: Isolation,
         clock: SharedClock,
         logs: Arc<dyn LogSink>,
     ) -> io::Result<Self> {
@@ -82,39 +121,49 @@ impl ProcessLauncher {
         }
         std::fs::create_dir_all(&config.runtimes)?;
         for (name, text) in BOOTSTRAPS {
-            std::fs::write(config.runtimes.join(name), text)?;
+            let path = config.runtimes.join(name);
+            std::fs::write(&path, text)?;
+            std::fs::set_permissions(&path, Permissions::from_mode(0o644))?;
         }
-        let interpreters = Interpreters::new(config.search_path.clone());
+        // Instances are other users of this machine, whatever the server's own files are hidden by.
+        std::fs::set_permissions(&config.runtimes, Permissions::from_mode(0o755))?;
+        // Instances run elsewhere, so relative paths would mean something else to them.
+        let config = ProcessConfig {
+            instances: std::path::absolute(&config.instances)?,
+            runtimes: std::path::absolute(&config.runtimes)?,
+            ..config
+        };
+        let interpreters = Interpreters::new(config.search_path.clone(), config.runtimes.clone());
         Ok(Self {
-            // Instances run elsewhere, so relative paths would mean something else to them.
-            config: ProcessConfig {
-                instances: std::path::absolute(&config.instances)?,
-                runtimes: std::path::absolute(&config.runtimes)?,
-                ..config
-            },
-            spawner,
+            config,
+            isolation,
             clock,
             logs,
             interpreters,
         })
     }
 
-    /// What to execute for `spec`, and with which arguments.
-    async fn command(&self, spec: &Spec) -> Result<(PathBuf, Vec<PathBuf>), LaunchError> {
-        let script = |name: &str| self.config.runtimes.join(name);
+    /// What to execute for `spec` in `place`, and with which arguments.
+    async fn command(&self, spec: &Spec, place: &Place) -> Result<Command, LaunchError> {
+        let interpreted = async |script: &str| {
+            let Interpreter { path, roots } = self.interpreters.find(spec.runtime).await?;
+            Ok(Command {
+                executable: path,
+                arguments: vec![place.runtimes.join(script)],
+                roots,
+            })
+        };
         match spec.runtime {
-            Runtime::Python { .. } => {
-                let python = self.interpreters.find(spec.runtime).await?;
-                Ok((python, vec![script("start.py")]))
-            }
-            Runtime::Node { .. } => {
-                let node = self.interpreters.find(spec.runtime).await?;
-                Ok((node, vec![script("bootstrap.mjs")]))
-            }
+            Runtime::Python { .. } => interpreted("start.py").await,
+            Runtime::Node { .. } => interpreted("bootstrap.mjs").await,
             Runtime::Provided | Runtime::ProvidedAl2 | Runtime::ProvidedAl2023 => {
                 let path = spec.code.join("bootstrap");
                 if is_program(&path).await {
-                    Ok((path, Vec::new()))
+                    Ok(Command {
+                        executable: place.code.join("bootstrap"),
+                        arguments: Vec::new(),
+                        roots: Vec::new(),
+                    })
                 } else {
                     let function = spec.function.clone();
                     Err(LaunchError::EntryPoint { function, path })
@@ -126,44 +175,72 @@ impl ProcessLauncher {
     async fn start(
         &self,
         spec: &Arc<Spec>,
-        executable: PathBuf,
-        arguments: Vec<PathBuf>,
+        place: &Place,
+        command: Command,
+        granted: &[Endpoint],
     ) -> io::Result<ProcessInstance> {
-        let scratch = Scratch::create(&self.config.instances)?;
-        let api = RuntimeApi::listen(Arc::clone(&self.clock)).await?;
         let mut journal = Journal::new(Arc::clone(&self.logs), Arc::clone(&self.clock), spec);
-        let surroundings = Surroundings {
-            runtime_api: api.address(),
-            runtimes: &self.config.runtimes,
-            search_path: &self.config.search_path,
-            temporary: scratch.path(),
-            log_stream: journal.stream(),
-        };
-        let program = Program {
-            executable,
-            arguments,
-            environment: environment::of(spec, &surroundings),
-            directory: spec.code.clone(),
-            memory: u64::from(spec.memory_mib) << 20,
-        };
+        let log_stream = journal.stream().to_owned();
         journal.platform(&format!("INIT_START Runtime Version: {}", spec.runtime));
         let started = self.clock.monotonic();
-        let tree = self
-            .spawner
-            .spawn(program)
-            .await
-            .map_err(|error| match error {
-                sandbox::Error::Start { source, .. } | sandbox::Error::Prepare(source) => source,
-            })?;
-        let output = Output::new(tree.output()?)?;
+        let Started { body, api, bridges } = match &self.isolation {
+            Isolation::Sandboxed(spawner) => {
+                let api = place::runtime_api(granted);
+                let surroundings = place.surroundings(api.to_string(), &log_stream);
+                let program = program(spec, place, &command, &surroundings);
+                let mut listen = vec![api];
+                listen.extend(granted.iter().map(|endpoint| endpoint.inside));
+                let job = Job {
+                    program,
+                    binds: place.binds(spec, &self.config.runtimes, command.roots),
+                    temporary: place::TEMPORARY_BYTES,
+                    listen,
+                };
+                let spawned = spawner.spawn(job).await;
+                let mut sandbox = spawned.map_err(sandbox::Error::into_io)?;
+                let listeners = sandbox.take_listeners().into_iter();
+                let mut listeners = listeners.map(TcpListener::from_std);
+                let missing = || io::Error::from(io::ErrorKind::NotFound);
+                let listener = listeners.next().ok_or_else(missing)??;
+                let mut bridges = JoinSet::new();
+                for (listener, endpoint) in listeners.zip(granted) {
+                    bridges.spawn(bridge::bridge(listener?, endpoint.outside));
+                }
+                Started {
+                    body: Body::Sandboxed(sandbox),
+                    api: RuntimeApi::over(listener, Arc::clone(&self.clock)),
+                    bridges,
+                }
+            }
+            Isolation::None(spawner) => {
+                let scratch = Scratch::create(&self.config.instances)?;
+                let address = (std::net::Ipv4Addr::LOCALHOST, 0);
+                let listener = TcpListener::bind(address).await?;
+                let address = listener.local_addr()?;
+                let surroundings = Surroundings {
+                    temporary: scratch.path(),
+                    ..place.surroundings(address.to_string(), &log_stream)
+                };
+                let program = program(spec, place, &command, &surroundings);
+                let spawned = spawner.spawn(program).await;
+                let tree = spawned.map_err(sandbox::Error::into_io)?;
+                Started {
+                    body: Body::Plain(tree, scratch),
+                    api: RuntimeApi::over(listener, Arc::clone(&self.clock)),
+                    bridges: JoinSet::new(),
+                }
+            }
+        };
+        let output = Output::new(body.output()?)?;
         Ok(ProcessInstance {
             spec: Arc::clone(spec),
             clock: Arc::clone(&self.clock),
-            tree,
+            rest: Rest::new(body.freezer()),
+            body,
             api,
+            _bridges: bridges,
             output,
             journal,
-            scratch,
             started,
             initialised: false,
             max_memory_mib: 0,
@@ -171,22 +248,50 @@ impl ProcessLauncher {
     }
 }
 
+fn program(
+    spec: &Spec,
+    place: &Place,
+    command: &Command,
+    surroundings: &Surroundings<'_>,
+) -> Program {
+    Program {
+        executable: command.executable.clone(),
+        arguments: command.arguments.clone(),
+        environment: environment::of(spec, surroundings),
+        directory: place.code.clone(),
+        memory: u64::from(spec.memory_mib) << 20,
+    }
+}
+
 #[async_trait]
 impl Launcher for ProcessLauncher {
     async fn launch(&self, spec: &Arc<Spec>) -> Result<Box<dyn Instance>, LaunchError> {
-        let (executable, arguments) = self.command(spec).await?;
-        let path = executable.clone();
-        match self.start(spec, executable, arguments).await {
+        let refused = |source| LaunchError::Egress {
+            function: spec.function.clone(),
+            source,
+        };
+        let granted = Egress::of(&spec.environment)
+            .and_then(|egress| self.config.endpoints.granted(egress))
+            .map_err(refused)?;
+        let place = match &self.isolation {
+            Isolation::Sandboxed(_) => Place::inside(),
+            Isolation::None(_) => Place::outside(spec, &self.config),
+        };
+        let command = self.command(spec, &place).await?;
+        let path = command.executable.clone();
+        let own = path.starts_with(&place.code);
+        match self.start(spec, &place, command, &granted).await {
             Ok(instance) => Ok(Box::new(instance)),
             Err(source) => {
                 let function = spec.function.clone();
                 // The package's own script may name an interpreter that is not there: trying again
                 // would not help.
-                Err(if is_unusable(&source) && path.starts_with(&spec.code) {
-                    LaunchError::EntryPoint { function, path }
+                if own && is_unusable(&source) {
+                    let path = spec.code.join("bootstrap");
+                    Err(LaunchError::EntryPoint { function, path })
                 } else {
-                    LaunchError::Start { function, source }
-                })
+                    Err(LaunchError::Start { function, source })
+                }
             }
         }
     }

@@ -1,4 +1,5 @@
-//! Control groups for memory: version 1 and version 2, where the server may create them.
+//! Control groups: memory, processor time, number of processes, and standing still, on version 1,
+//! version 2 and machines that have some of each.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -9,29 +10,47 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 use rustix::process::{Pid, Signal};
 
-use crate::descendants::Held;
+use crate::plain::Held;
 
 mod detect;
 
 pub(crate) use detect::detect;
 
+/// Memory that comes with one processor's time, in MiB (AWS Lambda, 2026).
+const MIB_PER_PROCESSOR: u64 = 1769;
+
+/// The period over which processor time is counted, in microseconds (AWS Lambda's, as measured).
+const PERIOD: u64 = 20_000;
+
+/// The least quota in a period that the kernel takes, in microseconds.
+const LEAST_QUOTA: u64 = 1_000;
+
+/// Processes and threads of a group: those of AWS Lambda (quota of 2026), and two of ours.
+const PROCESSES: u64 = 1024 + 2;
+
 /// What this machine lets the server limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Whether a tree that passes its memory limit is killed.
-    pub memory: MemoryLimit,
+    /// Whether what passes its memory limit is killed.
+    pub memory: Limit,
+    /// Whether processor time is given out in proportion to memory.
+    pub cpu: Limit,
+    /// Whether the number of processes and threads is bounded.
+    pub processes: Limit,
+    /// Whether what waits between two invocations is made to stand still.
+    pub freezing: Limit,
 }
 
-/// Whether memory is limited.
+/// Whether something is limited.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum MemoryLimit {
-    /// The kernel kills what passes its limit.
+pub enum Limit {
+    /// The kernel enforces it.
     Enforced,
     /// It does not, for this reason, in words for the user.
     NotEnforced(String),
 }
 
-impl fmt::Display for MemoryLimit {
+impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Enforced => f.write_str("enforced"),
@@ -40,62 +59,93 @@ impl fmt::Display for MemoryLimit {
     }
 }
 
-/// Which interface the kernel offers for memory.
+/// Which interface the kernel offers for a controller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Interface {
     V1,
     V2,
 }
 
-/// The folder below which every tree gets a group of its own.
-#[derive(Debug)]
-pub(crate) struct Groups {
+/// A folder of control files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
     interface: Interface,
-    base: PathBuf,
+    path: PathBuf,
+}
+
+/// The folders below which every tree gets a group of its own: for each purpose the place where it
+/// is served, which may be the same.
+#[derive(Debug, Default)]
+pub(crate) struct Groups {
+    memory: Option<Place>,
+    cpu: Option<Place>,
+    pids: Option<Place>,
+    /// Version 2, with or without controllers: it can kill and freeze a group at once.
+    unified: Option<Place>,
     next: AtomicU64,
     /// Groups that were still busy when they were to be removed; tried again at the next removal.
     busy: Mutex<Vec<PathBuf>>,
 }
 
-/// The group of one tree.
+/// The group of one tree, in every hierarchy.
 #[derive(Debug)]
 pub(crate) struct Group {
-    interface: Interface,
-    path: PathBuf,
+    memory: Option<Place>,
+    cpu: Option<Place>,
+    pids: Option<Place>,
+    unified: Option<Place>,
 }
 
 impl Groups {
-    fn new(interface: Interface, base: PathBuf) -> Self {
-        Self {
-            interface,
-            base,
-            next: AtomicU64::new(0),
-            busy: Mutex::default(),
-        }
-    }
-
-    /// A new group that may use `bytes`.
-    pub(crate) fn create(&self, bytes: u64) -> io::Result<Group> {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let group = Group {
-            interface: self.interface,
-            path: self.base.join(number.to_string()),
+    /// A new group without limits but on the number of its members.
+    pub(crate) fn create(&self) -> io::Result<Group> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed).to_string();
+        let below = |place: &Option<Place>| {
+            place.as_ref().map(|place| Place {
+                interface: place.interface,
+                path: place.path.join(&number),
+            })
         };
-        fs::create_dir(&group.path)?;
-        let limited = group.limit(bytes);
-        if limited.is_err() {
+        let group = Group {
+            memory: below(&self.memory),
+            cpu: below(&self.cpu),
+            pids: below(&self.pids),
+            unified: below(&self.unified),
+        };
+        let made = group
+            .folders()
+            .into_iter()
+            .try_for_each(fs::create_dir)
+            .and_then(|()| match &group.pids {
+                Some(place) => place.write("pids.max", PROCESSES),
+                None => Ok(()),
+            });
+        if made.is_err() {
             self.remove(&group);
         }
-        limited.map(|()| group)
+        made.map(|()| group)
     }
 
     /// Removes a group whose members are gone. The kernel may take a moment to let go of them.
     pub(crate) fn remove(&self, group: &Group) {
         let mut busy = self.busy.lock();
-        busy.push(group.path.clone());
+        busy.extend(group.folders().into_iter().map(Path::to_owned));
         busy.retain(|path| {
             fs::remove_dir(path).is_err_and(|error| error.kind() != io::ErrorKind::NotFound)
         });
+    }
+
+    fn places(&self) -> impl Iterator<Item = &Place> {
+        [&self.memory, &self.cpu, &self.pids, &self.unified]
+            .into_iter()
+            .flatten()
+    }
+}
+
+#[cfg(test)]
+impl Groups {
+    pub(crate) fn folders(&self) -> Vec<PathBuf> {
+        self.places().map(|place| place.path.clone()).collect()
     }
 }
 
@@ -104,31 +154,119 @@ impl Drop for Groups {
         for path in self.busy.get_mut() {
             let _ = fs::remove_dir(path);
         }
-        let _ = fs::remove_dir(&self.base);
+        for place in self.places() {
+            // The same folder may serve several purposes.
+            let _ = fs::remove_dir(&place.path);
+        }
     }
 }
 
 impl Group {
-    fn limit(&self, bytes: u64) -> io::Result<()> {
-        match self.interface {
-            Interface::V1 => {
-                self.write("memory.limit_in_bytes", bytes)?;
-                // Present where the kernel accounts for swap; without swap the first limit is all.
-                ignore_missing(self.write("memory.memsw.limit_in_bytes", bytes))
+    /// Each folder once.
+    fn folders(&self) -> Vec<&Path> {
+        let mut folders: Vec<&Path> = Vec::new();
+        for place in [&self.memory, &self.cpu, &self.pids, &self.unified]
+            .into_iter()
+            .flatten()
+        {
+            if !folders.contains(&place.path.as_path()) {
+                folders.push(&place.path);
             }
-            Interface::V2 => {
-                self.write("memory.max", bytes)?;
-                ignore_missing(self.write("memory.swap.max", 0))?;
-                ignore_missing(self.write("memory.oom.group", 1))
+        }
+        folders
+    }
+
+    /// Lets the group use `bytes` of memory, and a share of a busy machine in proportion.
+    pub(crate) fn limit_memory(&self, bytes: u64) -> io::Result<()> {
+        match &self.memory {
+            Some(place) => match place.interface {
+                Interface::V1 => {
+                    place.write("memory.limit_in_bytes", bytes)?;
+                    // Present where the kernel accounts for swap; else the first limit is all.
+                    ignore_missing(place.write("memory.memsw.limit_in_bytes", bytes))?;
+                }
+                Interface::V2 => {
+                    place.write("memory.max", bytes)?;
+                    ignore_missing(place.write("memory.swap.max", 0))?;
+                    ignore_missing(place.write("memory.oom.group", 1))?;
+                }
+            },
+            None => {}
+        }
+        match &self.cpu {
+            Some(place) => {
+                let (file, one) = match place.interface {
+                    Interface::V1 => ("cpu.shares", 1024),
+                    Interface::V2 => ("cpu.weight", 100),
+                };
+                let weight = (bytes >> 20) * one / MIB_PER_PROCESSOR;
+                place.write(file, weight.clamp(2, 10_000))
             }
+            None => Ok(()),
         }
     }
 
-    /// The file through which a process joins by writing `0` to it.
-    pub(crate) fn membership(&self) -> io::Result<File> {
-        File::options()
-            .write(true)
-            .open(self.path.join("cgroup.procs"))
+    /// Gives the group processor time in proportion to `bytes` of memory.
+    pub(crate) fn limit_cpu(&self, bytes: u64) -> io::Result<()> {
+        let quota = ((bytes >> 20) * PERIOD / MIB_PER_PROCESSOR).max(LEAST_QUOTA);
+        match &self.cpu {
+            Some(place) => match place.interface {
+                Interface::V1 => {
+                    place.write("cpu.cfs_period_us", PERIOD)?;
+                    place.write("cpu.cfs_quota_us", quota)
+                }
+                Interface::V2 => write(&place.path.join("cpu.max"), &format!("{quota} {PERIOD}")),
+            },
+            None => Ok(()),
+        }
+    }
+
+    /// Lets the group use all the processor time there is: what is being killed ends sooner.
+    pub(crate) fn lift_cpu(&self) {
+        // Nothing is lost but speed.
+        let _ = match &self.cpu {
+            Some(place) => match place.interface {
+                Interface::V1 => write(&place.path.join("cpu.cfs_quota_us"), "-1"),
+                Interface::V2 => write(&place.path.join("cpu.max"), "max"),
+            },
+            None => Ok(()),
+        };
+    }
+
+    /// What stops and starts all members at once.
+    pub(crate) fn freezer(&self) -> Option<Freezer> {
+        let place = self.unified.as_ref()?;
+        place
+            .path
+            .join("cgroup.freeze")
+            .exists()
+            .then(|| Freezer(place.clone()))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn events(&self) -> String {
+        let place = self.unified.as_ref().unwrap();
+        fs::read_to_string(place.path.join("cgroup.events")).unwrap()
+    }
+
+    /// The `cgroup.procs` files through which a process joins by writing `0` to each.
+    pub(crate) fn memberships(&self) -> io::Result<Vec<File>> {
+        self.folders()
+            .into_iter()
+            .map(|folder| {
+                File::options()
+                    .write(true)
+                    .open(folder.join("cgroup.procs"))
+            })
+            .collect()
+    }
+
+    /// Makes `process` a member.
+    pub(crate) fn admit(&self, process: Pid) -> io::Result<()> {
+        let id = process.as_raw_nonzero().to_string();
+        self.folders()
+            .into_iter()
+            .try_for_each(|folder| write(&folder.join("cgroup.procs"), &id))
     }
 
     /// Sends SIGKILL to every member, until none is left that could have started another, and
@@ -137,8 +275,11 @@ impl Group {
         // A member may fork between reading the list and the signal: read again until the list
         // holds nobody new. Killed members stay on it until they are reaped.
         let mut known: Vec<Held> = Vec::new();
+        let Some(folder) = self.folders().first().copied() else {
+            return known;
+        };
         loop {
-            let list = fs::read_to_string(self.path.join("cgroup.procs")).unwrap_or_default();
+            let list = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
             let members = list
                 .lines()
                 .filter_map(|line| Pid::from_raw(line.parse().ok()?));
@@ -149,7 +290,8 @@ impl Group {
             if new.is_empty() {
                 return known;
             }
-            let at_once = self.interface == Interface::V2 && self.write("cgroup.kill", 1).is_ok();
+            let unified = self.unified.as_ref();
+            let at_once = unified.is_some_and(|place| place.write("cgroup.kill", 1).is_ok());
             if !at_once {
                 new.iter().for_each(|held| held.signal(Signal::KILL));
             }
@@ -159,17 +301,44 @@ impl Group {
 
     /// Whether the kernel has killed a member for want of memory.
     pub(crate) fn ran_out_of_memory(&self) -> bool {
-        let file = match self.interface {
+        let Some(place) = &self.memory else {
+            return false;
+        };
+        let file = match place.interface {
             Interface::V1 => "memory.oom_control",
             Interface::V2 => "memory.events",
         };
-        let text = fs::read_to_string(self.path.join(file)).unwrap_or_default();
+        let text = fs::read_to_string(place.path.join(file)).unwrap_or_default();
         let mut kills = text
             .lines()
             .filter_map(|line| line.strip_prefix("oom_kill "));
         kills.any(|count| count.trim() != "0")
     }
+}
 
+/// Has everything in a sandbox stand still, or go on. Killing works on what stands still too.
+#[derive(Clone, Debug)]
+pub struct Freezer(Place);
+
+impl Freezer {
+    /// Stops everything inside until [`Freezer::thaw`]. Returns before the last has stopped.
+    ///
+    /// # Errors
+    /// When the kernel refuses, or the sandbox is gone.
+    pub fn freeze(&self) -> io::Result<()> {
+        self.0.write("cgroup.freeze", 1)
+    }
+
+    /// Has everything inside go on.
+    ///
+    /// # Errors
+    /// When the kernel refuses, or the sandbox is gone.
+    pub fn thaw(&self) -> io::Result<()> {
+        self.0.write("cgroup.freeze", 0)
+    }
+}
+
+impl Place {
     fn write(&self, file: &str, value: u64) -> io::Result<()> {
         write(&self.path.join(file), &value.to_string())
     }

@@ -1,31 +1,47 @@
-//! Process trees: started with limits, watched, and ended completely.
+//! Programs in sandboxes: started, limited, watched, and ended completely.
 //!
-//! A [`Spawner`] starts a [`Program`] as the root of a [`Tree`]: in a session of its own, with an
-//! environment and descriptors that were chosen for it, bound to die with the server. Killing a
-//! tree kills what the root has started as well, wherever it has gone: processes that took a
-//! session of their own, and those whose parents have ended.
+//! A [`Spawner`] starts a [`Job`] in a [`Sandbox`] of its own: other user, other root, other process
+//! table, a network with nothing in it but what was granted, few system calls, no rights, bounded
+//! memory, processor time, processes, descriptors and temporary files. [`PlainSpawner`] starts a
+//! [`Program`] as a [`Tree`] of ordinary processes, for users who ask for no isolation.
 //!
-//! Invariants: a tree that is dropped is killed; after [`Tree::kill`] none of it is alive; no
-//! descriptor of the server's reaches a program unless it was handed over.
+//! ```text
+//!  server ── control ──▶ spawner process          one thread, forks into fresh namespaces
+//!     │                       │
+//!     └────── channel ──▶ first process (1)       root, mounts, listeners; then no right at all
+//!                             │
+//!                         the program (2)         user namespace of its own, filtered calls
+//! ```
 //!
-//! What can be limited depends on the machine. [`Spawner::limits`] says it as a value, so that the
-//! server can tell its user. Processes are not isolated from one another here: they see the same
-//! files, network and process table, and run as the server's user.
+//! Invariants: what is dropped is killed; after a kill nothing of it is alive; when the server ends,
+//! however it does, so does everything; no descriptor of the server's reaches a program unless it was
+//! handed over; no code of anybody else's runs in a sandbox before the job's, and none after it.
 //!
-//! This crate knows nothing of functions. It is the only one with unsafe code: what a child does
-//! between fork and exec, and the registration of a descriptor with the runtime.
+//! What can be limited depends on the machine. [`Limits`] and [`Spawner::weaknesses`] say it as
+//! values, so that the server can tell its user. A kernel of Linux 5.12 or later is needed.
+//!
+//! This crate knows nothing of functions. It is the only one with unsafe code: what is done around
+//! fork and exec, system calls that nobody wraps, and the registration of a descriptor with the
+//! runtime.
 
-mod child;
-mod descendants;
+mod error;
 mod exit;
 mod group;
+mod init;
+mod plain;
+mod program;
+mod sandbox;
+mod seccomp;
 mod spawner;
-mod tree;
+mod wire;
 
+pub use error::Error;
 pub use exit::{Ended, Exit};
-pub use group::{Limits, MemoryLimit};
-pub use spawner::{Error, Program, Spawner};
-pub use tree::Tree;
+pub use group::{Freezer, Limit, Limits};
+pub use plain::{PlainSpawner, Tree};
+pub use program::{Bind, Job, Program};
+pub use sandbox::Sandbox;
+pub use spawner::{Spawner, SpawnerConfig};
 
 #[cfg(test)]
 mod tests;

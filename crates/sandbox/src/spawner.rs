@@ -1,108 +1,113 @@
-//! Starting programs, from a thread that lives as long as anything they start.
+//! Starting programs in sandboxes, and keeping some sandboxes ready.
+//!
+//! What is dear about a sandbox (its namespaces, its network with the loopback interface up, its
+//! groups, most of its mounts) is done before it is needed, off the path: a start takes a ready
+//! sandbox, adds the job's own files, and executes. Each sandbox serves one job and is never used again.
 
-use std::collections::BTreeMap;
-use std::io;
+pub(crate) mod process;
+mod slot;
+
+use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc;
-use std::thread;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, mpsc};
 
-use rustix::process::Pid;
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::descendants::Held;
-use crate::group::{Groups, Limits, MemoryLimit, detect};
-use crate::tree::{Remains, Root};
-use crate::{Tree, child};
+use crate::group::{Groups, Limit, Limits, detect};
+use crate::plain::{Task, worker};
+use crate::{Error, Job, Sandbox};
 
-/// The variable by which processes of a tree are known even after their parents have ended.
-const MARK: &str = "SANDBOX_TREE";
+use process::{Order, Privilege, SpawnerProcess};
+pub(crate) use slot::Slot;
 
-/// Numbers the trees of this process, whichever spawner starts them: a mark names one tree.
-static NEXT: AtomicU64 = AtomicU64::new(0);
+/// The first user id of this machine that sandboxes take as theirs when the server is root: beyond
+/// what distributions and container engines give out (systemd ends at 1,879,048,191).
+const FIRST_USER: u32 = 2_000_000_000;
 
-/// What to start.
+/// After this many sandboxes, user ids are used again. Each takes two.
+const USERS: u32 = 1_000_000;
+
+/// Where and how many.
 #[derive(Clone, Debug)]
-pub struct Program {
-    /// The file to execute: an absolute path.
-    pub executable: PathBuf,
-    /// Its arguments, without its own name.
-    pub arguments: Vec<PathBuf>,
-    /// Its whole environment, to which `SANDBOX_TREE` is added.
-    pub environment: BTreeMap<String, String>,
-    /// Its working directory.
-    pub directory: PathBuf,
-    /// The memory its tree may use, in bytes, where [`Limits::memory`] is enforced.
-    pub memory: u64,
+pub struct SpawnerConfig {
+    /// A folder that belongs to the spawner and stays empty.
+    pub mount_point: PathBuf,
+    /// How many sandboxes are kept ready.
+    pub spares: usize,
 }
 
-/// Why a program was not started, or the spawner not.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The spawner cannot run on this machine.
-    #[error("could not prepare for starting programs")]
-    Prepare(#[source] io::Error),
-    /// The program could not be executed, or the machine is short of something.
-    #[error("could not start {}", executable.display())]
-    Start {
-        /// The program's file.
-        executable: PathBuf,
-        /// What the machine said.
-        #[source]
-        source: io::Error,
-    },
-}
-
-/// Starts programs. Cheap to clone; all clones share their threads.
+/// Starts programs in sandboxes. Cheap to clone; all clones share one spawner process.
 ///
-/// The threads end when the last clone and the last [`Tree`] are gone. A program is bound to the
-/// life of the thread that starts it, so no program can be started from any other.
+/// When the last clone is gone, the spawner process ends, and so does everything it has started.
 #[derive(Clone, Debug)]
 pub struct Spawner {
-    pub(crate) shared: Arc<Shared>,
+    shared: Arc<Shared>,
 }
 
 #[derive(Debug)]
-pub(crate) struct Shared {
-    starts: mpsc::Sender<Job>,
-    /// Waiting for the end of a process may take milliseconds and must hold up no start.
-    ends: mpsc::Sender<Job>,
+struct Shared {
+    starts: mpsc::Sender<Task>,
+    ends: mpsc::Sender<Task>,
+    /// Dropped before the process, so that ready sandboxes end in order.
+    state: Mutex<State>,
+    process: Mutex<SpawnerProcess>,
+    privilege: Privilege,
+    mount_point: PathBuf,
     limits: Limits,
-    pub(crate) groups: Option<Groups>,
+    groups: Arc<Groups>,
+    next: AtomicU32,
 }
 
-type Job = Box<dyn FnOnce() + Send>;
+#[derive(Debug, Default)]
+struct State {
+    ready: VecDeque<Slot>,
+    /// Whoever came when none was ready, first come first served.
+    waiting: VecDeque<oneshot::Sender<Result<Slot, Error>>>,
+}
 
 impl Spawner {
-    /// Starts the threads and finds out what can be limited. The process becomes the one that
-    /// orphans of its trees fall to.
+    /// Starts the spawner process and makes a first sandbox, which shows whether this machine allows
+    /// it. Blocks for some milliseconds. Must run inside the runtime that is to watch sandboxes.
     ///
     /// # Errors
-    /// When a thread cannot be started or the kernel refuses.
-    pub fn start() -> Result<Self, Error> {
-        let (memory, groups) = detect();
-        Self::with(memory, groups)
-    }
-
-    /// A spawner as it is on a machine without control groups.
-    #[cfg(test)]
-    pub(crate) fn without_groups() -> Result<Self, Error> {
-        Self::with(MemoryLimit::NotEnforced("a test".to_owned()), None)
-    }
-
-    fn with(memory: MemoryLimit, groups: Option<Groups>) -> Result<Self, Error> {
-        rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
-            .map_err(|error| Error::Prepare(error.into()))?;
-        Ok(Self {
-            shared: Arc::new(Shared {
-                starts: worker("sandbox-start")?,
-                ends: worker("sandbox-end")?,
-                limits: Limits { memory },
-                groups,
-            }),
-        })
+    /// [`Error::Prepare`] when no sandbox can be made here; it says what the machine refuses.
+    pub fn start(config: SpawnerConfig) -> Result<Self, Error> {
+        std::fs::create_dir_all(&config.mount_point)
+            .map_err(|error| Error::prepare("make the folder for sandboxes", error))?;
+        let (limits, groups) = detect();
+        let process = SpawnerProcess::start()?;
+        let privilege = match rustix::process::geteuid().is_root() {
+            true => Privilege::Root,
+            false => Privilege::User,
+        };
+        let mut shared = Shared {
+            starts: worker("sandbox-start")?,
+            ends: worker("sandbox-end")?,
+            state: Mutex::default(),
+            process: Mutex::new(process),
+            privilege,
+            mount_point: config.mount_point,
+            limits,
+            groups: Arc::new(groups),
+            next: AtomicU32::new(0),
+        };
+        let first = match (shared.prepare(), privilege) {
+            // Root of a container is often not allowed what a user is.
+            (Err(error), Privilege::Root) => {
+                tracing::debug!(%error, "no sandbox can be made as root of the machine");
+                shared.privilege = Privilege::User;
+                shared.prepare()?
+            }
+            (prepared, _) => prepared?,
+        };
+        shared.state.lock().ready.push_back(first);
+        let shared = Arc::new(shared);
+        for _ in 1..config.spares {
+            shared.prepare_another();
+        }
+        Ok(Self { shared })
     }
 
     /// What is limited on this machine.
@@ -111,88 +116,129 @@ impl Spawner {
         &self.shared.limits
     }
 
-    /// Starts `program` as the root of a new tree. Returns once it has been executed.
+    /// What holds here less than on a machine where the server is root and has every kind of group,
+    /// each in a sentence for the user. Empty when nothing does.
+    #[must_use]
+    pub fn weaknesses(&self) -> Vec<String> {
+        let mut weaker = Vec::new();
+        if self.shared.privilege == Privilege::User {
+            weaker.push(
+                "every function runs as the server's own user, inside a user namespace: what broke \
+                 out of one would have this user's rights. Start the server as root to give each \
+                 instance a user of its own"
+                    .to_owned(),
+            );
+        }
+        let limits = &self.shared.limits;
+        for (what, limit) in [
+            ("the memory size of functions is billed but", &limits.memory),
+            ("processor time in proportion to memory is", &limits.cpu),
+            (
+                "the number of processes is bounded for each user only; for each instance it is",
+                &limits.processes,
+            ),
+            (
+                "functions may run on between invocations: freezing is",
+                &limits.freezing,
+            ),
+        ] {
+            match limit {
+                Limit::Enforced => {}
+                Limit::NotEnforced(_) => weaker.push(format!("{what} {limit}")),
+            }
+        }
+        weaker
+    }
+
+    /// Starts a job in a sandbox of its own. Returns once its program has been executed.
     ///
     /// Cancel safe: a program whose future is dropped is killed.
     ///
     /// # Errors
-    /// [`Error::Start`] when the program cannot be executed.
-    pub async fn spawn(&self, program: Program) -> Result<Tree, Error> {
-        let executable = program.executable.clone();
-        let failed = |source| Error::Start { executable, source };
-        let (reply, started) = oneshot::channel();
-        let shared = Arc::clone(&self.shared);
-        let job = Box::new(move || {
-            // When nobody waits any more, the root comes back and is killed by its drop.
-            let _ = reply.send(execute(shared, &program));
-        });
-        let gone = || io::Error::other("the starting thread has ended");
-        self.shared
-            .starts
-            .send(job)
-            .map_err(|_| failed.clone()(gone()))?;
-        let root = started.await.map_err(|_| failed.clone()(gone()))?;
-        root.and_then(Tree::watch).map_err(failed)
+    /// [`Error::Start`] when the program cannot be executed, [`Error::Prepare`] when its sandbox
+    /// cannot be completed.
+    pub async fn spawn(&self, job: Job) -> Result<Sandbox, Error> {
+        let slot = self.shared.take().await?;
+        Sandbox::start(slot, &job, self.shared.ends.clone()).await
+    }
+}
+
+#[cfg(test)]
+impl Spawner {
+    pub(crate) fn process_id(&self) -> u32 {
+        self.shared.process.lock().id()
+    }
+
+    pub(crate) fn group_folders(&self) -> Vec<PathBuf> {
+        self.shared.groups.folders()
     }
 }
 
 impl Shared {
-    /// Has the ending thread see to what is left of a tree. It ends only after the last tree.
-    pub(crate) fn end(&self, job: Job) {
-        let _ = self.ends.send(job);
-    }
-}
-
-fn worker(name: &str) -> Result<mpsc::Sender<Job>, Error> {
-    let (sender, jobs) = mpsc::channel::<Job>();
-    thread::Builder::new()
-        .name(name.to_owned())
-        .spawn(move || jobs.into_iter().for_each(|job| job()))
-        .map_err(Error::Prepare)?;
-    Ok(sender)
-}
-
-fn execute(shared: Arc<Shared>, program: &Program) -> io::Result<Root> {
-    let (output, writer) = io::pipe()?;
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let mark = format!("{}-{number}", std::process::id());
-    let group = match &shared.groups {
-        Some(groups) => Some(groups.create(program.memory)?),
-        None => None,
-    };
-    let membership = group
-        .as_ref()
-        .map(crate::group::Group::membership)
-        .transpose();
-    let mut command = Command::new(&program.executable);
-    command
-        .args(&program.arguments)
-        .env_clear()
-        .envs(&program.environment)
-        .env(MARK, &mark)
-        .current_dir(&program.directory)
-        .stdin(Stdio::null())
-        // One pipe for both keeps the order in which they were written.
-        .stdout(writer.try_clone()?)
-        .stderr(writer);
-    let spawned = membership.and_then(|membership| {
-        child::confine(&mut command, membership);
-        command.spawn()
-    });
-    let held = spawned.and_then(|child| {
-        let pid = Pid::from_child(&child);
-        Held::open(pid).ok_or_else(io::Error::last_os_error)
-    });
-    match held {
-        Ok(root) => Ok(Root {
-            remains: Some(Remains::new(shared, root, group, format!("{MARK}={mark}"))),
-            output: output.into(),
-        }),
-        Err(error) => {
-            if let (Some(groups), Some(group)) = (&shared.groups, &group) {
-                groups.remove(group);
+    /// A ready sandbox; another takes its place.
+    async fn take(self: &Arc<Self>) -> Result<Slot, Error> {
+        let taken = {
+            let mut state = self.state.lock();
+            match state.ready.pop_front() {
+                Some(slot) => Ok(slot),
+                None => {
+                    let (sender, receiver) = oneshot::channel();
+                    state.waiting.push_back(sender);
+                    Err(receiver)
+                }
             }
-            Err(error)
+        };
+        self.prepare_another();
+        match taken {
+            Ok(slot) => Ok(slot),
+            Err(receiver) => receiver.await.unwrap_or_else(|_| {
+                Err(Error::prepare(
+                    "take a ready sandbox",
+                    std::io::Error::other("the starting thread has ended"),
+                ))
+            }),
         }
+    }
+
+    /// Has the starting thread make one more, for whoever waits first.
+    fn prepare_another(self: &Arc<Self>) {
+        let shared = Arc::clone(self);
+        let task = Box::new(move || {
+            let mut prepared = shared.prepare();
+            loop {
+                let mut state = shared.state.lock();
+                // Who has given up waiting hands it on.
+                match (state.waiting.pop_front(), prepared) {
+                    (Some(waiting), result) => match waiting.send(result) {
+                        Ok(()) => return,
+                        Err(returned) => prepared = returned,
+                    },
+                    (None, Ok(slot)) => return state.ready.push_back(slot),
+                    (None, Err(error)) => {
+                        return tracing::warn!(%error, "no sandbox could be kept ready");
+                    }
+                }
+            }
+        });
+        // The thread ends only with the last of us.
+        let _ = self.starts.send(task);
+    }
+
+    fn prepare(&self) -> Result<Slot, Error> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed) % USERS;
+        let (user, keeper) = match self.privilege {
+            Privilege::Root => (FIRST_USER + 2 * number, FIRST_USER + 2 * number + 1),
+            Privilege::User => {
+                let own = rustix::process::geteuid().as_raw();
+                (own, own)
+            }
+        };
+        let order = Order {
+            privilege: self.privilege,
+            mount_point: self.mount_point.clone(),
+            user,
+            keeper,
+        };
+        Slot::prepare(&self.process, &order, &self.groups)
     }
 }

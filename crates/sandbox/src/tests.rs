@@ -1,206 +1,371 @@
+//! What a sandbox is, seen from inside and outside. Where this machine cannot make sandboxes, or
+//! lacks what a test is about, the test notes a skip.
+
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::{SocketAddrV4, TcpListener};
 use std::path::{Path, PathBuf};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, test_kill_process};
+use tempfile::TempDir;
 
-use crate::{Error, Exit, MemoryLimit, Program, Spawner, Tree};
+use crate::{Bind, Error, Exit, Job, Limit, Program, Sandbox, Spawner, SpawnerConfig};
 
-fn shell(script: &str) -> Program {
-    Program {
-        executable: PathBuf::from("/bin/sh"),
-        arguments: vec!["-c".into(), script.into()],
-        environment: BTreeMap::from([
-            ("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".to_owned()),
-            ("ONLY".to_owned(), "this".to_owned()),
-        ]),
-        directory: PathBuf::from("/"),
-        memory: 128 << 20,
+mod prison;
+
+/// A spawner and the folder it works on.
+struct Bench {
+    folder: TempDir,
+    spawner: Spawner,
+}
+
+impl Bench {
+    /// `None`, and a skip, where no sandbox can be made.
+    fn new() -> Option<Self> {
+        let folder = TempDir::new().unwrap();
+        let config = SpawnerConfig {
+            mount_point: folder.path().join("root"),
+            spares: 2,
+        };
+        match Spawner::start(config) {
+            Ok(spawner) => Some(Self { folder, spawner }),
+            Err(Error::Prepare { act, source }) => {
+                skip(&format!("no sandbox can be made here: {act}: {source}"));
+                None
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    async fn start(&self, job: Job) -> Running {
+        let sandbox = self.spawner.spawn(job).await.unwrap();
+        let output = File::from(sandbox.output().unwrap());
+        Running { sandbox, output }
+    }
+
+    /// What a script prints, and how it ends.
+    async fn run(&self, script: &str) -> (String, Exit) {
+        self.start(shell(script)).await.finish().await
     }
 }
 
-/// What must hold whether or not the machine has control groups.
-fn both() -> [Spawner; 2] {
-    [
-        Spawner::start().unwrap(),
-        Spawner::without_groups().unwrap(),
-    ]
+struct Running {
+    sandbox: Sandbox,
+    output: File,
 }
 
-async fn start(script: &str) -> (Tree, BufReader<File>) {
-    start_with(&Spawner::start().unwrap(), script).await
-}
+impl Running {
+    async fn finish(mut self) -> (String, Exit) {
+        let reading = tokio::task::spawn_blocking(move || {
+            let mut text = Vec::new();
+            self.output.read_to_end(&mut text).unwrap();
+            String::from_utf8_lossy(&text).into_owned()
+        });
+        let exit = self.sandbox.exited().await;
+        self.sandbox.kill().await;
+        (reading.await.unwrap(), exit)
+    }
 
-async fn start_with(spawner: &Spawner, script: &str) -> (Tree, BufReader<File>) {
-    let tree = spawner.spawn(shell(script)).await.unwrap();
-    let output = BufReader::new(File::from(tree.output().unwrap()));
-    (tree, output)
-}
-
-async fn output_of(script: &str) -> String {
-    let (tree, mut output) = start(script).await;
-    let mut text = String::new();
-    let reading = tokio::task::spawn_blocking(move || {
-        output.read_to_string(&mut text).unwrap();
-        text
-    });
-    assert_eq!(tree.exited().await, Exit::Status(0));
-    tree.kill().await;
-    reading.await.unwrap()
-}
-
-fn pids(output: &mut BufReader<File>, count: usize) -> Vec<Pid> {
-    let lines = output.lines().take(count);
-    lines
-        .map(|line| Pid::from_raw(line.unwrap().trim().parse().unwrap()).unwrap())
-        .collect()
-}
-
-fn is_alive(pid: Pid) -> bool {
-    test_kill_process(pid).is_ok()
-}
-
-#[tokio::test]
-async fn a_program_sees_the_environment_it_was_given_and_no_other() {
-    let text = output_of("env").await;
-    let names: Vec<&str> = text.lines().filter_map(|l| l.split('=').next()).collect();
-    assert!(text.contains("ONLY=this"));
-    // The shell adds PWD, and sometimes _ and SHLVL.
-    assert!(!names.contains(&"HOME") && !names.contains(&"CARGO_MANIFEST_DIR"));
-}
-
-#[tokio::test]
-async fn no_descriptor_of_the_server_reaches_a_program() {
-    let leaky = rustix::io::dup(File::open("/dev/zero").unwrap()).unwrap();
-    rustix::io::fcntl_setfd(&leaky, rustix::io::FdFlags::empty()).unwrap();
-    let text = output_of("ls -l /proc/self/fd").await;
-    assert!(!text.contains("/dev/zero"), "{text}");
-}
-
-#[tokio::test]
-async fn limits_are_set_and_the_session_is_its_own() {
-    let text = output_of("ulimit -n; ulimit -Hn; ulimit -c; ps -o sid= -p $$; echo $$").await;
-    let lines: Vec<&str> = text.lines().map(str::trim).collect();
-    assert_eq!(lines[..3], ["1024", "1024", "0"]);
-    assert_eq!(lines[3], lines[4]);
-}
-
-#[tokio::test]
-async fn an_exit_is_told_as_status_or_signal() {
-    let (tree, _output) = start("exit 3").await;
-    assert_eq!(tree.exited().await, Exit::Status(3));
-    assert_eq!(tree.kill().await.exit, Exit::Status(3));
-    let (tree, _output) = start("kill -SEGV $$").await;
-    let exit = tree.exited().await;
-    assert_eq!(exit.to_string(), "signal: segmentation fault");
-}
-
-#[tokio::test]
-async fn what_cannot_be_executed_is_an_error_that_names_it() {
-    let mut program = shell("");
-    program.executable = PathBuf::from("/no/such/program");
-    let error = Spawner::start().unwrap().spawn(program).await.unwrap_err();
-    assert!(matches!(error, Error::Start { .. }));
-    assert_eq!(error.to_string(), "could not start /no/such/program");
-}
-
-#[tokio::test]
-async fn killing_a_tree_reaches_a_process_in_a_session_of_its_own() {
-    // The inner shell has left the session and the process group; its child is an orphan.
-    let script = "echo $$; setsid sh -c 'echo $$; (sleep 1000 & echo $!); exec sleep 1000' & wait";
-    for spawner in both() {
-        let (tree, mut output) = start_with(&spawner, script).await;
-        let pids = pids(&mut output, 3);
-        assert!(pids.iter().copied().all(is_alive));
-        tree.kill().await;
-        assert_eq!(pids.into_iter().filter(|pid| is_alive(*pid)).count(), 0);
+    /// The next bytes that it prints.
+    async fn says(&mut self) -> String {
+        let mut output = self.output.try_clone().unwrap();
+        let reading = tokio::task::spawn_blocking(move || {
+            let mut bytes = [0; 4096];
+            let count = output.read(&mut bytes).unwrap();
+            String::from_utf8_lossy(&bytes[..count]).into_owned()
+        });
+        reading.await.unwrap()
     }
 }
 
-#[tokio::test]
-async fn what_a_dead_root_left_behind_is_killed_too() {
-    let script = "setsid sleep 1000 & echo $!; sleep 1000 & echo $!; exit 7";
-    for spawner in both() {
-        let (tree, mut output) = start_with(&spawner, script).await;
-        let pids = pids(&mut output, 2);
-        assert_eq!(tree.exited().await, Exit::Status(7));
-        let ended = tree.kill().await;
-        assert_eq!(ended.exit, Exit::Status(7));
-        assert_eq!(pids.into_iter().filter(|pid| is_alive(*pid)).count(), 0);
+fn shell(script: &str) -> Job {
+    program("/bin/sh", &["-c", script])
+}
+
+fn program(executable: &str, arguments: &[&str]) -> Job {
+    Job {
+        program: Program {
+            executable: PathBuf::from(executable),
+            arguments: arguments.iter().map(PathBuf::from).collect(),
+            environment: BTreeMap::from([
+                ("PATH".to_owned(), "/usr/bin:/bin".to_owned()),
+                ("ONLY".to_owned(), "this".to_owned()),
+            ]),
+            directory: PathBuf::from("/"),
+            memory: 256 << 20,
+        },
+        binds: Vec::new(),
+        temporary: 8 << 20,
+        listen: Vec::new(),
     }
 }
 
-#[tokio::test]
-async fn a_dropped_tree_is_killed() {
-    let (tree, mut output) = start("echo $$; exec sleep 1000").await;
-    let pid = pids(&mut output, 1)[0];
-    drop(tree);
-    // The pipe ends when its last writer is gone.
-    let mut rest = Vec::new();
-    output.read_to_end(&mut rest).unwrap();
-    let handle = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty());
-    let ended = handle.map(|handle| {
-        let mut fds = [PollFd::new(&handle, PollFlags::IN)];
-        poll(
-            &mut fds,
-            Some(&Timespec {
-                tv_sec: 10,
-                tv_nsec: 0,
-            }),
-        )
-    });
-    assert!(matches!(ended, Err(_) | Ok(Ok(1))), "gone, or going");
-}
-
-#[tokio::test]
-async fn passing_the_memory_limit_is_told_apart_from_a_crash() {
-    let spawner = Spawner::start().unwrap();
-    if let MemoryLimit::NotEnforced(reason) = &spawner.limits().memory {
-        skip(
-            "passing_the_memory_limit_is_told_apart_from_a_crash",
-            reason,
-        );
-        return;
+fn has(program: &str) -> bool {
+    let found = ["/usr/bin", "/bin"]
+        .iter()
+        .any(|folder| Path::new(folder).join(program).is_file());
+    if !found {
+        skip(&format!("{program} is not installed"));
     }
-    let mut hungry = shell("head -c 200000000 /dev/zero | tail -c 199999999; kill -KILL $$");
-    hungry.memory = 32 << 20;
-    let tree = spawner.spawn(hungry).await.unwrap();
-    assert_eq!(tree.exited().await, Exit::Signal(9));
-    assert!(tree.kill().await.out_of_memory);
-    let tree = spawner.spawn(shell("kill -KILL $$")).await.unwrap();
-    tree.exited().await;
-    assert!(!tree.kill().await.out_of_memory);
+    found
 }
 
-#[tokio::test]
-async fn groups_are_removed_with_their_trees() {
-    let spawner = Spawner::start().unwrap();
-    let tree = spawner.spawn(shell("cat /proc/self/cgroup")).await.unwrap();
-    let mut text = String::new();
-    tree.exited().await;
-    let output = File::from(tree.output().unwrap());
-    tree.kill().await;
-    BufReader::new(output).read_to_string(&mut text).unwrap();
-    let own = text.lines().find_map(|line| line.split_once(":memory:"));
-    if spawner.limits().memory == MemoryLimit::Enforced
-        && let Some((_, path)) = own
-    {
-        assert!(path.contains("/tidemill-"), "{path}");
-        assert!(!Path::new(&format!("/sys/fs/cgroup/memory{path}")).exists());
-    }
-}
-
-/// Notes that this machine cannot show what a test is about, where the test's caller looks for it.
+/// Notes that this machine cannot show what the running test is about, where its caller looks.
 #[expect(
     clippy::disallowed_methods,
     reason = "tests are told by their caller where to note a skip"
 )]
-fn skip(test: &str, reason: &str) {
+fn skip(reason: &str) {
     if let Ok(file) = std::env::var("TIDEMILL_SKIPS") {
-        let line = format!("skipped: sandbox::tests::{test}: memory is not limited, {reason}\n");
+        let thread = std::thread::current();
+        let test = thread.name().unwrap_or("a test");
+        let line = format!("skipped: sandbox::{test}: {reason}\n");
         let file = File::options().append(true).create(true).open(file);
         file.unwrap().write_all(line.as_bytes()).unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_program_gets_its_environment_files_and_folder_and_no_other() {
+    let Some(bench) = Bench::new() else { return };
+    let code = bench.folder.path().join("code");
+    fs::create_dir(&code).unwrap();
+    fs::write(code.join("a"), "content").unwrap();
+    let mut job = shell("env; pwd; cat a; ls -A /proc/self/fd | wc -l; ls -A / | tr '\\n' ' '");
+    job.binds.push(Bind {
+        from: code,
+        to: PathBuf::from("/var/task"),
+    });
+    job.program.directory = PathBuf::from("/var/task");
+    let (text, exit) = bench.start(job).await.finish().await;
+    assert_eq!(exit, Exit::Status(0), "{text}");
+    assert!(text.contains("ONLY=this"), "{text}");
+    assert!(!text.contains("CARGO"), "{text}");
+    // Standard three, and the one that ls itself opens.
+    assert!(text.contains("/var/task\ncontent4\n"), "{text}");
+    for absent in ["root", "home", "sys", "run", "srv", "mnt", "work"] {
+        let listed = text.lines().last().unwrap();
+        assert!(!listed.split(' ').any(|name| name == absent), "{listed}");
+    }
+}
+
+#[tokio::test]
+async fn a_program_is_nobody_and_can_become_nobody_else() {
+    let Some(bench) = Bench::new() else { return };
+    let (text, _) = bench
+        .run("id; cat /proc/self/status; cat /proc/self/uid_map")
+        .await;
+    assert!(
+        text.contains("uid=993(sbx_user1051) gid=990(sbx_user1051)"),
+        "{text}"
+    );
+    for none in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+        assert!(
+            text.contains(&format!("{none}:\t0000000000000000")),
+            "{text}"
+        );
+    }
+    assert!(text.contains("NoNewPrivs:\t1"), "{text}");
+    assert!(text.contains("Seccomp:\t2"), "{text}");
+    let map: Vec<&str> = text.lines().last().unwrap().split_whitespace().collect();
+    assert_eq!((map[0], map[2]), ("993", "1"));
+    assert_ne!(map[1], "0", "root of this machine is nobody inside");
+}
+
+#[tokio::test]
+async fn an_exit_is_told_as_status_or_signal_and_not_as_pid_ones() {
+    let Some(bench) = Bench::new() else { return };
+    assert_eq!(bench.run("exit 3").await.1, Exit::Status(3));
+    assert_eq!(bench.run("kill -SEGV $$").await.1, Exit::Signal(11));
+    // The first process of a namespace is deaf to this; the program is not the first.
+    assert_eq!(bench.run("kill -TERM $$").await.1, Exit::Signal(15));
+}
+
+#[tokio::test]
+async fn what_cannot_be_executed_is_an_error_that_names_it() {
+    let Some(bench) = Bench::new() else { return };
+    for executable in ["/no/such/program", "/etc/passwd"] {
+        let error = bench.spawner.spawn(program(executable, &[])).await;
+        let error = error.unwrap_err();
+        assert!(matches!(&error, Error::Start { .. }), "{error:?}");
+        assert_eq!(error.to_string(), format!("could not start {executable}"));
+    }
+}
+
+#[tokio::test]
+async fn a_bind_that_is_not_there_is_an_error_that_names_it() {
+    let Some(bench) = Bench::new() else { return };
+    for (from, to) in [("/no/such/folder", "/var/task"), ("/usr", "/opt/../usr")] {
+        let mut job = shell("true");
+        job.binds.push(Bind {
+            from: PathBuf::from(from),
+            to: PathBuf::from(to),
+        });
+        let error = bench.spawner.spawn(job).await.unwrap_err();
+        assert!(matches!(&error, Error::Prepare { .. }), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn whoever_connects_to_a_listener_inside_reaches_its_holder() {
+    let Some(bench) = Bench::new() else { return };
+    if !has("python3") {
+        return;
+    }
+    let outside = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = outside.local_addr().unwrap().port();
+    let script = format!(
+        "import socket\n\
+         print(socket.create_connection(('127.0.0.1', 9001)).recv(9), flush=True)\n\
+         try: socket.create_connection(('127.0.0.1', {port}))\n\
+         except OSError as error: print(error)\n"
+    );
+    let mut job = program("/usr/bin/python3", &["-c", &script]);
+    job.listen = vec!["127.0.0.1:9001".parse::<SocketAddrV4>().unwrap()];
+    let mut running = bench.start(job).await;
+    let listener = running.sandbox.take_listeners().pop().unwrap();
+    listener.set_nonblocking(false).unwrap();
+    let accepting = tokio::task::spawn_blocking(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(b"wave").unwrap();
+    });
+    accepting.await.unwrap();
+    let (text, _) = running.finish().await;
+    assert!(text.starts_with("b'wave'\n"), "{text}");
+    assert!(text.contains("refused"), "{text}");
+}
+
+#[tokio::test]
+async fn killing_a_sandbox_ends_daemons_that_ignore_signals() {
+    let Some(bench) = Bench::new() else { return };
+    let script = "trap '' TERM INT HUP; for i in 1 2 3 4 5; do setsid sh -c 'trap \"\" TERM; \
+                  sleep 1000 & sleep 1000' & done; sleep 0.2; echo up; wait";
+    let mut running = bench.start(shell(script)).await;
+    assert_eq!(running.says().await, "up\n");
+    let ended = running.sandbox.kill().await;
+    assert_eq!(ended.exit, Exit::KILLED);
+    assert!(!ended.out_of_memory);
+    // The pipe ends when its last writer is gone, and there is no wait between: they are gone.
+    let mut rest = Vec::new();
+    running.output.read_to_end(&mut rest).unwrap();
+    assert!(rest.is_empty());
+}
+
+#[tokio::test]
+async fn what_the_program_leaves_behind_ends_with_it() {
+    let Some(bench) = Bench::new() else { return };
+    let (text, exit) = bench.run("setsid sleep 1000 & sleep 1000 & exit 7").await;
+    assert_eq!((text.as_str(), exit), ("", Exit::Status(7)));
+}
+
+#[tokio::test]
+async fn passing_the_memory_limit_is_told_apart_from_a_crash() {
+    let Some(bench) = Bench::new() else { return };
+    if let Limit::NotEnforced(reason) = &bench.spawner.limits().memory {
+        return skip(reason);
+    }
+    let mut hungry = shell("head -c 200000000 /dev/zero | tail -c 199999999; kill -KILL $$");
+    hungry.program.memory = 32 << 20;
+    let running = bench.start(hungry).await;
+    assert_eq!(running.sandbox.exited().await, Exit::KILLED);
+    assert!(running.sandbox.kill().await.out_of_memory);
+    let running = bench.start(shell("kill -KILL $$")).await;
+    assert_eq!(running.sandbox.exited().await, Exit::KILLED);
+    assert!(!running.sandbox.kill().await.out_of_memory);
+}
+
+#[tokio::test]
+async fn a_frozen_sandbox_stands_still_and_can_be_killed() {
+    let Some(bench) = Bench::new() else { return };
+    if let Limit::NotEnforced(reason) = &bench.spawner.limits().freezing {
+        return skip(reason);
+    }
+    let script = "echo up; while :; do :; done";
+    let mut running = bench.start(shell(script)).await;
+    assert_eq!(running.says().await, "up\n");
+    let freezer = running.sandbox.freezer().unwrap();
+    freezer.freeze().unwrap();
+    // The kernel stops them one by one. A member that ran on would keep this from ending.
+    while !running.sandbox.frozen_state().contains("frozen 1") {
+        std::thread::yield_now();
+    }
+    freezer.thaw().unwrap();
+    freezer.freeze().unwrap();
+    assert_eq!(running.sandbox.kill().await.exit, Exit::KILLED);
+}
+
+#[tokio::test]
+async fn processor_time_is_in_proportion_to_memory() {
+    let Some(bench) = Bench::new() else { return };
+    if let Limit::NotEnforced(reason) = &bench.spawner.limits().cpu {
+        return skip(reason);
+    }
+    if !has("python3") {
+        return;
+    }
+    // A quarter of a processor for a second of the clock.
+    let script = "import time\n\
+                  print('up', flush=True)\n\
+                  time.sleep(0.2)\n\
+                  begun, used = time.monotonic(), time.process_time()\n\
+                  while time.monotonic() - begun < 1: pass\n\
+                  print((time.process_time() - used) / (time.monotonic() - begun))\n";
+    let mut job = program("/usr/bin/python3", &["-c", script]);
+    job.program.memory = 442 << 20;
+    let mut running = bench.start(job).await;
+    assert_eq!(running.says().await, "up\n");
+    running.sandbox.limit_cpu().unwrap();
+    let share: f64 = running.finish().await.0.trim().parse().unwrap();
+    assert!(share < 0.32, "{share}");
+}
+
+#[tokio::test]
+async fn nothing_is_left_of_hundreds_of_sandboxes() {
+    let Some(bench) = Bench::new() else { return };
+    let starts: usize = from_caller("TIDEMILL_SANDBOX_STARTS")
+        .and_then(|count| count.parse().ok())
+        .unwrap_or(300);
+    for _ in 0..starts {
+        let running = bench.start(shell("echo x > /tmp/x & exit 0")).await;
+        running.sandbox.exited().await;
+        running.sandbox.kill().await;
+    }
+    let Bench { folder, spawner } = bench;
+    let process = spawner.process_id();
+    let groups = spawner.group_folders();
+    drop(spawner);
+    assert!(!Path::new(&format!("/proc/{process}")).exists());
+    for folder in groups {
+        assert!(!folder.exists(), "{}", folder.display());
+    }
+    assert_eq!(fs::read_dir(folder.path().join("root")).unwrap().count(), 0);
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let place = folder.path().to_str().unwrap();
+    assert!(!mounts.contains(place), "{mounts}");
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a longer run is asked for by command"
+)]
+fn from_caller(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+#[tokio::test]
+async fn sandboxes_end_when_the_spawner_process_does() {
+    let Some(bench) = Bench::new() else { return };
+    let mut running = bench.start(shell("echo up; exec sleep 1000")).await;
+    assert_eq!(running.says().await, "up\n");
+    let process = rustix::process::Pid::from_raw(bench.spawner.process_id().cast_signed()).unwrap();
+    rustix::process::kill_process(process, rustix::process::Signal::KILL).unwrap();
+    assert_eq!(running.sandbox.exited().await, Exit::KILLED);
+    let error = loop {
+        // What was ready has ended with its parent, and what is new cannot be made.
+        match bench.spawner.spawn(shell("true")).await {
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, Error::Prepare { .. } | Error::Start { .. }));
 }

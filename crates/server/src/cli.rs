@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::config::IsolationKind;
+
 /// Functions on events: AWS Lambda's model, self-hosted.
 ///
 /// Drop a file into a bucket or publish to a topic, and functions run; usage becomes a bill. Use
@@ -59,6 +61,9 @@ pub(crate) struct Serve {
     /// configuration file sets [default: 127.0.0.1:9092]
     #[arg(long, value_name = "ADDR")]
     pub(crate) kafka: Option<SocketAddr>,
+    /// Whether functions run in sandboxes [default: sandbox]
+    #[arg(long, value_enum, value_name = "KIND")]
+    pub(crate) isolation: Option<IsolationKind>,
     /// A TOML file with settings; the options above override it
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
@@ -75,6 +80,9 @@ pub(crate) struct Demo {
     /// Records to publish to each topic
     #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) records: u32,
+    /// Whether functions run in sandboxes
+    #[arg(long, value_enum, value_name = "KIND", default_value = "sandbox")]
+    pub(crate) isolation: IsolationKind,
     /// Deploy this compiled `bootstrap` of functions/order-total instead of compiling it
     #[arg(long, value_name = "FILE")]
     pub(crate) order_total: Option<PathBuf>,

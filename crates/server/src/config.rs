@@ -56,12 +56,26 @@ pub(crate) struct Functions {
     /// How many of them are kept free for direct invocations, so that a backlog of events never
     /// shuts them out.
     pub(crate) reserved_for_direct: u32,
+    /// Whether each instance runs in a sandbox of its own. `none` runs functions as ordinary processes
+    /// of the server's user, which can read what it can read and reach what it can reach.
+    pub(crate) isolation: IsolationKind,
     /// Seconds that an idle instance stays warm.
     pub(crate) idle_seconds: u64,
     /// Seconds between the attempts of an asynchronous invocation.
     pub(crate) async_retry_seconds: Vec<u64>,
     /// Seconds that a stopping server waits for invocations that run.
     pub(crate) drain_seconds: u64,
+}
+
+/// Whether functions are isolated.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum IsolationKind {
+    /// A sandbox for each instance; the server does not start where none can be made
+    #[default]
+    Sandbox,
+    /// No isolation: deploy only code that you trust
+    None,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -120,6 +134,7 @@ impl Default for Functions {
         Self {
             concurrency: 100,
             reserved_for_direct: 10,
+            isolation: IsolationKind::default(),
             idle_seconds: 300,
             async_retry_seconds: vec![60, 120],
             drain_seconds: 10,
@@ -163,6 +178,9 @@ impl Config {
         }
         if let Some(listen) = arguments.kafka {
             config.kafka.listen = listen;
+        }
+        if let Some(isolation) = arguments.isolation {
+            config.functions.isolation = isolation;
         }
         config.check()?;
         Ok(config)

@@ -20,7 +20,7 @@ use metering::{Grouping, PriceSheet};
 use crate::cli;
 use crate::client::Client;
 use crate::commands::{billing, serve, status};
-use crate::config::{Config, Telemetry};
+use crate::config::{Config, Functions, Telemetry};
 use crate::serve::Running;
 use crate::telemetry;
 
@@ -43,6 +43,10 @@ pub(crate) async fn run(arguments: cli::Demo) -> anyhow::Result<ExitCode> {
         telemetry: Telemetry {
             filter: "warn,s3s=off".to_owned(),
             ..Telemetry::default()
+        },
+        functions: Functions {
+            isolation: arguments.isolation,
+            ..Functions::default()
         },
         ..quiet_ports()
     };

@@ -1,5 +1,6 @@
 //! Wiring: the parts of a server, in the order in which they need each other.
 
+mod isolation;
 mod kafka_door;
 mod s3_door;
 mod stage;
@@ -16,9 +17,8 @@ use axum::routing::get;
 use clock::{SharedClock, SystemClock};
 use dispatcher::Invoker;
 use function::Registry;
-use instance::{Pool, PoolConfig, ProcessConfig, ProcessLauncher};
+use instance::{Endpoint, Endpoints, Pool, PoolConfig, ProcessConfig, ProcessLauncher};
 use metrics_exporter_prometheus::PrometheusHandle;
-use sandbox::{MemoryLimit, Spawner};
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -103,14 +103,18 @@ impl Running {
         let (queue, receiver) = instance::log_queue(function_logs::QUEUE_BYTES);
         let partitions = config.kafka.default_partitions;
         let function_logs = FunctionLogs::open(log.clone(), receiver, partitions).await?;
-        let spawner = Spawner::start().context("prepare to start processes")?;
-        say_what_is_not_isolated(&spawner);
+        let own = Endpoint::at(http);
+        let (isolation, endpoint) = isolation::start(config.functions.isolation, &dir, own)?;
         let places = ProcessConfig {
             instances: dir.join("instances"),
             runtimes: dir.join("runtimes"),
             search_path: search_path(),
+            endpoints: Endpoints {
+                own: Some(own),
+                kafka: kafka.own_port().map(Endpoint::at),
+            },
         };
-        let launcher = ProcessLauncher::new(places, spawner, clock.clone(), Arc::new(queue))
+        let launcher = ProcessLauncher::new(places, isolation, clock.clone(), Arc::new(queue))
             .context("prepare to start functions")?;
         let pool = Arc::new(Pool::new(
             Arc::new(launcher),
@@ -124,7 +128,7 @@ impl Running {
             functions: registry.clone(),
             pool: pool.clone(),
             clock: clock.clone(),
-            settings: dispatch_settings(&config, http, &credentials),
+            settings: dispatch_settings(&config, endpoint, &credentials),
         };
         let invoker = Arc::new(Invoker::new(parts));
         let dispatcher = dispatcher::Dispatcher::new(dispatcher::DispatcherParts {
@@ -328,7 +332,7 @@ impl Running {
 
 fn dispatch_settings(
     config: &Config,
-    http: SocketAddr,
+    endpoint: SocketAddr,
     credentials: &Credentials,
 ) -> dispatcher::Settings {
     let functions = &config.functions;
@@ -337,7 +341,7 @@ fn dispatch_settings(
         account: config.account.clone(),
         region: config.region.clone(),
         environment: BTreeMap::from([
-            ("AWS_ENDPOINT_URL".to_owned(), format!("http://{http}")),
+            ("AWS_ENDPOINT_URL".to_owned(), format!("http://{endpoint}")),
             (
                 "AWS_ACCESS_KEY_ID".to_owned(),
                 credentials.access_key_id.clone(),
@@ -352,19 +356,6 @@ fn dispatch_settings(
         async_backoff: functions.async_retry_seconds.iter().map(seconds).collect(),
         drain: Duration::from_secs(functions.drain_seconds),
         ..dispatcher::Settings::default()
-    }
-}
-
-/// Functions are plain processes for now, and a user must know it before deploying anybody's code.
-fn say_what_is_not_isolated(spawner: &Spawner) {
-    tracing::warn!(
-        "functions are NOT isolated: each runs as an ordinary process of this user, can read what this user can read and reach the network; deploy only code that you trust"
-    );
-    match &spawner.limits().memory {
-        MemoryLimit::Enforced => {}
-        MemoryLimit::NotEnforced(reason) => {
-            tracing::warn!("the memory size of functions is billed but not enforced: {reason}")
-        }
     }
 }
 

@@ -8,7 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use clock::SystemClock;
 use instance::{
-    Invocation, Outcome, Pool, PoolConfig, ProcessConfig, ProcessLauncher, Runtime, Spec, log_queue,
+    Endpoints, Invocation, Isolation, Outcome, Pool, PoolConfig, ProcessConfig, ProcessLauncher,
+    Runtime, Spec, log_queue,
 };
 use serde_json::{Value, json};
 
@@ -30,16 +31,17 @@ async fn the_upstream_runtime_client_answers_unmodified() {
     let code = folder.path().join("code");
     std::fs::create_dir(&code).unwrap();
     let program = Path::new(env!("CARGO_BIN_EXE_bootstrap"));
-    std::os::unix::fs::symlink(program, code.join("bootstrap")).unwrap();
+    std::fs::copy(program, code.join("bootstrap")).unwrap();
     let config = ProcessConfig {
         instances: folder.path().join("instances"),
         runtimes: folder.path().join("runtimes"),
         search_path: "/usr/bin:/bin".to_owned(),
+        endpoints: Endpoints::default(),
     };
     let (sink, mut logs) = log_queue(1 << 20);
-    let spawner = sandbox::Spawner::start().unwrap();
+    let isolation = Isolation::None(sandbox::PlainSpawner::start().unwrap());
     let clock = Arc::new(SystemClock::new());
-    let launcher = ProcessLauncher::new(config, spawner, clock, Arc::new(sink)).unwrap();
+    let launcher = ProcessLauncher::new(config, isolation, clock, Arc::new(sink)).unwrap();
     let pool = Pool::new(Arc::new(launcher), PoolConfig::default());
     let spec = Arc::new(Spec {
         account: "000000000000".to_owned(),

@@ -7,7 +7,7 @@ use function::limits::{
     TAG_KEY_CHARS, TAG_VALUE_CHARS, TAGS, TIMEOUT_SECONDS,
 };
 use function::{Function, FunctionName};
-use instance::{Runtime, UnsupportedRuntime};
+use instance::{Egress, Runtime, UnsupportedRuntime};
 use serde_json::json;
 
 use crate::ApiError;
@@ -205,6 +205,9 @@ fn environment(members: &mut Members) -> Result<Option<BTreeMap<String, String>>
         }
     }
     environment.finish()?;
+    if let Err(unsupported) = Egress::of(&variables) {
+        return Err(ApiError::InvalidParameter(unsupported.to_string()));
+    }
     let bytes: usize = variables
         .iter()
         .map(|(name, value)| name.len() + value.len())

@@ -8,6 +8,7 @@ use crate::{Runtime, Spec};
 /// What an instance's environment takes from the platform.
 pub(super) struct Surroundings<'a> {
     pub(super) runtime_api: String,
+    pub(super) code: &'a Path,
     pub(super) runtimes: &'a Path,
     pub(super) search_path: &'a str,
     pub(super) temporary: &'a Path,
@@ -43,7 +44,7 @@ pub(super) fn of(spec: &Spec, surroundings: &Surroundings<'_>) -> BTreeMap<Strin
             surroundings.log_stream.to_owned(),
         ),
         ("AWS_LAMBDA_RUNTIME_API", surroundings.runtime_api.clone()),
-        ("LAMBDA_TASK_ROOT", path(&spec.code)),
+        ("LAMBDA_TASK_ROOT", path(surroundings.code)),
         ("LAMBDA_RUNTIME_DIR", path(surroundings.runtimes)),
         ("TMPDIR", temporary),
     ];

@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use clock::{Monotonic, SharedClock};
-use sandbox::{Exit, Tree};
+use sandbox::Exit;
 use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::body::Body;
 use super::journal::Journal;
 use super::output::Output;
-use super::scratch::Scratch;
+use super::rest::Rest;
 use crate::outcome::error_body;
 use crate::runtime_api::{Answer, Initialisation, Report, RuntimeApi};
 use crate::{Finished, Instance, Invocation, Metrics, Outcome, Spec};
@@ -22,16 +24,18 @@ const INIT_LIMIT: Duration = Duration::from_secs(10);
 /// it, with its concurrency taken: beyond this a new process is the shorter way.
 const READY_LIMIT: Duration = Duration::from_secs(1);
 
-/// A started process. It is read from only while it serves, as AWS freezes it in between: what it
-/// prints while idle is logged before the next invocation begins.
+/// A started process. It is read from only while it serves, and frozen in between where that can be
+/// done, as at AWS: what it prints while idle is logged before the next invocation begins.
 pub(super) struct ProcessInstance {
     pub(super) spec: Arc<Spec>,
     pub(super) clock: SharedClock,
-    pub(super) tree: Tree,
+    pub(super) body: Body,
+    pub(super) rest: Rest,
     pub(super) api: RuntimeApi,
+    /// To the ports of the server's that it was granted.
+    pub(super) _bridges: JoinSet<()>,
     pub(super) output: Output,
     pub(super) journal: Journal,
-    pub(super) scratch: Scratch,
     pub(super) started: Monotonic,
     pub(super) initialised: bool,
     pub(super) max_memory_mib: u32,
@@ -76,7 +80,8 @@ impl Instance for ProcessInstance {
     }
 
     async fn ready(&mut self) -> bool {
-        if self.tree.has_exited().is_some() {
+        self.rest.end();
+        if self.body.has_exited().is_some() {
             return false;
         }
         let mut asking = self.api.exchange.asking();
@@ -89,9 +94,8 @@ impl Instance for ProcessInstance {
     }
 
     async fn shutdown(self: Box<Self>) {
-        let Self { tree, scratch, .. } = *self;
-        tree.kill().await;
-        scratch.remove().await;
+        let Self { body, .. } = *self;
+        body.kill().await;
     }
 }
 
@@ -114,6 +118,7 @@ impl ProcessInstance {
         let (status, ending) = match waited {
             Waited::For(Initialisation::Done(_)) => {
                 self.initialised = true;
+                self.body.limit_cpu();
                 return Ok(());
             }
             // `over` returns nothing else.
@@ -172,7 +177,7 @@ impl ProcessInstance {
                 // process that prints without end still meets its deadline.
                 biased;
                 it = &mut what => return Waited::For(it),
-                _ = self.tree.exited() => return Waited::Exited,
+                _ = self.body.exited() => return Waited::Exited,
                 () = &mut deadline => return Waited::TimedOut,
                 lines = self.output.lines() => self.journal.function(lines),
             }
@@ -187,6 +192,7 @@ impl ProcessInstance {
             self.journal.function(lines);
         }
         let log_tail = self.journal.end(&outcome, &metrics);
+        self.rest.begin(self.api.exchange.asking());
         Finished {
             outcome,
             metrics,
@@ -199,15 +205,14 @@ impl ProcessInstance {
     async fn bury(mut self: Box<Self>, outcome: Option<Outcome>, mut metrics: Metrics) -> Finished {
         self.note_memory();
         let Self {
-            tree,
+            body,
             mut output,
             mut journal,
-            scratch,
             spec,
             max_memory_mib,
             ..
         } = *self;
-        let ended = tree.kill().await;
+        let ended = body.kill().await;
         let outcome = outcome.unwrap_or_else(|| {
             if ended.out_of_memory && ended.exit == Exit::KILLED {
                 Outcome::OutOfMemory
@@ -228,7 +233,6 @@ impl ProcessInstance {
             journal.function(lines);
         }
         let log_tail = journal.end(&outcome, &metrics);
-        scratch.remove().await;
         Finished {
             outcome,
             metrics,
@@ -239,7 +243,7 @@ impl ProcessInstance {
 
     /// Reads the memory's high-water mark while there is a process to read it from.
     fn note_memory(&mut self) {
-        if let Some(bytes) = self.tree.peak_memory() {
+        if let Some(bytes) = self.body.peak_memory() {
             let mib = u32::try_from(bytes.div_ceil(1 << 20)).unwrap_or(u32::MAX);
             self.max_memory_mib = self.max_memory_mib.max(mib);
         }

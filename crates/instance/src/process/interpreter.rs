@@ -15,10 +15,32 @@ use crate::{LaunchError, Runtime};
 /// How long a program may take to say which version it is.
 const PROBE: Duration = Duration::from_secs(20);
 
+/// Folders that every sandbox shows.
+const SYSTEM: [&str; 5] = ["/usr", "/bin", "/sbin", "/lib", "/lib64"];
+
+/// Prints the interpreter's path, its version, and the folders it lives in, and compiles our runtime,
+/// whose folder instances cannot write.
+const ASK_PYTHON: &str = "import sys; print(sys.executable); print('%d.%d.' % sys.version_info[:2]); \
+print(sys.prefix); print(sys.base_prefix); \
+import compileall; compileall.compile_dir(sys.argv[1], quiet=2)";
+
+/// Below the folders that Python lives in: what it needs.
+const PYTHON_PARTS: [&str; 4] = ["bin", "lib", "lib64", "pyvenv.cfg"];
+
 /// Remembers the interpreters it has found.
 pub(super) struct Interpreters {
     search_path: String,
-    found: Mutex<HashMap<Runtime, Arc<OnceCell<PathBuf>>>>,
+    /// Where our runtimes are.
+    runtimes: PathBuf,
+    found: Mutex<HashMap<Runtime, Arc<OnceCell<Interpreter>>>>,
+}
+
+/// An interpreter of this machine.
+#[derive(Clone)]
+pub(super) struct Interpreter {
+    pub(super) path: PathBuf,
+    /// Files and folders that it needs and that are not the system's.
+    pub(super) roots: Vec<PathBuf>,
 }
 
 /// What to look for.
@@ -32,9 +54,10 @@ struct Wanted {
 }
 
 impl Interpreters {
-    pub(super) fn new(search_path: String) -> Self {
+    pub(super) fn new(search_path: String, runtimes: PathBuf) -> Self {
         Self {
             search_path,
+            runtimes,
             found: Mutex::default(),
         }
     }
@@ -47,13 +70,13 @@ impl Interpreters {
     ///
     /// # Errors
     /// [`LaunchError::RuntimeMissing`]; the next call looks again.
-    pub(super) async fn find(&self, runtime: Runtime) -> Result<PathBuf, LaunchError> {
+    pub(super) async fn find(&self, runtime: Runtime) -> Result<Interpreter, LaunchError> {
         let cell = Arc::clone(self.found.lock().entry(runtime).or_default());
         let found = cell.get_or_try_init(|| self.search(runtime)).await?;
         Ok(found.clone())
     }
 
-    async fn search(&self, runtime: Runtime) -> Result<PathBuf, LaunchError> {
+    async fn search(&self, runtime: Runtime) -> Result<Interpreter, LaunchError> {
         let wanted = Wanted::by(runtime);
         for name in &wanted.names {
             for folder in std::env::split_paths(&self.search_path) {
@@ -61,14 +84,18 @@ impl Interpreters {
                 if !candidate.is_file() {
                     continue;
                 }
-                if let Some((path, version)) = probe(&candidate, wanted.probe).await {
+                if let Some(told) = probe(&candidate, wanted.probe, &self.runtimes).await
+                    && let [path, version, prefixes @ ..] = told.as_slice()
+                {
+                    let path = PathBuf::from(path);
                     if !version.starts_with(&wanted.version) {
                         tracing::warn!(
                             %runtime, %version, program = %path.display(),
                             "another version of the runtime runs the functions that ask for it"
                         );
                     }
-                    return Ok(path);
+                    let roots = roots(&path, prefixes);
+                    return Ok(Interpreter { path, roots });
                 }
             }
         }
@@ -84,10 +111,7 @@ impl Wanted {
         match runtime {
             Runtime::Python { minor } => Self {
                 names: vec![format!("python3.{minor}"), "python3".to_owned()],
-                probe: [
-                    "-c",
-                    "import sys; print(sys.executable); print('%d.%d.' % sys.version_info[:2])",
-                ],
+                probe: ["-c", ASK_PYTHON],
                 version: format!("3.{minor}."),
             },
             Runtime::Node { major } => Self {
@@ -104,10 +128,11 @@ impl Wanted {
     }
 }
 
-/// The path and the version that `program` says it has; `None` if it does not run.
-async fn probe(program: &Path, arguments: [&str; 2]) -> Option<(PathBuf, String)> {
+/// The lines that `program` says of itself; `None` if it does not run.
+async fn probe(program: &Path, arguments: [&str; 2], runtimes: &Path) -> Option<Vec<String>> {
     let asked = Command::new(program)
         .args(arguments)
+        .arg(runtimes)
         .stdin(Stdio::null())
         .stderr(Stdio::null())
         .kill_on_drop(true)
@@ -117,6 +142,21 @@ async fn probe(program: &Path, arguments: [&str; 2]) -> Option<(PathBuf, String)
         return None;
     }
     let text = String::from_utf8(output.stdout).ok()?;
-    let (path, version) = text.trim().split_once('\n')?;
-    Some((PathBuf::from(path.trim()), version.trim().to_owned()))
+    Some(text.lines().map(|line| line.trim().to_owned()).collect())
+}
+
+/// What a sandbox has to show beside the system's folders for `path` to run.
+fn roots(path: &Path, prefixes: &[String]) -> Vec<PathBuf> {
+    let is_system = |path: &Path| SYSTEM.iter().any(|folder| path.starts_with(folder));
+    let mut roots: Vec<PathBuf> = Vec::new();
+    for prefix in prefixes.iter().map(Path::new) {
+        let parts = PYTHON_PARTS.map(|part| prefix.join(part));
+        roots.extend(parts.into_iter().filter(|part| part.exists()));
+    }
+    roots.push(path.to_owned());
+    roots.retain(|root| !is_system(root));
+    roots.sort();
+    // What lies below another is shown with it.
+    roots.dedup_by(|later, earlier| later.starts_with(&*earlier));
+    roots
 }

@@ -1,4 +1,5 @@
-//! Real processes. What needs Python or Node.js says so by name when the machine lacks it.
+//! Real processes, in sandboxes unless a test is about life without. What needs Python or Node.js, or
+//! a machine that allows sandboxes, says so by name when the machine lacks it.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use clock::SystemClock;
 use rustix::process::{Pid, test_kill_process};
+use sandbox::SpawnerConfig;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -18,6 +20,7 @@ mod examples;
 mod node;
 mod provided;
 mod python;
+mod sandboxed;
 
 /// A launcher, a pool over it, and the log.
 struct Bench {
@@ -35,19 +38,60 @@ impl Bench {
     }
 
     fn with(program: &str, sink: LogQueue, logs: LogReceiver) -> Option<Self> {
-        (!lacks(program)).then(|| Self::over(sink, logs))
+        if lacks(program) {
+            return None;
+        }
+        let folder = TempDir::new().unwrap();
+        let config = SpawnerConfig {
+            mount_point: folder.path().join("root"),
+            spares: 1,
+        };
+        match Spawner::start(config) {
+            Ok(spawner) => Some(Self::over(
+                folder,
+                Isolation::Sandboxed(spawner),
+                Endpoints::default(),
+                sink,
+                logs,
+            )),
+            Err(error) => {
+                let source = std::error::Error::source(&error).unwrap();
+                skip(&format!("{error}: {source}"));
+                None
+            }
+        }
     }
 
-    fn over(sink: LogQueue, logs: LogReceiver) -> Self {
+    /// Without sandboxes, so that processes are known by the same ids inside and outside.
+    fn plain(program: &str) -> Option<Self> {
+        let (sink, logs) = log_queue(16 << 20);
+        let isolation = Isolation::None(PlainSpawner::start().unwrap());
         let folder = TempDir::new().unwrap();
+        (!lacks(program)).then(|| Self::over(folder, isolation, Endpoints::default(), sink, logs))
+    }
+
+    /// The same with ports of the server's to grant.
+    fn granting(self, endpoints: Endpoints) -> Self {
+        let (sink, logs) = log_queue(16 << 20);
+        let isolation = self.launcher.isolation.clone();
+        Self::over(self.folder, isolation, endpoints, sink, logs)
+    }
+
+    fn over(
+        folder: TempDir,
+        isolation: Isolation,
+        endpoints: Endpoints,
+        sink: LogQueue,
+        logs: LogReceiver,
+    ) -> Self {
         let config = ProcessConfig {
             instances: folder.path().join("instances"),
             runtimes: folder.path().join("runtimes"),
             search_path: search_path(),
+            endpoints,
         };
         let clock = Arc::new(SystemClock::new());
-        let spawner = Spawner::start().unwrap();
-        let launcher = ProcessLauncher::new(config, spawner, clock, Arc::new(sink)).unwrap();
+        let launcher = ProcessLauncher::new(config, isolation, clock, Arc::new(sink)).unwrap();
         let launcher = Arc::new(launcher);
         let pool = Pool::new(
             Arc::clone(&launcher) as Arc<dyn Launcher>,
@@ -68,7 +112,10 @@ impl Bench {
             .keep();
         let path = code.join(file);
         std::fs::write(&path, text).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        for readable in [&path, &code] {
+            let mode = std::fs::Permissions::from_mode(0o755);
+            std::fs::set_permissions(readable, mode).unwrap();
+        }
         Spec {
             account: "000000000000".to_owned(),
             function: "f".to_owned(),
@@ -111,6 +158,14 @@ impl Bench {
         serde_json::from_slice(&finished.outcome.body(REQUEST)).unwrap()
     }
 
+    /// Whether what passes its memory limit is killed.
+    fn memory(&self) -> sandbox::Limit {
+        match &self.launcher.isolation {
+            Isolation::Sandboxed(spawner) => spawner.limits().memory.clone(),
+            Isolation::None(spawner) => spawner.limits().memory.clone(),
+        }
+    }
+
     /// The text of the log so far, after the queue has been emptied.
     fn log(&mut self) -> String {
         let mut text = Vec::new();
@@ -150,18 +205,23 @@ fn lacks(program: &str) -> bool {
     let path = search_path();
     let lacks = !std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
     if lacks {
-        let thread = std::thread::current();
-        let test = thread.name().unwrap_or("a test");
-        let line = format!("skipped: instance::{test}: {program} is not installed\n");
-        if let Some(file) = from_caller("TIDEMILL_SKIPS") {
-            let file = std::fs::File::options()
-                .append(true)
-                .create(true)
-                .open(file);
-            file.unwrap().write_all(line.as_bytes()).unwrap();
-        }
+        skip(&format!("{program} is not installed"));
     }
     lacks
+}
+
+/// Notes why the running test is skipped.
+fn skip(reason: &str) {
+    if let Some(file) = from_caller("TIDEMILL_SKIPS") {
+        let thread = std::thread::current();
+        let test = thread.name().unwrap_or("a test");
+        let line = format!("skipped: instance::{test}: {reason}\n");
+        let file = std::fs::File::options()
+            .append(true)
+            .create(true)
+            .open(file);
+        file.unwrap().write_all(line.as_bytes()).unwrap();
+    }
 }
 
 fn is_alive(pid: &Value) -> bool {

@@ -1,68 +1,113 @@
-//! Finding out at start whether memory groups can be made, and where.
+//! Finding out at start which groups can be made, and where.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Group, Groups, Interface, MemoryLimit, write};
+use super::{Group, Groups, Interface, Limit, Limits, Place, write};
 
 /// Groups of ours are named by the server that made them.
 const PREFIX: &str = "tidemill-";
 
-/// Where a hierarchy is mounted, and the server's own group in it.
-#[derive(Debug, PartialEq, Eq)]
-struct Place {
-    interface: Interface,
-    own: PathBuf,
+/// The controllers that a group may have, as version 2 names them.
+const CONTROLLERS: [&str; 3] = ["memory", "cpu", "pids"];
+
+/// Finds the controllers, makes a folder for groups in each hierarchy, and tries a group out.
+pub(crate) fn detect() -> (Limits, Groups) {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let (mounts, own) = (read("/proc/self/mountinfo"), read("/proc/self/cgroup"));
+    let mut prepared = Prepared::default();
+    let unified = prepared.version_2(locate(&mounts, &own, None));
+    let mut one = |name: &str| match &unified {
+        Ok((place, controllers)) if controllers.iter().any(|had| had == name) => Ok(place.clone()),
+        Ok(_) | Err(_) => prepared.version_1(locate(&mounts, &own, Some(name))),
+    };
+    let (memory, cpu, pids) = (one("memory"), one("cpu"), one("pids"));
+    let unified = unified.map(|(place, _)| place);
+    let freezing = match &unified {
+        Ok(place) if has_freezer(place) => Limit::Enforced,
+        Ok(_) => Limit::NotEnforced("the kernel cannot freeze a group".to_owned()),
+        Err(reason) => Limit::NotEnforced(reason.clone()),
+    };
+    let limits = Limits {
+        memory: limit(&memory),
+        cpu: limit(&cpu),
+        processes: limit(&pids),
+        freezing,
+    };
+    let mut groups = Groups::default();
+    groups.memory = memory.ok();
+    groups.cpu = cpu.ok();
+    groups.pids = pids.ok();
+    groups.unified = unified.ok();
+    (limits, groups)
 }
 
-/// Finds the memory controller and tries a group out.
-pub(crate) fn detect() -> (MemoryLimit, Option<Groups>) {
-    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-    let Some(place) = locate(&read("/proc/self/mountinfo"), &read("/proc/self/cgroup")) else {
-        return (
-            not_enforced("no control group file system is mounted"),
-            None,
-        );
-    };
-    match prepare(&place) {
-        Ok(groups) => (MemoryLimit::Enforced, Some(groups)),
-        Err(error) => {
-            let own = place.own.display();
-            let reason = format!("no group for memory can be made below {own}: {error}");
-            (not_enforced(&reason), None)
-        }
+fn limit(place: &Result<Place, String>) -> Limit {
+    match place {
+        Ok(_) => Limit::Enforced,
+        Err(reason) => Limit::NotEnforced(reason.clone()),
     }
 }
 
-fn not_enforced(reason: &str) -> MemoryLimit {
-    MemoryLimit::NotEnforced(reason.to_owned())
+/// Whether groups below `place` can be frozen. The file is in every group but the root.
+fn has_freezer(place: &Place) -> bool {
+    place.path.join("cgroup.freeze").exists()
 }
 
-/// The hierarchy that has the memory controller: version 1 if it is there, else version 2. A
-/// controller is in one hierarchy only, so a mounted version 1 means version 2 lacks it.
-fn locate(mountinfo: &str, own_groups: &str) -> Option<Place> {
-    let mounts: Vec<Mount<'_>> = mountinfo.lines().filter_map(Mount::parse).collect();
-    let own = |controllers: &str| {
-        own_groups.lines().find_map(|line| {
-            let mut parts = line.splitn(3, ':').skip(1);
-            let (names, path) = (parts.next()?, parts.next()?);
-            names
-                .split(',')
-                .any(|name| name == controllers)
-                .then_some(path)
-        })
-    };
-    let v1 = mounts
-        .iter()
-        .find(|mount| mount.kind == "cgroup" && mount.options.split(',').any(|o| o == "memory"))
-        .and_then(|mount| Some((Interface::V1, mount.below(own("memory")?)?)));
-    let v2 = || {
-        let mount = mounts.iter().find(|mount| mount.kind == "cgroup2")?;
-        Some((Interface::V2, mount.below(own("")?)?))
-    };
-    v1.or_else(v2)
-        .map(|(interface, own)| Place { interface, own })
+/// The folders made so far: one hierarchy of version 1 may hold several controllers.
+#[derive(Default)]
+struct Prepared(Vec<(PathBuf, Result<Place, String>)>);
+
+impl Prepared {
+    /// A place in the hierarchy of version 1 in which the server's own group is `own`.
+    fn version_1(&mut self, own: Option<PathBuf>) -> Result<Place, String> {
+        let Some(own) = own else {
+            return Err("no control group file system for it is mounted".to_owned());
+        };
+        if let Some((_, place)) = self.0.iter().find(|(known, _)| *known == own) {
+            return place.clone();
+        }
+        let place = prepare(Interface::V1, &own).map_err(|error| refusal(&own, &error));
+        self.0.push((own, place.clone()));
+        place
+    }
+
+    /// A place in version 2, and the controllers that groups there have.
+    fn version_2(&mut self, own: Option<PathBuf>) -> Result<(Place, Vec<String>), String> {
+        let Some(own) = own else {
+            return Err("no control group file system is mounted".to_owned());
+        };
+        let prepare = || {
+            let (above, controllers) = delegate(&own)?;
+            let place = prepare(Interface::V2, &above)?;
+            hand_down(&place.path, &controllers)?;
+            Ok((place, controllers))
+        };
+        prepare().map_err(|error| refusal(&own, &error))
+    }
+}
+
+fn refusal(own: &Path, error: &io::Error) -> String {
+    format!("no group can be made below {}: {error}", own.display())
+}
+
+/// The server's own group: in version 2, or in the hierarchy of version 1 that has `controller`.
+fn locate(mountinfo: &str, own_groups: &str, controller: Option<&str>) -> Option<PathBuf> {
+    let mut mounts = mountinfo.lines().filter_map(Mount::parse);
+    let mount = mounts.find(|mount| match controller {
+        None => mount.kind == "cgroup2",
+        Some(name) => mount.kind == "cgroup" && mount.options.split(',').any(|had| had == name),
+    })?;
+    let own = own_groups.lines().find_map(|line| {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (names, path) = (parts.next()?, parts.next()?);
+        names
+            .split(',')
+            .any(|name| name == controller.unwrap_or(""))
+            .then_some(path)
+    })?;
+    mount.below(own)
 }
 
 struct Mount<'a> {
@@ -93,21 +138,11 @@ impl<'a> Mount<'a> {
     }
 }
 
-/// Makes the folder for groups and one group on trial.
-fn prepare(place: &Place) -> io::Result<Groups> {
-    let above = match place.interface {
-        Interface::V1 => place.own.clone(),
-        Interface::V2 => delegate(&place.own)?,
-    };
-    sweep(place.interface, &above);
-    let base = own_folder(&above)?;
-    if place.interface == Interface::V2 {
-        write(&base.join("cgroup.subtree_control"), "+memory")?;
-    }
-    let groups = Groups::new(place.interface, base);
-    let trial = groups.create(64 << 20)?;
-    groups.remove(&trial);
-    Ok(groups)
+/// Makes the folder for groups.
+fn prepare(interface: Interface, above: &Path) -> io::Result<Place> {
+    sweep(interface, above);
+    let path = own_folder(above)?;
+    Ok(Place { interface, path })
 }
 
 /// A folder that no other spawner has, not even one of the same process.
@@ -124,15 +159,19 @@ fn own_folder(above: &Path) -> io::Result<PathBuf> {
     }
 }
 
-/// Version 2 allows processes only in leaves: the server moves to one, and hands the memory
-/// controller down. Fails where others share the server's group, which is as it should be: then
-/// the group is not ours to arrange.
-fn delegate(own: &Path) -> io::Result<PathBuf> {
-    let controllers = fs::read_to_string(own.join("cgroup.controllers"))?;
-    if !controllers.split_whitespace().any(|name| name == "memory") {
-        return Err(io::Error::other(
-            "the memory controller is not delegated to it",
-        ));
+/// Version 2 hands controllers down only where processes are in leaves: the server moves to one.
+/// Fails where others share the server's group, which is as it should be: then the group is not
+/// ours to arrange. Returns the folder above the groups, and the controllers there are.
+fn delegate(own: &Path) -> io::Result<(PathBuf, Vec<String>)> {
+    let had = fs::read_to_string(own.join("cgroup.controllers"))?;
+    let controllers: Vec<String> = had
+        .split_whitespace()
+        .filter(|name| CONTROLLERS.contains(name))
+        .map(str::to_owned)
+        .collect();
+    // Where version 1 has them all, nothing has to be handed down.
+    if controllers.is_empty() {
+        return Ok((own.to_owned(), controllers));
     }
     // A second spawner of the same process finds itself in the leaf already.
     let above = match own.file_name() {
@@ -147,8 +186,14 @@ fn delegate(own: &Path) -> io::Result<PathBuf> {
         }
         write(&leaf.join("cgroup.procs"), "0")?;
     }
-    write(&above.join("cgroup.subtree_control"), "+memory")?;
-    Ok(above.to_owned())
+    hand_down(above, &controllers)?;
+    Ok((above.to_owned(), controllers))
+}
+
+fn hand_down(above: &Path, controllers: &[String]) -> io::Result<()> {
+    let file = above.join("cgroup.subtree_control");
+    let mut names = controllers.iter();
+    names.try_for_each(|name| write(&file, &format!("+{name}")))
 }
 
 /// Ends what servers that are gone have left behind.
@@ -168,7 +213,13 @@ fn sweep(interface: Interface, above: &Path) {
         for group in fs::read_dir(entry.path()).into_iter().flatten().flatten() {
             if group.path().is_dir() {
                 let path = group.path();
-                Group { interface, path }.kill();
+                Group {
+                    memory: Some(Place { interface, path }),
+                    cpu: None,
+                    pids: None,
+                    unified: None,
+                }
+                .kill();
                 // Its members may take a moment to go; then the next start removes it.
                 let _ = fs::remove_dir(group.path());
             }
@@ -182,17 +233,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn version_1_is_found_where_memory_is_mounted() {
+    fn version_1_is_found_where_its_controller_is_mounted() {
         let mountinfo = "30 24 0:26 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n\
                          31 24 0:27 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n\
                          32 24 0:28 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
-        let own = "4:memory:/service/a\n1:cpu:/\n0::/\n";
+        let own = "4:memory:/service/a\n1:cpu:/\n0::/b\n";
         assert_eq!(
-            locate(mountinfo, own),
-            Some(Place {
-                interface: Interface::V1,
-                own: PathBuf::from("/sys/fs/cgroup/memory/service/a"),
-            })
+            locate(mountinfo, own, Some("memory")),
+            Some(PathBuf::from("/sys/fs/cgroup/memory/service/a"))
+        );
+        assert_eq!(
+            locate(mountinfo, own, None),
+            Some(PathBuf::from("/sys/fs/cgroup/unified/b"))
         );
     }
 
@@ -200,20 +252,17 @@ mod tests {
     fn version_2_is_found_through_a_mount_of_a_part() {
         let mountinfo = "31 24 0:27 /docker/x /sys/fs/cgroup ro,nosuid shared:9 - cgroup2 cg rw\n";
         assert_eq!(
-            locate(mountinfo, "0::/docker/x/y\n"),
-            Some(Place {
-                interface: Interface::V2,
-                own: PathBuf::from("/sys/fs/cgroup/y"),
-            })
+            locate(mountinfo, "0::/docker/x/y\n", None),
+            Some(PathBuf::from("/sys/fs/cgroup/y"))
         );
-        assert_eq!(locate(mountinfo, "0::/elsewhere\n"), None);
+        assert_eq!(locate(mountinfo, "0::/elsewhere\n", None), None);
     }
 
     #[test]
     fn a_machine_without_groups_says_so() {
-        assert_eq!(
-            locate("31 24 0:27 / / rw - ext4 /dev/a rw\n", "0::/\n"),
-            None
-        );
+        let mountinfo = "31 24 0:27 / / rw - ext4 /dev/a rw\n";
+        assert_eq!(locate(mountinfo, "0::/\n", None), None);
+        let place = Prepared::default().version_1(None);
+        assert!(matches!(limit(&place), Limit::NotEnforced(_)));
     }
 }

@@ -169,7 +169,10 @@ impl KafkaCluster {
     ///
     /// # Errors
     /// A secret cannot be read; the text names the property and the place, never a value.
-    #[allow(dead_code, reason = "the log on a cluster comes with a change of its own")]
+    #[allow(
+        dead_code,
+        reason = "the log on a cluster comes with a change of its own"
+    )]
     pub(crate) fn properties(&self) -> anyhow::Result<BTreeMap<String, String>> {
         let mut properties = self.client.clone();
         for (name, secret) in &self.secrets {
@@ -183,7 +186,10 @@ impl KafkaCluster {
 }
 
 impl Secret {
-    #[allow(dead_code, reason = "the log on a cluster comes with a change of its own")]
+    #[allow(
+        dead_code,
+        reason = "the log on a cluster comes with a change of its own"
+    )]
     #[expect(
         clippy::disallowed_methods,
         reason = "the server crate is the one that reads the environment"

@@ -12,6 +12,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use http::Method;
 use indicatif::{ProgressBar, ProgressStyle};
+use instance::EGRESS;
 use serde_json::{Value, json};
 use tokio::process::Command;
 use zip::ZipWriter;
@@ -111,7 +112,12 @@ async fn csv_summary(client: &Client, sources: &Sources) -> anyhow::Result<()> {
 
 async fn enrich(client: &Client, sources: &Sources, bootstrap: &str) -> anyhow::Result<()> {
     let code = package(&sources.function("enrich"))?;
-    let environment = json!({"KAFKA_BOOTSTRAP": bootstrap, "OUTPUT_TOPIC": ENRICHED});
+    let environment = json!({
+        "KAFKA_BOOTSTRAP": bootstrap,
+        "OUTPUT_TOPIC": ENRICHED,
+        // It publishes its results.
+        EGRESS: "kafka",
+    });
     create(
         client,
         "enrich",
@@ -155,6 +161,8 @@ async fn create(
         "Handler": handler,
         "Role": "arn:aws:iam::000000000000:role/demo",
         "Timeout": 30,
+        // Processor time comes in proportion, here as at AWS: this is half a processor.
+        "MemorySize": 885,
         "Environment": {"Variables": environment},
         "Code": {"ZipFile": BASE64.encode(code)},
     });

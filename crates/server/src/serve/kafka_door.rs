@@ -1,5 +1,7 @@
 //! Where Kafka clients go.
 
+use std::net::SocketAddr;
+
 use anyhow::Context;
 use kafka_gateway::Gateway;
 
@@ -18,7 +20,10 @@ pub(super) enum KafkaDoor {
         protocol: Option<String>,
     },
     /// To the cluster that is the log: our port rests.
-    #[expect(dead_code, reason = "the log on a cluster comes with a change of its own")]
+    #[expect(
+        dead_code,
+        reason = "the log on a cluster comes with a change of its own"
+    )]
     Rests {
         /// Its brokers.
         brokers: Vec<String>,
@@ -62,6 +67,14 @@ impl KafkaDoor {
                 .clone()
                 .unwrap_or_else(|| gateway.local_addr().to_string()),
             Self::Rests { brokers, .. } => brokers.join(","),
+        }
+    }
+
+    /// Where our own port listens, if there is one.
+    pub(super) fn own_port(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Open { gateway, .. } => Some(gateway.local_addr()),
+            Self::Rests { .. } => None,
         }
     }
 

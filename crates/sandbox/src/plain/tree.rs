@@ -11,9 +11,9 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
 
-use crate::descendants::{Held, belongs, children, freeze};
+use super::Shared;
+use super::descendants::{Held, belongs, children, freeze};
 use crate::group::Group;
-use crate::spawner::Shared;
 use crate::{Ended, Exit};
 
 /// How long the kernel may take to end a process that has been sent SIGKILL. Longer means that it
@@ -44,7 +44,7 @@ pub(crate) struct Remains {
     root: Held,
     /// Found below the root when it was killed.
     below: Vec<Held>,
-    group: Option<Group>,
+    group: Group,
     /// The variable that marks the tree's processes, `NAME=value`.
     mark: String,
 }
@@ -156,7 +156,7 @@ impl Drop for Root {
 }
 
 impl Remains {
-    pub(crate) fn new(shared: Arc<Shared>, root: Held, group: Option<Group>, mark: String) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, root: Held, group: Group, mark: String) -> Self {
         Self {
             shared,
             root,
@@ -176,14 +176,12 @@ impl Remains {
             held.signal(Signal::KILL);
         }
         // The group also knows those that have left the family.
-        if let Some(group) = &self.group {
-            self.below.extend(group.kill());
-        }
+        self.below.extend(self.group.kill());
     }
 
     /// Waits for the end of everything that was killed, and looks for what was missed.
     fn bury(mut self) -> Ended {
-        let out_of_memory = self.group.as_ref().is_some_and(Group::ran_out_of_memory);
+        let out_of_memory = self.group.ran_out_of_memory();
         let exit = reap(&self.root).unwrap_or_else(|| {
             tracing::error!(pid = %self.root.pid, "a killed process does not end");
             Exit::Signal(libc::SIGKILL)
@@ -209,9 +207,7 @@ impl Remains {
                 break;
             }
         }
-        if let (Some(groups), Some(group)) = (&self.shared.groups, &self.group) {
-            groups.remove(group);
-        }
+        self.shared.groups.remove(&self.group);
         Ended {
             exit,
             out_of_memory,

@@ -10,14 +10,14 @@ use rustix::process::{Pid, Resource, Rlimit, Signal};
 /// Descriptors that a program may open, as in AWS Lambda (quota of 2026).
 const OPEN_FILES: u64 = 1024;
 
-/// Has the program that `command` starts limit itself. `membership` is the `cgroup.procs` file of
-/// the group to join, open for writing.
+/// Has the program that `command` starts limit itself. `memberships` are the `cgroup.procs` files of
+/// the groups to join, open for writing.
 ///
 /// The kernel kills the program when the *thread* that spawns it ends, not only when the server
 /// does: spawn from a thread that lives as long as the server.
-pub(crate) fn confine(command: &mut Command, membership: Option<File>) {
+pub(crate) fn confine(command: &mut Command, memberships: Vec<File>) {
     let server = rustix::process::getpid();
-    let hook = move || prepare(server, membership.as_ref());
+    let hook = move || prepare(server, &memberships);
     #[expect(
         unsafe_code,
         reason = "std offers no safe way to act between fork and exec"
@@ -30,7 +30,7 @@ pub(crate) fn confine(command: &mut Command, membership: Option<File>) {
     }
 }
 
-fn prepare(server: Pid, membership: Option<&File>) -> io::Result<()> {
+fn prepare(server: Pid, memberships: &[File]) -> io::Result<()> {
     // A session of its own keeps the server's terminal, and the signals it sends, out of reach.
     rustix::process::setsid()?;
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
@@ -43,7 +43,7 @@ fn prepare(server: Pid, membership: Option<&File>) -> io::Result<()> {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     limit(Resource::Core, 0)?;
     limit(Resource::Nofile, OPEN_FILES)?;
-    if let Some(file) = membership {
+    for file in memberships {
         // "0" is the writer itself. Before exec, so that no memory is used outside the group.
         rustix::io::write(file, b"0")?;
     }

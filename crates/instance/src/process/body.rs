@@ -1,0 +1,81 @@
+//! The processes of an instance, with walls around them or without.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use sandbox::{Ended, Exit, Freezer, Sandbox, Tree};
+
+use super::scratch::Scratch;
+
+/// What runs. Dropping it kills all of it.
+pub(super) enum Body {
+    /// In a sandbox of its own.
+    Sandboxed(Sandbox),
+    /// As ordinary processes, with a temporary folder of their own.
+    Plain(Tree, Scratch),
+}
+
+impl Body {
+    /// The reading end of standard output and standard error.
+    pub(super) fn output(&self) -> io::Result<OwnedFd> {
+        match self {
+            Self::Sandboxed(sandbox) => sandbox.output(),
+            Self::Plain(tree, _) => tree.output(),
+        }
+    }
+
+    /// Waits for the end of the first process. Cancel safe.
+    pub(super) async fn exited(&self) -> Exit {
+        match self {
+            Self::Sandboxed(sandbox) => sandbox.exited().await,
+            Self::Plain(tree, _) => tree.exited().await,
+        }
+    }
+
+    pub(super) fn has_exited(&self) -> Option<Exit> {
+        match self {
+            Self::Sandboxed(sandbox) => sandbox.has_exited(),
+            Self::Plain(tree, _) => tree.has_exited(),
+        }
+    }
+
+    /// The most memory that the first process has used, in bytes, while it lives.
+    pub(super) fn peak_memory(&self) -> Option<u64> {
+        match self {
+            Self::Sandboxed(sandbox) => sandbox.peak_memory(),
+            Self::Plain(tree, _) => tree.peak_memory(),
+        }
+    }
+
+    /// Initialisation is over: from now on processor time is in proportion to memory.
+    pub(super) fn limit_cpu(&self) {
+        match self {
+            Self::Sandboxed(sandbox) => {
+                if let Err(error) = sandbox.limit_cpu() {
+                    tracing::warn!(%error, "the processor time of an instance is not limited");
+                }
+            }
+            Self::Plain(..) => {}
+        }
+    }
+
+    /// What stops it between invocations, where that can be done.
+    pub(super) fn freezer(&self) -> Option<Freezer> {
+        match self {
+            Self::Sandboxed(sandbox) => sandbox.freezer(),
+            Self::Plain(..) => None,
+        }
+    }
+
+    /// Kills everything and returns when nothing is left, no file either.
+    pub(super) async fn kill(self) -> Ended {
+        match self {
+            Self::Sandboxed(sandbox) => sandbox.kill().await,
+            Self::Plain(tree, scratch) => {
+                let ended = tree.kill().await;
+                scratch.remove().await;
+                ended
+            }
+        }
+    }
+}

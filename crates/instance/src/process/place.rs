@@ -1,0 +1,95 @@
+//! Where an instance finds its things: at AWS's paths in a sandbox, at ours without one.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::{Path, PathBuf};
+
+use sandbox::Bind;
+
+use super::ProcessConfig;
+use super::environment::Surroundings;
+use crate::Spec;
+use crate::egress::Endpoint;
+
+/// The size of `/tmp` in a sandbox, in bytes: AWS Lambda's default, and for now the only one.
+pub(super) const TEMPORARY_BYTES: u64 = 512 << 20;
+
+/// Where the Runtime API is found in a sandbox (AWS Lambda's port, 2026).
+const RUNTIME_API_PORT: u16 = 9001;
+
+/// Where programs are looked for in a sandbox (AWS Lambda, 2026).
+const SEARCH_PATH: &str = "/usr/local/bin:/usr/bin:/bin:/opt/bin";
+
+/// The paths of an instance, as it sees them.
+pub(super) struct Place {
+    pub(super) code: PathBuf,
+    pub(super) runtimes: PathBuf,
+    temporary: PathBuf,
+    search_path: String,
+}
+
+impl Place {
+    /// In a sandbox.
+    pub(super) fn inside() -> Self {
+        Self {
+            code: PathBuf::from("/var/task"),
+            runtimes: PathBuf::from("/var/runtime"),
+            temporary: PathBuf::from("/tmp"),
+            search_path: SEARCH_PATH.to_owned(),
+        }
+    }
+
+    /// Without one. The temporary folder is each instance's own and not known yet.
+    pub(super) fn outside(spec: &Spec, config: &ProcessConfig) -> Self {
+        Self {
+            code: spec.code.clone(),
+            runtimes: config.runtimes.clone(),
+            temporary: config.instances.clone(),
+            search_path: config.search_path.clone(),
+        }
+    }
+
+    pub(super) fn surroundings<'a>(
+        &'a self,
+        runtime_api: String,
+        log_stream: &'a str,
+    ) -> Surroundings<'a> {
+        Surroundings {
+            runtime_api,
+            code: &self.code,
+            runtimes: &self.runtimes,
+            search_path: &self.search_path,
+            temporary: &self.temporary,
+            log_stream,
+        }
+    }
+
+    /// What a sandbox shows of this machine beside the system's folders.
+    pub(super) fn binds(&self, spec: &Spec, runtimes: &Path, roots: Vec<PathBuf>) -> Vec<Bind> {
+        let mut binds = vec![
+            Bind {
+                from: spec.code.clone(),
+                to: self.code.clone(),
+            },
+            Bind {
+                from: runtimes.to_owned(),
+                to: self.runtimes.clone(),
+            },
+        ];
+        binds.extend(roots.into_iter().map(|root| Bind {
+            from: root.clone(),
+            to: root,
+        }));
+        binds
+    }
+}
+
+/// The address of the Runtime API in a sandbox: AWS's, unless one of the granted ports has it.
+pub(super) fn runtime_api(endpoints: &[Endpoint]) -> SocketAddrV4 {
+    let taken = |port: u16| {
+        endpoints
+            .iter()
+            .any(|granted| granted.inside.port() == port)
+    };
+    let port = (RUNTIME_API_PORT..u16::MAX).find(|port| !taken(*port));
+    SocketAddrV4::new(Ipv4Addr::LOCALHOST, port.unwrap_or(RUNTIME_API_PORT))
+}

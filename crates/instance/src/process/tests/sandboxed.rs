@@ -1,0 +1,208 @@
+//! What the walls around an instance let through, and what they do not.
+
+use std::net::TcpListener as StdListener;
+
+use super::*;
+use crate::{EGRESS, Endpoint};
+
+fn python(bench: &Bench, text: &str) -> Arc<Spec> {
+    Arc::new(bench.spec("python3.11", "app.handler", "app.py", text))
+}
+
+/// Connects to each address of the event and says what came of it.
+const CONNECT: &str = r#"
+import socket
+def attempt(address):
+    host, port = address.rsplit(":", 1)
+    try:
+        with socket.create_connection((host, int(port)), timeout=2) as connection:
+            return connection.recv(100).decode()
+    except OSError as error:
+        return type(error).__name__
+def handler(event, context):
+    return [attempt(address) for address in event]
+"#;
+
+/// A port that greets whoever connects; until it is dropped.
+fn greeter(word: &'static str) -> Endpoint {
+    let listener = StdListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = Endpoint::at(listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            stream.unwrap().write_all(word.as_bytes()).unwrap();
+        }
+    });
+    endpoint
+}
+
+#[tokio::test]
+async fn i4_a_function_reaches_nothing_that_it_was_not_granted() {
+    let Some(bench) = Bench::having("python3") else {
+        return;
+    };
+    let (own, kafka, other) = (greeter("own"), greeter("kafka"), greeter("other"));
+    let bench = bench.granting(Endpoints {
+        own: Some(own),
+        kafka: Some(kafka),
+    });
+    let addresses = [
+        own.outside.to_string(),
+        kafka.outside.to_string(),
+        other.outside.to_string(),
+        "169.254.169.254:80".to_owned(),
+        "8.8.8.8:53".to_owned(),
+        "example.com:80".to_owned(),
+    ];
+    let mut spec = Spec::clone(&python(&bench, CONNECT));
+    let closed = ["OSError", "OSError", "gaierror"];
+    let granted = [
+        (None, ["own", "ConnectionRefusedError"]),
+        (Some("kafka"), ["own", "kafka"]),
+        (
+            Some("none"),
+            ["ConnectionRefusedError", "ConnectionRefusedError"],
+        ),
+    ];
+    for (revision, (asked, expected)) in granted.into_iter().enumerate() {
+        spec.revision = revision.to_string();
+        spec.environment.remove(EGRESS);
+        if let Some(asked) = asked {
+            spec.environment.insert(EGRESS.to_owned(), asked.to_owned());
+        }
+        let answer = bench
+            .answer(&Arc::new(spec.clone()), &json!(addresses))
+            .await;
+        assert_eq!(answer[0], expected[0], "{asked:?}: {answer}");
+        assert_eq!(answer[1], expected[1], "{asked:?}: {answer}");
+        assert_eq!(answer[2], "ConnectionRefusedError", "{answer}");
+        for (index, how) in closed.into_iter().enumerate() {
+            assert_eq!(answer[3 + index], how, "{answer}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_granted_is_refused_by_name() {
+    let Some(bench) = Bench::having("python3") else {
+        return;
+    };
+    let mut spec = Spec::clone(&python(&bench, CONNECT));
+    let wish = "example.com:443".to_owned();
+    spec.environment.insert(EGRESS.to_owned(), wish.clone());
+    let error = bench.launcher.launch(&Arc::new(spec)).await.err().unwrap();
+    assert!(!error.is_transient());
+    let body = String::from_utf8(error.body(REQUEST).to_vec()).unwrap();
+    assert!(body.contains(&wish), "{body}");
+}
+
+#[tokio::test]
+async fn i3_nothing_in_a_sandbox_outlives_its_deadline() {
+    let Some(bench) = Bench::having("python3") else {
+        return;
+    };
+    let text = r#"
+import signal, subprocess
+def handler(event, context):
+    if event.get("hang"):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        for _ in range(20):
+            subprocess.Popen(["setsid", "sleep", "1000"])
+        while True: pass
+    return open("/proc/sys/kernel/hostname").read()
+"#;
+    let mut spec = Spec::clone(&python(&bench, text));
+    spec.timeout = Duration::from_secs(1);
+    let spec = Arc::new(spec);
+    let finished = bench.invoke(&spec, &json!({"hang": true})).await;
+    let after = spec.timeout;
+    assert_eq!(finished.outcome, Outcome::Timeout { after });
+    assert!(finished.instance.is_none());
+    // It returned, so everything in it is gone: the kernel ends a namespace whole.
+    assert_eq!(bench.answer(&spec, &json!({})).await, "localhost\n");
+}
+
+#[tokio::test]
+async fn files_are_read_only_but_for_a_temporary_folder_that_is_the_instances_own() {
+    let Some(bench) = Bench::having("python3") else {
+        return;
+    };
+    let text = r#"
+import os
+def attempt(path):
+    try:
+        with open(path, "w") as file: file.write("x")
+        return "written"
+    except OSError as error:
+        return error.strerror
+def handler(event, context):
+    before = os.listdir("/tmp")
+    return [before] + [attempt(path) for path in event]
+"#;
+    let spec = python(&bench, text);
+    let event = json!([
+        "/tmp/a",
+        "/var/task/app.py",
+        "/var/runtime/x",
+        "/usr/x",
+        "/x",
+        "/etc/passwd",
+        "/opt/x"
+    ]);
+    let first = bench.answer(&spec, &event).await;
+    let denied = "Read-only file system";
+    assert_eq!(
+        first,
+        json!([
+            [],
+            "written",
+            denied,
+            denied,
+            denied,
+            denied,
+            denied,
+            denied
+        ])
+    );
+    assert_eq!(
+        bench.answer(&spec, &json!([])).await,
+        json!([["a"]]),
+        "warm"
+    );
+    let mut other = Spec::clone(&spec);
+    other.revision = "2".to_owned();
+    assert_eq!(
+        bench.answer(&Arc::new(other), &json!([])).await,
+        json!([[]]),
+        "another version"
+    );
+}
+
+#[tokio::test]
+async fn an_instance_stands_still_between_invocations() {
+    let Some(bench) = Bench::having("python3") else {
+        return;
+    };
+    if let Isolation::Sandboxed(spawner) = &bench.launcher.isolation
+        && let sandbox::Limit::NotEnforced(reason) = &spawner.limits().freezing
+    {
+        return skip(reason);
+    }
+    let text = r#"
+import threading, time
+ticks = 0
+def tick():
+    global ticks
+    while True:
+        time.sleep(0.001)
+        ticks += 1
+threading.Thread(target=tick, daemon=True).start()
+def handler(event, context):
+    return ticks
+"#;
+    let spec = python(&bench, text);
+    let first = bench.answer(&spec, &json!({})).await.as_u64().unwrap();
+    tokio::time::sleep_until(tokio::time::Instant::now() + Duration::from_millis(600)).await;
+    let second = bench.answer(&spec, &json!({})).await.as_u64().unwrap();
+    assert!(second - first < 200, "{first} {second}");
+}

@@ -1,0 +1,209 @@
+//! The first process of a sandbox.
+//!
+//! Forked by the spawner into fresh namespaces, it puts the root together, waits for a job, starts
+//! its program, gives up every right it had, and from then on only reaps. When the program ends, it
+//! tells how and ends too, and with it, for it is the first process of its namespace, everything that
+//! the program has left behind.
+//!
+//! Before a job arrives nobody's code has run here. Therefore a sandbox can be kept ready.
+
+mod network;
+mod program;
+mod root;
+
+use std::fmt::Display;
+use std::io;
+use std::net::SocketAddrV4;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::process::{Signal, WaitOptions};
+use rustix::thread::UnshareFlags;
+
+use crate::exit::Exit;
+use crate::program::{Bind, Job, Program};
+use crate::spawner::process::{Order, Privilege};
+use crate::wire::{self, Message, Writer};
+
+/// What the first process tells the server.
+#[derive(Debug)]
+pub(crate) enum Report {
+    /// Everything but the job is there.
+    Ready,
+    /// The program has been executed; with it come the listeners, in the job's order.
+    Started,
+    /// The program has ended.
+    Exited(Exit),
+    /// Something could not be done, and this process has ended.
+    Failed(Failure),
+}
+
+/// What could not be done.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) act: String,
+    pub(crate) source: io::Error,
+}
+
+/// The act that executes the program: its failure is the program's own.
+pub(crate) const EXECUTE: &str = "execute";
+
+/// Names the act that failed.
+pub(super) trait At<T> {
+    fn at(self, act: impl Display) -> Result<T, Failure>;
+}
+
+impl<T, E: Into<io::Error>> At<T> for Result<T, E> {
+    fn at(self, act: impl Display) -> Result<T, Failure> {
+        self.map_err(|error| Failure {
+            act: act.to_string(),
+            source: error.into(),
+        })
+    }
+}
+
+/// Does what this module says, and never returns.
+pub(crate) fn run(order: &Order, channel: &OwnedFd) -> ! {
+    if let Err(failure) = live(order, channel) {
+        // Without a server there is nobody to tell.
+        let _ = tell(channel, &Report::Failed(failure), &[]);
+    }
+    std::process::exit(0)
+}
+
+fn live(order: &Order, channel: &OwnedFd) -> Result<(), Failure> {
+    die_with_parent()?;
+    // A process group of its own: a signal to one's group must not reach the spawner.
+    rustix::process::setpgid(None, None).at("leave the process group")?;
+    if order.privilege == Privilege::User {
+        program::map_self(order)?;
+    }
+    rustix::system::sethostname(b"localhost").at("set the host name")?;
+    network::up()?;
+    root::assemble(&order.mount_point)?;
+    tell(channel, &Report::Ready, &[]).at("tell the server")?;
+
+    let Some((job, output)) = Job::receive(channel).at("receive the job")? else {
+        return Ok(());
+    };
+    // Only now is this process in the groups that are to be the root of what is seen in there.
+    #[expect(unsafe_code, reason = "unshare may share what others rely on")]
+    // SAFETY: a control group namespace changes what is shown of groups, and nothing else.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWCGROUP) }.at("hide other groups")?;
+    root::complete(&order.mount_point, &job, order.user)?;
+    let listeners = network::listen(&job.listen)?;
+    let pid = program::start(order, &job, output)?;
+    tell(channel, &Report::Started, &wire::lend(&listeners)).at("tell the server")?;
+    drop(listeners);
+    let exit = reap_until(pid).at("wait for the program")?;
+    tell(channel, &Report::Exited(exit), &[]).at("tell the server")
+}
+
+/// Changing the user undoes it, so it is done anew afterwards.
+fn die_with_parent() -> Result<(), Failure> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).at("die with the spawner")
+}
+
+/// Reaps whatever ends, until the program has.
+fn reap_until(program: i32) -> io::Result<Exit> {
+    loop {
+        match rustix::process::wait(WaitOptions::empty()) {
+            Ok(Some((pid, status))) if pid.as_raw_nonzero().get() == program => {
+                return Ok(match (status.exit_status(), status.terminating_signal()) {
+                    (Some(code), _) => Exit::Status(code),
+                    (None, signal) => Exit::Signal(signal.unwrap_or(libc::SIGKILL)),
+                });
+            }
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn tell(
+    channel: &OwnedFd,
+    report: &Report,
+    with: &[std::os::fd::BorrowedFd<'_>],
+) -> io::Result<()> {
+    wire::send(channel.as_fd(), &report.write(), with)
+}
+
+impl Report {
+    fn write(&self) -> Writer {
+        let to = Writer::default();
+        match self {
+            Self::Ready => to.number(0),
+            Self::Started => to.number(1),
+            Self::Exited(Exit::Status(code)) => to.number(2).number(u64::from(code.unsigned_abs())),
+            Self::Exited(Exit::Signal(number)) => {
+                to.number(3).number(u64::from(number.unsigned_abs()))
+            }
+            Self::Failed(failure) => {
+                let errno = failure.source.raw_os_error().unwrap_or(libc::EIO);
+                to.number(4)
+                    .text(&failure.act)
+                    .number(u64::from(errno.unsigned_abs()))
+            }
+        }
+    }
+
+    pub(crate) fn read(message: &mut Message) -> io::Result<Self> {
+        Ok(match message.number()? {
+            0 => Self::Ready,
+            1 => Self::Started,
+            2 => Self::Exited(Exit::Status(message.small()?)),
+            3 => Self::Exited(Exit::Signal(message.small()?)),
+            4 => Self::Failed(Failure {
+                act: message.text()?,
+                source: io::Error::from_raw_os_error(message.small()?),
+            }),
+            other => return Err(io::Error::other(format!("no report {other}"))),
+        })
+    }
+}
+
+impl Job {
+    /// What a sandbox's first process is sent.
+    pub(crate) fn write(&self) -> Writer {
+        let program = &self.program;
+        let variables: Vec<_> = program.environment.iter().collect();
+        Writer::default()
+            .text(&program.executable)
+            .each(&program.arguments, |to, argument| to.text(argument))
+            .each(&variables, |to, (name, value)| to.text(name).text(value))
+            .text(&program.directory)
+            .each(&self.binds, |to, bind| to.text(&bind.from).text(&bind.to))
+            .number(self.temporary)
+            .each(&self.listen, Writer::address)
+    }
+
+    /// The job and the descriptor for its output; `None` when the server is gone.
+    fn receive(channel: &OwnedFd) -> io::Result<Option<(Self, OwnedFd)>> {
+        let Some(mut message) = wire::receive(channel.as_fd())? else {
+            return Ok(None);
+        };
+        let missing = || io::Error::from(io::ErrorKind::InvalidInput);
+        let output = message.descriptors.pop().ok_or_else(missing)?;
+        let job = Self {
+            program: Program {
+                executable: message.path()?,
+                arguments: message.each(Message::path)?,
+                environment: message
+                    .each(|from| Ok((from.text()?, from.text()?)))?
+                    .into_iter()
+                    .collect(),
+                directory: message.path()?,
+                // Limits are the server's work.
+                memory: 0,
+            },
+            binds: message.each(|from| {
+                Ok(Bind {
+                    from: from.path()?,
+                    to: from.path()?,
+                })
+            })?,
+            temporary: message.number()?,
+            listen: message.each::<SocketAddrV4>(Message::address)?,
+        };
+        Ok(Some((job, output)))
+    }
+}

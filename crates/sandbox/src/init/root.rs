@@ -1,0 +1,242 @@
+//! What a sandboxed program sees as its file system.
+//!
+//! A small file system in memory, read-only in the end, onto which parts of this machine's are bound
+//! read-only: the folders of system programs and libraries, and of `/etc` what a runtime reads. It
+//! has a `/dev` with five harmless devices, a `/proc` of its own processes, and a private `/tmp`. There
+//! is no `/sys`, no `/run`, no `/home`, no `/root`.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
+
+use super::{At, Failure};
+use crate::program::Job;
+
+/// Folders of the system's programs and libraries: bound, or a link where this machine has a link.
+const SYSTEM: [&str; 7] = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32"];
+
+/// What runtimes read of `/etc`.
+const ETC: [&str; 14] = [
+    "alternatives",
+    "ca-certificates",
+    "crypto-policies",
+    "ld.so.cache",
+    "ld.so.conf",
+    "ld.so.conf.d",
+    "localtime",
+    "mime.types",
+    "pki",
+    "protocols",
+    "services",
+    "ssl/certs",
+    "ssl/openssl.cnf",
+    "timezone",
+];
+
+/// What `/etc` says of this place. The user is AWS Lambda's.
+const WRITTEN: [(&str, &str); 5] = [
+    (
+        "passwd",
+        "root:x:0:0:root:/:/sbin/nologin\nsbx_user1051:x:993:990::/tmp:/sbin/nologin\n",
+    ),
+    ("group", "root:x:0:\nsbx_user1051:x:990:\n"),
+    ("hosts", "127.0.0.1 localhost\n"),
+    ("resolv.conf", ""),
+    (
+        "nsswitch.conf",
+        "passwd: files\ngroup: files\nhosts: files dns\n",
+    ),
+];
+
+const DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];
+
+const LINKS: [(&str, &str); 4] = [
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+];
+
+/// Below `/proc`: settings of the machine, shown but never written.
+const SHOWN: [&str; 5] = ["bus", "fs", "irq", "sys", "sysrq-trigger"];
+
+/// Below `/proc`: what tells of the machine's memory, keys and timers.
+const HIDDEN: [&str; 7] = [
+    "config.gz",
+    "kallsyms",
+    "kcore",
+    "keys",
+    "kmsg",
+    "sched_debug",
+    "timer_list",
+];
+
+/// Files and folders of `/tmp`, at most. Each costs memory of the function's.
+const TEMPORARY_FILES: u32 = 100_000;
+
+const HARMLESS: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
+
+/// Puts together what every sandbox has, over the folder `at`.
+pub(super) fn assemble(at: &Path) -> Result<(), Failure> {
+    rustix::mount::mount_change(
+        "/",
+        MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
+    )
+    .at("keep mounts private")?;
+    let small = c"size=1m,mode=755";
+    rustix::mount::mount("tmpfs", at, "tmpfs", HARMLESS, small).at("mount the root")?;
+    for folder in ["dev", "etc", "opt", "proc", "tmp", "var"] {
+        fs::create_dir(at.join(folder)).at(format_args!("make /{folder}"))?;
+    }
+    for name in SYSTEM {
+        let (here, inside) = (Path::new("/").join(name), at.join(name));
+        match fs::symlink_metadata(&here) {
+            Ok(metadata) if metadata.is_symlink() => {
+                let link = fs::read_link(&here).and_then(|to| symlink(to, &inside));
+                link.at(format_args!("link /{name}"))?;
+            }
+            Ok(_) => bind(&here, &inside)?,
+            Err(_) => {}
+        }
+    }
+    for name in ETC {
+        let here = Path::new("/etc").join(name);
+        if here.exists() {
+            bind(&here, &at.join("etc").join(name))?;
+        }
+    }
+    for (name, text) in WRITTEN {
+        fs::write(at.join("etc").join(name), text).at(format_args!("write /etc/{name}"))?;
+    }
+    devices(&at.join("dev"))?;
+    processes(&at.join("proc"))
+}
+
+/// Adds what the job asks for, makes it the root, and makes it read-only.
+pub(super) fn complete(at: &Path, job: &Job, user: u32) -> Result<(), Failure> {
+    for wanted in &job.binds {
+        bind(&wanted.from, &inside(at, &wanted.to)?)?;
+    }
+    let options = format!(
+        "size={},nr_inodes={TEMPORARY_FILES},mode=1777,uid={user},gid={user}",
+        job.temporary
+    );
+    let options = std::ffi::CString::new(options).at("write the options of /tmp")?;
+    rustix::mount::mount(
+        "tmpfs",
+        &at.join("tmp"),
+        "tmpfs",
+        HARMLESS,
+        options.as_c_str(),
+    )
+    .at("mount /tmp")?;
+    std::env::set_current_dir(at).at("enter the new root")?;
+    rustix::process::pivot_root(".", ".").at("change the root")?;
+    rustix::mount::unmount(".", UnmountFlags::DETACH).at("let go of the old root")?;
+    std::env::set_current_dir("/").at("enter the new root")?;
+    let read_only = MountFlags::BIND | MountFlags::RDONLY | HARMLESS;
+    rustix::mount::mount_remount("/", read_only, c"").at("make the root read-only")
+}
+
+/// Where `to` is below `at`, if it is a path that stays there.
+fn inside(at: &Path, to: &Path) -> Result<PathBuf, Failure> {
+    let plain = |part: std::path::Component<'_>| matches!(part, std::path::Component::Normal(_));
+    to.strip_prefix("/")
+        .ok()
+        .filter(|relative| relative.components().all(plain))
+        .map(|relative| at.join(relative))
+        .ok_or(io::ErrorKind::InvalidInput)
+        .at(format_args!("bind to {}", to.display()))
+}
+
+/// Shows `from` at `to`, read-only, with everything that is mounted below it.
+fn bind(from: &Path, to: &Path) -> Result<(), Failure> {
+    let place = || {
+        if from.is_dir() {
+            return fs::create_dir_all(to);
+        }
+        if let Some(folder) = to.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        fs::File::create(to).map(|_| ())
+    };
+    place().at(format_args!("make a place for {}", from.display()))?;
+    rustix::mount::mount_bind_recursive(from, to).at(format_args!("bind {}", from.display()))?;
+    restrict(
+        to,
+        libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV,
+    )
+    .at(format_args!("make {} read-only", from.display()))
+}
+
+/// Sets attributes of the mount at `path` and of all below it.
+fn restrict(path: &Path, attributes: u64) -> io::Result<()> {
+    let path = std::ffi::CString::new(path.as_os_str().as_encoded_bytes())?;
+    let wanted = libc::mount_attr {
+        attr_set: attributes,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: 0,
+    };
+    #[expect(unsafe_code, reason = "neither std nor rustix has mount_setattr")]
+    // SAFETY: the path ends with a zero, the structure has the size that is stated, and both outlive
+    // the call, which only reads them.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            libc::AT_FDCWD,
+            path.as_ptr(),
+            libc::AT_RECURSIVE,
+            &raw const wanted,
+            size_of::<libc::mount_attr>(),
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+fn devices(at: &Path) -> Result<(), Failure> {
+    for name in DEVICES {
+        let (here, there) = (Path::new("/dev").join(name), at.join(name));
+        fs::File::create(&there).at(format_args!("make /dev/{name}"))?;
+        rustix::mount::mount_bind(&here, &there).at(format_args!("bind /dev/{name}"))?;
+        restrict(&there, libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC)
+            .at(format_args!("restrict /dev/{name}"))?;
+    }
+    for (name, to) in LINKS {
+        symlink(to, at.join(name)).at(format_args!("link /dev/{name}"))?;
+    }
+    Ok(())
+}
+
+fn processes(at: &Path) -> Result<(), Failure> {
+    let flags = HARMLESS | MountFlags::NOEXEC;
+    rustix::mount::mount("proc", at, "proc", flags, c"hidepid=invisible").at("mount /proc")?;
+    let attributes = libc::MOUNT_ATTR_RDONLY
+        | libc::MOUNT_ATTR_NOSUID
+        | libc::MOUNT_ATTR_NODEV
+        | libc::MOUNT_ATTR_NOEXEC;
+    for name in SHOWN.map(|name| at.join(name)) {
+        if name.exists() {
+            rustix::mount::mount_bind(&name, &name)
+                .map_err(io::Error::from)
+                .and_then(|()| restrict(&name, attributes))
+                .at(format_args!("make {} read-only", name.display()))?;
+        }
+    }
+    for name in HIDDEN.map(|name| at.join(name)) {
+        if name.exists() {
+            rustix::mount::mount_bind("/dev/null", &name)
+                .map_err(io::Error::from)
+                .and_then(|()| restrict(&name, libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC))
+                .at(format_args!("hide {}", name.display()))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,43 @@
+//! What to start, and what to put around it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddrV4;
+use std::path::PathBuf;
+
+/// What to start.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// The file to execute: an absolute path, as the program's own root has it.
+    pub executable: PathBuf,
+    /// Its arguments, without its own name.
+    pub arguments: Vec<PathBuf>,
+    /// Its whole environment. A plain tree gets `SANDBOX_TREE` beside it.
+    pub environment: BTreeMap<String, String>,
+    /// Its working directory.
+    pub directory: PathBuf,
+    /// The memory its tree may use, in bytes, where [`crate::Limits::memory`] is enforced.
+    pub memory: u64,
+}
+
+/// A program and everything that it is to find in its sandbox, beyond what every sandbox has.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// What to start.
+    pub program: Program,
+    /// Folders and files of this machine that the sandbox shows, read-only.
+    pub binds: Vec<Bind>,
+    /// The size of `/tmp`, in bytes.
+    pub temporary: u64,
+    /// Addresses on the sandbox's own loopback interface where somebody listens: a listener for each
+    /// is handed out with the started sandbox, and nothing else answers in there.
+    pub listen: Vec<SocketAddrV4>,
+}
+
+/// A folder or file of this machine, shown inside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bind {
+    /// Where it is on this machine: an absolute path.
+    pub from: PathBuf,
+    /// Where the program finds it: an absolute path outside `/usr`, `/proc`, `/dev` and `/tmp`.
+    pub to: PathBuf,
+}

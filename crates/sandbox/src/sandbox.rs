@@ -1,0 +1,227 @@
+//! A program that runs in its sandbox.
+
+use std::fs;
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{OnceLock, mpsc};
+
+use parking_lot::Mutex;
+use rustix::process::Pid;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::oneshot;
+
+use crate::group::Freezer;
+use crate::init::{EXECUTE, Report};
+use crate::plain::{Task, children};
+use crate::spawner::Slot;
+use crate::wire::{self, Message};
+use crate::{Ended, Error, Exit, Job};
+
+/// A running sandbox. Dropping it kills everything in it.
+#[derive(Debug)]
+pub struct Sandbox {
+    channel: AsyncFd<OwnedFd>,
+    /// Present until it is killed.
+    slot: Option<Slot>,
+    ends: mpsc::Sender<Task>,
+    output: OwnedFd,
+    listeners: Vec<TcpListener>,
+    memory: u64,
+    exit: Mutex<Option<Exit>>,
+    program: OnceLock<Pid>,
+}
+
+impl Sandbox {
+    pub(crate) async fn start(
+        slot: Slot,
+        job: &Job,
+        ends: mpsc::Sender<Task>,
+    ) -> Result<Self, Error> {
+        let executable = || job.program.executable.clone();
+        let failed = |source| Error::Start {
+            executable: executable(),
+            source,
+        };
+        let mut sandbox = Self::around(slot, job, ends).map_err(failed)?;
+        let mut message = sandbox
+            .heard()
+            .await
+            .ok_or_else(|| failed(io::Error::other("its sandbox has ended")))?;
+        match Report::read(&mut message).map_err(failed)? {
+            Report::Started => {
+                let descriptors = message.descriptors.into_iter();
+                sandbox.listeners = descriptors.map(TcpListener::from).collect();
+                Ok(sandbox)
+            }
+            Report::Failed(failure) if failure.act == EXECUTE => Err(failed(failure.source)),
+            Report::Failed(failure) => Err(Error::prepare(failure.act, failure.source)),
+            Report::Ready | Report::Exited(_) => Err(failed(io::Error::other("it did not start"))),
+        }
+    }
+
+    /// Hands the job over.
+    fn around(slot: Slot, job: &Job, ends: mpsc::Sender<Task>) -> io::Result<Self> {
+        slot.group.limit_memory(job.program.memory)?;
+        let (output, writer) = io::pipe()?;
+        wire::send(slot.channel.as_fd(), &job.write(), &[writer.as_fd()])?;
+        let channel = slot.channel.try_clone()?;
+        #[expect(
+            unsafe_code,
+            reason = "the runtime's only way to wait for a descriptor"
+        )]
+        // SAFETY: the descriptor is open, owned by the `AsyncFd` alone, and `OwnedFd` answers with
+        // the same one until it is dropped; nothing here takes it out or replaces it.
+        let channel = unsafe { AsyncFd::register_with_interest(channel, Interest::READABLE) }?;
+        Ok(Self {
+            channel,
+            slot: Some(slot),
+            ends,
+            output: output.into(),
+            listeners: Vec::new(),
+            memory: job.program.memory,
+            exit: Mutex::new(None),
+            program: OnceLock::new(),
+        })
+    }
+
+    /// The listeners inside, in the job's order, not blocking. They are handed out once.
+    pub fn take_listeners(&mut self) -> Vec<TcpListener> {
+        std::mem::take(&mut self.listeners)
+    }
+
+    /// The reading end of the pipe that is the program's standard output and standard error.
+    ///
+    /// # Errors
+    /// When the descriptor cannot be copied.
+    pub fn output(&self) -> io::Result<OwnedFd> {
+        self.output.try_clone()
+    }
+
+    /// Waits for the program to end by itself. What it has started ends with it. Cancel safe.
+    pub async fn exited(&self) -> Exit {
+        loop {
+            if let Some(exit) = self.has_exited() {
+                return exit;
+            }
+            // An error means that the runtime is going away, and this future with it.
+            if let Ok(mut ready) = self.channel.readable().await {
+                if let Some(exit) = self.has_exited() {
+                    return exit;
+                }
+                ready.clear_ready();
+            }
+        }
+    }
+
+    /// How the program ended, if it has.
+    #[must_use]
+    pub fn has_exited(&self) -> Option<Exit> {
+        let mut exit = self.exit.lock();
+        if exit.is_none() {
+            *exit = match wire::receive(self.channel.get_ref().as_fd()) {
+                Ok(Some(mut message)) => match Report::read(&mut message) {
+                    Ok(Report::Exited(exit)) => Some(exit),
+                    Ok(Report::Failed(failure)) => {
+                        tracing::warn!(error = %failure.source, "{} failed", failure.act);
+                        Some(Exit::KILLED)
+                    }
+                    Ok(Report::Ready | Report::Started) | Err(_) => None,
+                },
+                // Killed before it could tell.
+                Ok(None) => Some(Exit::KILLED),
+                Err(_) => None,
+            };
+        }
+        *exit
+    }
+
+    /// The most memory that the program's first process has had resident, in bytes; `None` once it
+    /// has ended.
+    #[must_use]
+    pub fn peak_memory(&self) -> Option<u64> {
+        let slot = self.slot.as_ref()?;
+        let program = match self.program.get() {
+            Some(pid) => *pid,
+            None => {
+                let first = *children(slot.pid).first()?;
+                *self.program.get_or_init(|| first)
+            }
+        };
+        let status = fs::read_to_string(format!("/proc/{program}/status")).ok()?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))?;
+        let kib: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
+        Some(kib * 1024)
+    }
+
+    /// From now on the program gets processor time in proportion to its memory. Until then it has
+    /// all it can use.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn limit_cpu(&self) -> io::Result<()> {
+        match &self.slot {
+            Some(slot) => slot.group.limit_cpu(self.memory),
+            None => Ok(()),
+        }
+    }
+
+    /// What has everything inside stand still; `None` where groups cannot be frozen.
+    #[must_use]
+    pub fn freezer(&self) -> Option<Freezer> {
+        self.slot.as_ref()?.group.freezer()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn frozen_state(&self) -> String {
+        self.slot.as_ref().unwrap().group.events()
+    }
+
+    /// Kills everything inside at once and returns when nothing of it is left.
+    pub async fn kill(mut self) -> Ended {
+        // Before the blow: what is heard afterwards says no more than that.
+        let exit = self.has_exited();
+        let (reply, ended) = oneshot::channel();
+        self.end(Some(reply));
+        // The ending thread answers every task; without an answer it has died, and so will we.
+        let out_of_memory = ended.await.unwrap_or(false);
+        Ended {
+            exit: exit.unwrap_or(Exit::KILLED),
+            out_of_memory,
+        }
+    }
+
+    fn end(&mut self, reply: Option<oneshot::Sender<bool>>) {
+        if let Some(slot) = self.slot.take() {
+            slot.kill();
+            // Waiting may take milliseconds; the thread ends only after the last sandbox.
+            let _ = self.ends.send(Box::new(move || {
+                let out_of_memory = slot.end();
+                if let Some(reply) = reply {
+                    let _ = reply.send(out_of_memory);
+                }
+            }));
+        }
+    }
+
+    /// The next message; `None` when the first process is gone. Cancel safe.
+    async fn heard(&self) -> Option<Message> {
+        loop {
+            let mut ready = self.channel.readable().await.ok()?;
+            match wire::receive(self.channel.get_ref().as_fd()) {
+                Ok(message) => return message,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
+                Err(_) => return None,
+            }
+        }
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        self.end(None);
+    }
+}
