@@ -3,7 +3,7 @@ import json
 import os
 import time
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 BOOTSTRAP = os.environ["KAFKA_BOOTSTRAP"]
@@ -31,14 +31,23 @@ def member(group):
     return consumer
 
 
+def commit(consumer, message):
+    try:
+        consumer.commit(message, asynchronous=False)
+    except KafkaException as error:
+        # A commit that meets a rebalance is refused; whoever gets the partition reads its records again.
+        if error.args[0].code() not in (KafkaError.ILLEGAL_GENERATION, KafkaError.REBALANCE_IN_PROGRESS):
+            raise
+
+
 def drain(consumers, want, seconds=40):
-    seen, deadline = [], time.time() + seconds
+    seen, deadline = set(), time.time() + seconds
     while len(seen) < want and time.time() < deadline:
         for consumer in consumers:
             message = consumer.poll(0.1)
             if message is not None and not message.error():
-                seen.append(message.value().decode())
-                consumer.commit(message, asynchronous=False) if len(seen) % 50 == 0 else None
+                seen.add(message.value().decode())
+                commit(consumer, message) if len(seen) % 50 == 0 else None
     return seen
 
 
@@ -48,7 +57,7 @@ one.commit(asynchronous=False)
 one.close()
 two, three = member("g"), member("g")
 rest = drain([two, three], len(sent) - len(first))
-assert len(first) + len(rest) == len(sent) and set(first) | set(rest) == sent, (len(first), len(rest), len(sent))
+assert first | rest == sent and not first & rest, (len(first), len(rest), len(sent))
 assert two.assignment() and three.assignment(), "both members have partitions"
 two.close()
 three.close()
