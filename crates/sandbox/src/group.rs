@@ -178,8 +178,8 @@ impl Group {
 
     /// Lets the group use `bytes` of memory, and a share of a busy machine in proportion.
     pub(crate) fn limit_memory(&self, bytes: u64) -> io::Result<()> {
-        match &self.memory {
-            Some(place) => match place.interface {
+        if let Some(place) = &self.memory {
+            match place.interface {
                 Interface::V1 => {
                     place.write("memory.limit_in_bytes", bytes)?;
                     // Present where the kernel accounts for swap; else the first limit is all.
@@ -190,8 +190,7 @@ impl Group {
                     ignore_missing(place.write("memory.swap.max", 0))?;
                     ignore_missing(place.write("memory.oom.group", 1))?;
                 }
-            },
-            None => {}
+            }
         }
         match &self.cpu {
             Some(place) => {

@@ -89,7 +89,7 @@ fn live(order: &Order, channel: &OwnedFd) -> Result<(), Failure> {
     #[expect(unsafe_code, reason = "unshare may share what others rely on")]
     // SAFETY: a control group namespace changes what is shown of groups, and nothing else.
     unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWCGROUP) }.at("hide other groups")?;
-    root::complete(&order.mount_point, &job, order.user)?;
+    root::complete(&order.mount_point, &job, program::owner(order))?;
     let listeners = network::listen(&job.listen)?;
     let pid = program::start(order, &job, output)?;
     tell(channel, &Report::Started, &wire::lend(&listeners)).at("tell the server")?;

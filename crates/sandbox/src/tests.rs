@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{SocketAddrV4, TcpListener};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
@@ -368,4 +370,37 @@ async fn sandboxes_end_when_the_spawner_process_does() {
         }
     };
     assert!(matches!(error, Error::Prepare { .. } | Error::Start { .. }));
+}
+
+/// Runs the others again as a user without any right, where this one is root.
+#[test]
+fn a_normal_user_gets_the_same_walls() {
+    if !rustix::process::geteuid().is_root() {
+        return skip("only root can become a normal user to try");
+    }
+    let folder = TempDir::new().unwrap();
+    let copy = folder.path().join("tests");
+    fs::copy("/proc/self/exe", &copy).unwrap();
+    for readable in [folder.path(), &copy] {
+        fs::set_permissions(readable, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let skips = folder.path().join("skips");
+    fs::write(&skips, "").unwrap();
+    fs::set_permissions(&skips, fs::Permissions::from_mode(0o666)).unwrap();
+    let user = 64_000;
+    let output = std::process::Command::new(&copy)
+        .args(["tests::", "--skip", "plain::", "--skip", "a_normal_user"])
+        .current_dir("/")
+        .env("TMPDIR", "/tmp")
+        .env("TIDEMILL_SKIPS", &skips)
+        .uid(user)
+        .gid(user)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}");
+    let skips = fs::read_to_string(&skips).unwrap();
+    if skips.contains("no sandbox can be made here") {
+        skip("a normal user may not make user namespaces on this machine");
+    }
 }

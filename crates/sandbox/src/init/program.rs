@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets, Gid, Uid};
 
+use super::root::Owner;
 use super::{At, EXECUTE, Failure, die_with_parent};
 use crate::program::Job;
 use crate::seccomp;
@@ -30,6 +31,20 @@ const LIMITS: [(Resource, u64); 4] = [
 /// Makes this process the one user of a user namespace that it has just been forked into.
 pub(super) fn map_self(order: &Order) -> Result<(), Failure> {
     write_maps("self", order)
+}
+
+/// The program's user as this process names it.
+pub(super) fn owner(order: &Order) -> Owner {
+    match order.privilege {
+        Privilege::Root => Owner {
+            user: order.user,
+            group: order.user,
+        },
+        Privilege::User => Owner {
+            user: USER,
+            group: GROUP,
+        },
+    }
 }
 
 /// Who the process `pid` is outside.

@@ -115,19 +115,26 @@ pub(super) fn assemble(at: &Path) -> Result<(), Failure> {
     processes(&at.join("proc"))
 }
 
+/// Whom `/tmp` belongs to, in the ids of the first process's user namespace.
+#[derive(Clone, Copy)]
+pub(super) struct Owner {
+    pub(super) user: u32,
+    pub(super) group: u32,
+}
+
 /// Adds what the job asks for, makes it the root, and makes it read-only.
-pub(super) fn complete(at: &Path, job: &Job, user: u32) -> Result<(), Failure> {
+pub(super) fn complete(at: &Path, job: &Job, owner: Owner) -> Result<(), Failure> {
     for wanted in &job.binds {
         bind(&wanted.from, &inside(at, &wanted.to)?)?;
     }
     let options = format!(
-        "size={},nr_inodes={TEMPORARY_FILES},mode=1777,uid={user},gid={user}",
-        job.temporary
+        "size={},nr_inodes={TEMPORARY_FILES},mode=1777,uid={},gid={}",
+        job.temporary, owner.user, owner.group
     );
     let options = std::ffi::CString::new(options).at("write the options of /tmp")?;
     rustix::mount::mount(
         "tmpfs",
-        &at.join("tmp"),
+        at.join("tmp"),
         "tmpfs",
         HARMLESS,
         options.as_c_str(),
