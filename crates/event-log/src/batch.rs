@@ -169,6 +169,24 @@ impl RecordBatch {
             .map(|stored| (stored.offset, stored.record.timestamp))
     }
 
+    /// The same batch with those of its records that `keeps`, in their places; `None` when it keeps
+    /// none. A batch that cannot be decoded is kept whole.
+    pub(crate) fn retain(&self, keeps: impl Fn(&StoredRecord) -> bool) -> Option<Self> {
+        let Ok(records) = self.records() else {
+            return Some(self.clone());
+        };
+        let before = records.len();
+        let kept: Vec<StoredRecord> = records.into_iter().filter(|stored| keeps(stored)).collect();
+        if kept.is_empty() && before > 0 {
+            return None;
+        }
+        if kept.len() == before {
+            return Some(self.clone());
+        }
+        let bytes = codec::encode_kept(&self.header, &kept);
+        Some(bytes.map_or_else(|| self.clone(), Self::from_own))
+    }
+
     /// Decodes the records. Keys, values and headers share the batch's memory where it is not
     /// compressed. A compressed batch is inflated to at most 64 MiB, whatever it claims.
     ///

@@ -13,10 +13,15 @@
 //! Everything but the segments is a cache. A start reads the last segment, whose snapshot holds the
 //! ledger, and of each sealed one the catalog that tells where its batches lie; a segment without its
 //! catalog is read through.
+//!
+//! Old records go by [retention] as soon as they may; what they leave behind in segments that must
+//! stay is cleared away by the [cleaner], which also compacts keyed topics.
 
 mod books;
 mod catalog;
+mod cleaner;
 mod committer;
+mod compaction;
 #[cfg(feature = "crash-points")]
 mod crash_points;
 mod frame;
@@ -28,6 +33,7 @@ mod reader;
 mod recovery;
 mod replay;
 mod retention;
+mod rewrite;
 mod sealing;
 mod segment;
 mod storage;
@@ -56,11 +62,14 @@ pub struct EmbeddedConfig {
     pub max_settlement_bytes: usize,
     /// What is kept of the events journal.
     pub retention: Retention,
+    /// How long compaction keeps a tombstone, where a topic does not say otherwise.
+    pub tombstone_grace: Duration,
 }
 
 impl EmbeddedConfig {
     /// Segments of 64 MiB, a write budget of 64 MiB, settlements of at most 16 MiB, a retention of
-    /// seven days (Kafka's default, `log.retention.hours`, 4.0) without a bound on size.
+    /// seven days without a bound on size, tombstones kept for a day (Kafka's defaults, 4.0:
+    /// `log.retention.hours`, `log.cleaner.delete.retention.ms`).
     #[must_use]
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self {
@@ -72,6 +81,7 @@ impl EmbeddedConfig {
                 age: Some(Duration::from_secs(7 * 24 * 3600)),
                 bytes: None,
             },
+            tombstone_grace: Duration::from_secs(24 * 3600),
         }
     }
 }

@@ -35,7 +35,7 @@ pub struct TopicConfig {
 pub enum Lifetime {
     /// Events and what follows from them: subject to retention.
     Events,
-    /// Objects and bills: kept until they are superseded.
+    /// Objects and bills: kept until they are superseded, unless the topic sets a bound of its own.
     LongLived,
 }
 

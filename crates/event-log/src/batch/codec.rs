@@ -1,10 +1,11 @@
 //! Records inside a batch.
 
-use std::io::Read;
+use std::io::{Read, Write};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use clock::Timestamp;
 use event::{Header, Record};
+use flate2::write::GzEncoder;
 
 use super::StoredRecord;
 use super::header::{self, BatchHeader, Compression, invalid};
@@ -18,9 +19,57 @@ const MAX_INFLATED: u64 = 64 << 20;
 const MAX_HEADERS: usize = 100_000;
 
 pub(super) fn encode(header: &BatchHeader, records: &[Record]) -> Bytes {
-    let mut out = BytesMut::with_capacity(records.iter().map(|r| r.payload_len() + 24).sum());
+    let placed = records.iter().enumerate();
+    header.write(&records_of(header, placed))
+}
+
+/// The batch of `header` with these of its records. `None` when they cannot be packed.
+pub(super) fn encode_kept(header: &BatchHeader, kept: &[StoredRecord]) -> Option<Bytes> {
+    let latest = kept.iter().map(|stored| stored.record.timestamp).max()?;
+    let base = header.base_offset.get();
+    let placed = kept.iter().map(|stored| {
+        let delta = stored.offset.get() - base;
+        (usize::try_from(delta).unwrap_or(usize::MAX), &stored.record)
+    });
+    let records = records_of(header, placed);
+    // What we cannot write in the frame that clients expect is packed in the nearest other way.
+    let compression = match header.compression() {
+        Compression::Snappy => Compression::Lz4,
+        other => other,
+    };
+    let packed = deflate(compression, &records).ok()?;
+    Some(
+        header
+            .holding(kept.len(), latest, compression)
+            .write(&packed),
+    )
+}
+
+fn deflate(compression: Compression, records: &[u8]) -> std::io::Result<Vec<u8>> {
+    match compression {
+        Compression::None | Compression::Snappy => Ok(records.to_vec()),
+        Compression::Gzip => {
+            let mut out = GzEncoder::new(Vec::new(), flate2::Compression::default());
+            out.write_all(records)?;
+            out.finish()
+        }
+        Compression::Lz4 => {
+            let mut out = lz4_flex::frame::FrameEncoder::new(Vec::new());
+            out.write_all(records)?;
+            Ok(out.finish()?)
+        }
+        Compression::Zstd => zstd::stream::encode_all(records, 0),
+    }
+}
+
+fn records_of<'a>(
+    header: &BatchHeader,
+    records: impl Iterator<Item = (usize, &'a Record)> + Clone,
+) -> BytesMut {
+    let sizes = records.clone().map(|(_, record)| record.payload_len() + 24);
+    let mut out = BytesMut::with_capacity(sizes.sum());
     let mut body = BytesMut::new();
-    for (delta, record) in records.iter().enumerate() {
+    for (delta, record) in records {
         body.clear();
         let since = record.timestamp.as_millis() - header.base_timestamp.as_millis();
         body.put_u8(0);
@@ -36,7 +85,7 @@ pub(super) fn encode(header: &BatchHeader, records: &[Record]) -> Bytes {
         put_varint(&mut out, signed(body.len()));
         out.extend_from_slice(&body);
     }
-    header.write(&out)
+    out
 }
 
 pub(super) fn decode(header: &BatchHeader, batch: &Bytes) -> Result<Vec<StoredRecord>, Error> {

@@ -144,7 +144,7 @@ impl BatchHeader {
     }
 
     fn check(&self) -> Result<(), Error> {
-        if self.record_count < 1 || self.last_offset_delta != self.record_count - 1 {
+        if self.record_count < 1 || self.last_offset_delta < self.record_count - 1 {
             return Err(invalid("record count and last offset disagree"));
         }
         if self.attributes & COMPRESSION_MASK > 4 {
@@ -219,6 +219,33 @@ impl BatchHeader {
     #[must_use]
     pub fn record_count(&self) -> usize {
         usize::try_from(self.record_count).unwrap_or(0)
+    }
+
+    /// Whether there is a record at every offset. Compaction alone leaves others behind.
+    pub(crate) fn is_dense(&self) -> bool {
+        self.last_offset_delta == self.record_count - 1
+    }
+
+    /// The header of the same batch with other records in it, packed in another way.
+    pub(super) fn holding(
+        &self,
+        records: usize,
+        max_timestamp: Timestamp,
+        compression: Compression,
+    ) -> Self {
+        let packing = match compression {
+            Compression::None => 0,
+            Compression::Gzip => 1,
+            Compression::Snappy => 2,
+            Compression::Lz4 => 3,
+            Compression::Zstd => 4,
+        };
+        Self {
+            record_count: i32::try_from(records).expect("fewer records than there were"),
+            max_timestamp,
+            attributes: (self.attributes & !COMPRESSION_MASK) | packing,
+            ..self.clone()
+        }
     }
 
     /// How the records are packed.

@@ -219,6 +219,7 @@ impl Books {
                     | Change::Positioned { .. }
                     | Change::EpochOpened { .. }
                     | Change::ProducerIds { .. }
+                    | Change::Cleaned { .. }
                     | Change::Enrolled(_)
                     | Change::TransactionJoined { .. }
                     | Change::Staged { .. }

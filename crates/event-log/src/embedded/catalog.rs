@@ -72,9 +72,17 @@ pub(super) struct Cache(Mutex<Cached>);
 
 #[derive(Debug, Default)]
 struct Cached {
-    sections: HashMap<(u64, PartitionKey), (u64, Arc<[Entry]>)>,
+    /// By the segment's salt and the partition.
+    sections: HashMap<(u64, PartitionKey), Held>,
     bytes: usize,
     uses: u64,
+}
+
+/// Entries, and when they were last asked for.
+#[derive(Debug)]
+struct Held {
+    used: u64,
+    entries: Arc<[Entry]>,
 }
 
 /// The partitions of a segment with their entries.
@@ -270,27 +278,30 @@ impl Cache {
         let mut cached = self.0.lock();
         cached.uses += 1;
         let now = cached.uses;
-        let (used, entries) = cached.sections.get_mut(&place)?;
-        *used = now;
-        Some(Arc::clone(entries))
+        let held = cached.sections.get_mut(&place)?;
+        held.used = now;
+        Some(Arc::clone(&held.entries))
     }
 
     fn put(&self, place: (u64, PartitionKey), entries: &Arc<[Entry]>) {
         let mut cached = self.0.lock();
         cached.uses += 1;
-        let held = (cached.uses, Arc::clone(entries));
+        let held = Held {
+            used: cached.uses,
+            entries: Arc::clone(entries),
+        };
         cached.bytes += size_of_val::<[Entry]>(entries);
-        if let Some((_, old)) = cached.sections.insert(place, held) {
-            cached.bytes -= size_of_val::<[Entry]>(&old);
+        if let Some(old) = cached.sections.insert(place, held) {
+            cached.bytes -= size_of_val::<[Entry]>(&old.entries);
         }
         while cached.bytes > CACHED && cached.sections.len() > 1 {
             let sections = cached.sections.iter();
-            let least = sections.min_by_key(|(_, (used, _))| *used);
+            let least = sections.min_by_key(|(_, held)| held.used);
             let Some(least) = least.map(|(place, _)| *place) else {
                 break;
             };
-            if let Some((_, old)) = cached.sections.remove(&least) {
-                cached.bytes -= size_of_val::<[Entry]>(&old);
+            if let Some(old) = cached.sections.remove(&least) {
+                cached.bytes -= size_of_val::<[Entry]>(&old.entries);
             }
         }
     }

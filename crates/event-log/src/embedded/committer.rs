@@ -10,9 +10,13 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use super::books::Books;
+use super::catalog::Identity;
+use super::cleaner::{Sealed, Tidied, Wake};
 use super::frame::{self, Kind, Salt, Stamp};
+use super::index::{Batches, Run};
 use super::journal::{Full, Journal};
-use super::retention::{self, Retention};
+use super::retention::{self, Age, Retention};
+use super::rewrite::Rewritten;
 use super::{sealing, wire};
 use crate::ledger::{Change, Judged};
 use crate::{
@@ -42,6 +46,10 @@ pub(super) enum Command {
     OpenEpoch(OwnerId, Reply<Epoch>),
     ProducerId(Reply<i64>),
     Transact(TransactionalId, TransactionStep, Reply<ProducerIdentity>),
+    /// Drop what has passed its retention.
+    Tidy(Reply<Tidied>),
+    /// Put a rewritten segment in its place.
+    Install(Box<Rewritten>, Reply<()>),
     /// Answered when everything queued before it is finished.
     Barrier(Reply<()>),
 }
@@ -56,6 +64,15 @@ pub(super) struct Committer {
     pub(super) queue: mpsc::Receiver<Command>,
     pub(super) retention: Retention,
     pub(super) disk: DiskIs,
+    pub(super) cleaner: Wake,
+    pub(super) room: Room,
+}
+
+/// Whether a request may have left records behind that nobody needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    AsBefore,
+    MayBeWon,
 }
 
 /// Whether the last group found room; a change is logged, not each refusal.
@@ -94,8 +111,26 @@ impl Command {
                 | Self::GrowTopic(..)
                 | Self::DeleteRecords(..)
                 | Self::ProducerId(_)
+                | Self::Tidy(_)
+                | Self::Install(..)
                 | Self::Barrier(_) => 0,
             }
+    }
+
+    /// Whether it is done between groups.
+    fn is_upkeep(&self) -> bool {
+        matches!(self, Self::Tidy(_) | Self::Install(..))
+    }
+
+    /// Whether records may be without need after it.
+    fn frees(&self) -> bool {
+        matches!(
+            self,
+            Self::DeleteTopic(..)
+                | Self::ConfigureTopic(..)
+                | Self::DeleteRecords(..)
+                | Self::ForgetConsumer(..)
+        )
     }
 
     fn refuse(self, full: &Full) {
@@ -113,6 +148,8 @@ impl Command {
             Self::OpenEpoch(_, reply) => drop(reply.send(Err(full.error()))),
             Self::ProducerId(reply) => drop(reply.send(Err(full.error()))),
             Self::Transact(_, _, reply) => drop(reply.send(Err(full.error()))),
+            Self::Tidy(reply) => drop(reply.send(Err(full.error()))),
+            Self::Install(_, reply) => drop(reply.send(Err(full.error()))),
             Self::Barrier(reply) => drop(reply.send(Ok(()))),
         }
     }
@@ -190,12 +227,20 @@ impl Committer {
     /// Works until every sender is gone and the queue is empty.
     pub(super) fn run(mut self) {
         let _guard = EndOnPanic;
-        while let Some(first) = self.queue.blocking_recv() {
+        let mut next = None;
+        while let Some(first) = next.take().or_else(|| self.queue.blocking_recv()) {
+            let Some(first) = self.keep_up(first) else {
+                continue;
+            };
             let mut weight = first.weight(&self.books);
             let mut group = vec![first];
             while weight < GROUP_BYTES
                 && let Ok(command) = self.queue.try_recv()
             {
+                if command.is_upkeep() {
+                    next = Some(command);
+                    break;
+                }
                 weight += command.weight(&self.books);
                 group.push(command);
             }
@@ -242,6 +287,9 @@ impl Committer {
         for answer in draft.answers {
             answer(written.as_ref().err());
         }
+        if std::mem::replace(&mut self.room, Room::AsBefore) == Room::MayBeWon {
+            self.cleaner.wake();
+        }
     }
 
     fn note_room(&mut self, full: Option<&Full>) {
@@ -268,8 +316,8 @@ impl Committer {
         let home = self.journal.lifetime;
         let snapshot = self.books.published(|ledger| ledger.snapshot(home));
         let mut rolled = self.roll(&snapshot, weight);
-        let dropped = retention::apply(&mut self.journal, &self.books, self.retention);
-        if rolled.is_err() && dropped > 0 {
+        let applied = retention::apply(&mut self.journal, &self.books, self.retention);
+        if rolled.is_err() && applied.dropped > 0 {
             rolled = self.roll(&snapshot, weight);
         }
         rolled
@@ -278,12 +326,95 @@ impl Committer {
     fn roll(&mut self, snapshot: &[Change], weight: u64) -> Result<(), Full> {
         if let Some(sealed) = self.journal.roll(snapshot, weight)? {
             sealing::catalogue(&self.journal, &self.books, sealed);
+            self.cleaner.wake();
         }
         Ok(())
     }
 
-    fn accept(&self, command: Command, draft: &mut Draft) {
+    /// Does what the cleaner asks for, between groups; gives any other request back.
+    fn keep_up(&mut self, command: Command) -> Option<Command> {
+        match command {
+            Command::Tidy(reply) => {
+                // A cleaner that has gone does not want to know.
+                let _ = reply.send(Ok(self.tidy()));
+                None
+            }
+            Command::Install(rewritten, reply) => {
+                let _ = reply.send(self.install(&rewritten));
+                None
+            }
+            other => Some(other),
+        }
+    }
+
+    fn tidy(&mut self) -> Tidied {
+        let mut applied = retention::apply(&mut self.journal, &self.books, self.retention);
         let home = self.journal.lifetime;
+        let snapshot = || self.books.published(|ledger| ledger.snapshot(home));
+        if applied.active == Age::Old {
+            let snapshot = snapshot();
+            match self.roll(&snapshot, 0) {
+                Ok(()) => {
+                    applied = retention::apply(&mut self.journal, &self.books, self.retention);
+                }
+                Err(full) => self.note_room(Some(&full)),
+            }
+        }
+        let segments = &self.journal.segments;
+        let pairs = segments.iter().zip(segments.iter().skip(1));
+        let sealed = pairs.map(|(held, next)| Sealed {
+            segment: Arc::clone(&held.segment),
+            through: held.through,
+            bytes: held.bytes,
+            sealed_at: next.created,
+        });
+        Tidied {
+            due: applied.due,
+            // The last one may have to tell what the snapshot after it says.
+            sealed: sealed.take(segments.len().saturating_sub(2)).collect(),
+            now: self.journal.clock.now(),
+        }
+    }
+
+    fn install(&mut self, rewritten: &Rewritten) -> Result<(), Error> {
+        let installed = self.journal.install(rewritten);
+        let installed = installed.map_err(|source| Error::Io {
+            act: format!("put the rewritten {} in its place", rewritten.segment.name),
+            source,
+        })?;
+        let (Some(segment), Some(first), Some(last)) = (
+            installed,
+            rewritten.replaces.first(),
+            rewritten.replaces.last(),
+        ) else {
+            return Ok(());
+        };
+        let home = self.journal.lifetime;
+        for (key, partition) in self.books.partitions(home) {
+            let Some((summary, entries)) = rewritten.contents.get(&key) else {
+                continue;
+            };
+            let run = Run {
+                segment: Arc::clone(&segment),
+                summary: *summary,
+                batches: Batches::Kept(Arc::clone(entries)),
+            };
+            partition.index.write().replace(*first, *last, run);
+        }
+        let identity = Identity {
+            number: segment.number,
+            salt: rewritten.header.salt,
+            end: rewritten.header.sealed_end,
+        };
+        sealing::catalogue(&self.journal, &self.books, identity);
+        Ok(())
+    }
+
+    fn accept(&mut self, command: Command, draft: &mut Draft) {
+        let home = self.journal.lifetime;
+        if command.frees() {
+            self.room = Room::MayBeWon;
+        }
         let answer = match command {
             Command::Settle(settlement, permit, reply) => {
                 let judged = self.books.accept(home, |ledger| {
@@ -366,6 +497,9 @@ impl Committer {
                 answer(reply, producer, Permit::unbounded())
             }
             Command::Barrier(reply) => answer(reply, Ok(()), Permit::unbounded()),
+            Command::Tidy(_) | Command::Install(..) => {
+                unreachable!("upkeep is done between groups")
+            }
         };
         draft.answers.push(answer);
     }

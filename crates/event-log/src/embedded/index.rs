@@ -97,6 +97,11 @@ impl Entry {
         }
     }
 
+    /// The same offsets, as damaged.
+    pub(super) fn damaged(self) -> Self {
+        Self { len: 0, ..self }
+    }
+
     /// Bytes of the batch; `None` where it is damaged.
     pub(super) fn len(&self) -> Option<usize> {
         let len = usize::try_from(self.len).ok()?;
@@ -122,9 +127,9 @@ impl Run {
         }
     }
 
-    fn push(&mut self, mut entry: Entry) {
+    pub(super) fn push(&mut self, mut entry: Entry) {
         let summary = &mut self.summary;
-        summary.end = entry.end();
+        summary.end = summary.end.max(entry.end());
         summary.bytes += u64::from(entry.len);
         summary.max_timestamp = summary.max_timestamp.max(entry.latest);
         entry.latest = summary.max_timestamp;
@@ -181,6 +186,52 @@ impl Index {
 
     pub(super) fn bounds(&self) -> Range<Offset> {
         self.first..self.end
+    }
+
+    pub(super) fn runs(&self) -> impl Iterator<Item = &Run> {
+        self.runs.iter()
+    }
+
+    /// Adds an empty run of a rewritten segment, to be [filled](Self::fill).
+    pub(super) fn begin_run(&mut self, segment: &Arc<Segment>, base: Offset, end: Offset) {
+        let mut run = Run::new(segment, base);
+        run.summary.end = end;
+        self.push_run(run);
+    }
+
+    /// Adds what is left of the offsets of the last run. `false` when it does not belong there.
+    pub(super) fn fill(&mut self, segment: &Arc<Segment>, entry: Entry) -> bool {
+        let Some(run) = self.runs.back_mut() else {
+            return false;
+        };
+        let Batches::Growing(entries) = &run.batches else {
+            return false;
+        };
+        let after = entries.last().map_or(run.summary.base, Entry::end);
+        let fits = run.segment.number == segment.number
+            && entry.base >= after
+            && entry.end() <= run.summary.end;
+        if fits {
+            run.push(entry);
+        }
+        fits
+    }
+
+    /// Puts `new` where the runs of the segments `first..=last` are, if there is any.
+    pub(super) fn replace(&mut self, first: u64, last: u64, new: Run) {
+        let within = |run: &Run| (first..=last).contains(&run.segment.number);
+        let Some(at) = self.runs.iter().position(within) else {
+            return; // All of it has been deleted meanwhile.
+        };
+        self.runs.retain(|run| !within(run));
+        self.runs.insert(at, new);
+    }
+
+    /// Begins anew at `at` when nothing is held: what was before has been removed.
+    pub(super) fn skip_empty(&mut self, at: Offset) {
+        if self.runs.is_empty() && self.end < at {
+            *self = Self::starting_at(at);
+        }
     }
 
     /// Adds an entry that follows the last one.
@@ -289,18 +340,5 @@ impl Index {
             self.runs.pop_front();
         }
         self.first = self.first.max(before.min(self.end));
-    }
-
-    /// Forgets what lies in segments up to `number`.
-    pub(super) fn drop_through(&mut self, number: u64) {
-        while self
-            .runs
-            .front()
-            .is_some_and(|run| run.segment.number <= number)
-        {
-            self.runs.pop_front();
-        }
-        let front = self.runs.front().map(|run| run.summary.base);
-        self.first = self.first.max(front.unwrap_or(self.end));
     }
 }

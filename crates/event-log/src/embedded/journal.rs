@@ -59,6 +59,8 @@ pub(super) struct Held {
     pub(super) salt: Salt,
     pub(super) created: Timestamp,
     pub(super) bytes: u64,
+    /// The last of the segments that it stands for: its own number unless it has been rewritten.
+    pub(super) through: u64,
 }
 
 impl Journal {
@@ -82,10 +84,7 @@ impl Journal {
         snapshot: &[Change],
         bytes: u64,
     ) -> Result<Option<Identity>, Full> {
-        let number = self
-            .segments
-            .back()
-            .map_or(1, |held| held.segment.number + 1);
+        let number = self.segments.back().map_or(1, |held| held.through + 1);
         let mut header = Header {
             number,
             salt: Salt::random(),
@@ -93,6 +92,8 @@ impl Journal {
             previous_end: self.position,
             first_frame: self.next_frame,
             snapshot_end: 0,
+            sealed_end: 0,
+            through: 0,
         };
         let stamp = Stamp {
             kind: Kind::Snapshot,
@@ -122,6 +123,7 @@ impl Journal {
             salt: header.salt,
             created: header.created,
             bytes: capacity,
+            through: number,
         });
         self.position = header.snapshot_end;
         self.capacity = capacity;
@@ -145,9 +147,7 @@ impl Journal {
         let file_name = Segment::file_name(number);
         self.storage
             .rename(unfinished, &self.dir.join(&file_name))?;
-        if let Err(error) = self.storage.sync_dir(&self.dir) {
-            end_process("sync the folder of the log", &error);
-        }
+        sync_dir(&*self.storage, &self.dir);
         Ok(Segment {
             number,
             name: format!("{}/{file_name}", Self::name(self.lifetime)),
@@ -236,7 +236,16 @@ impl Journal {
         })
     }
 
-    fn remove_catalog(&self, number: u64) -> io::Result<()> {
+    /// Removes a segment that another one stands for, and its catalog.
+    pub(super) fn remove_files(&self, number: u64) {
+        let path = self.dir.join(Segment::file_name(number));
+        let removed = self.remove_catalog(number);
+        if let Err(error) = removed.and_then(|()| self.storage.remove(&path)) {
+            tracing::warn!(%error, file = %path.display(), "a segment that was rewritten stays behind");
+        }
+    }
+
+    pub(super) fn remove_catalog(&self, number: u64) -> io::Result<()> {
         let path = self.dir.join(Segment::catalog_name(number));
         match self.storage.remove(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -265,9 +274,15 @@ pub(super) fn open_files(
     Ok((segments, file, mark))
 }
 
-fn sync(file: &dyn super::storage::StoredFile) {
+pub(super) fn sync(file: &dyn super::storage::StoredFile) {
     if let Err(error) = file.sync() {
         end_process("sync the log", &error);
+    }
+}
+
+pub(super) fn sync_dir(storage: &dyn Storage, dir: &Path) {
+    if let Err(error) = storage.sync_dir(dir) {
+        end_process("sync the folder of the log", &error);
     }
 }
 

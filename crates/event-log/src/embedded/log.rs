@@ -1,9 +1,11 @@
 //! The contract over the journals.
 
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use async_trait::async_trait;
@@ -15,7 +17,8 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::EmbeddedConfig;
 use super::books::Books;
-use super::committer::{Command, Committer, DiskIs, Reply};
+use super::cleaner::{Charge, Cleaner, Wake, WeakWake};
+use super::committer::{Command, Committer, DiskIs, Reply, Room};
 use super::journal::Journal;
 use super::reader::{self, Patience, Stop};
 use super::storage::{Disk, Storage};
@@ -41,6 +44,11 @@ pub struct EmbeddedLog {
     books: Arc<Books>,
     events: Writer,
     long_lived: Writer,
+    cleaner: Mutex<Option<JoinHandle<()>>>,
+    waker: WeakWake,
+    looked: watch::Receiver<u64>,
+    /// Tells the cleaner to leave what it is at.
+    stop: Arc<AtomicBool>,
     budget: Arc<Semaphore>,
     write_budget_bytes: usize,
     max_settlement_bytes: usize,
@@ -79,7 +87,7 @@ impl EmbeddedLog {
             recovery::recover(Arc::clone(&storage), dir, home, config.segment_bytes, clock)
         };
         let mut events = open(Lifetime::Events)?;
-        let long_lived = open(Lifetime::LongLived)?;
+        let mut long_lived = open(Lifetime::LongLived)?;
         let (mut ledger, mut indexes) = (events.replay.ledger, events.replay.indexes);
         ledger.join(long_lived.replay.ledger);
         indexes.extend(long_lived.replay.indexes);
@@ -93,10 +101,50 @@ impl EmbeddedLog {
             }
         }
         retention::apply(&mut events.journal, &books, config.retention);
-        let start = |journal| Writer::start(journal, Arc::clone(&books), config.retention);
+        retention::apply(&mut long_lived.journal, &books, config.retention);
+        let (wake, woken) = Wake::new();
+        let dirs = [&events.journal.dir, &long_lived.journal.dir].map(Clone::clone);
+        let start = |journal| {
+            let (books, wake) = (Arc::clone(&books), wake.clone());
+            Writer::start(journal, books, config.retention, wake)
+        };
+        let (events, long_lived) = (start(events.journal)?, start(long_lived.journal)?);
+        let stop = Arc::new(AtomicBool::new(false));
+        let (looks, looked) = watch::channel(0);
+        let homes = [Lifetime::Events, Lifetime::LongLived]
+            .into_iter()
+            .zip(dirs);
+        let charges = homes
+            .zip([&events, &long_lived])
+            .map(|((home, dir), writer)| Charge {
+                home,
+                dir,
+                queue: writer.weak(),
+                segment_bytes: config.segment_bytes,
+                compacted: HashMap::new(),
+                given_up: HashSet::new(),
+            });
+        let cleaner = Cleaner {
+            books: Arc::clone(&books),
+            storage,
+            charges: charges.collect(),
+            tombstone_grace: config.tombstone_grace,
+            woken,
+            stop: Arc::clone(&stop),
+            looks,
+        };
+        // Records may have come of age while the log was closed, and set the time of the next look.
+        wake.wake();
+        let waker = wake.weak();
+        drop(wake);
+        let cleaner = spawn("log-cleaner", move || cleaner.run())?;
         Ok(Arc::new(Self {
-            events: start(events.journal)?,
-            long_lived: start(long_lived.journal)?,
+            events,
+            long_lived,
+            cleaner: Mutex::new(Some(cleaner)),
+            waker,
+            looked,
+            stop,
             books,
             budget: Arc::new(Semaphore::new(config.write_budget_bytes)),
             write_budget_bytes: config.write_budget_bytes,
@@ -118,6 +166,20 @@ impl EmbeddedLog {
         }
     }
 
+    /// Gives back the room of records that are no longer needed, now rather than when it is due, and
+    /// returns when that is done.
+    pub async fn clean_up(&self) {
+        // The look that is under way may have begun before the call.
+        for _ in 0..2 {
+            let mut looked = self.looked.clone();
+            looked.borrow_and_update();
+            self.waker.wake();
+            if looked.changed().await.is_err() {
+                return; // The log is closed.
+            }
+        }
+    }
+
     /// The way to the journal that holds a topic.
     fn writer_of(&self, name: &TopicName) -> Result<&Writer, Error> {
         let topic = self.topic(name).ok_or_else(|| Error::UnknownTopic {
@@ -136,6 +198,7 @@ impl EmbeddedLog {
 
 impl Drop for EmbeddedLog {
     fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
         for writer in [&self.events, &self.long_lived] {
             writer.queue.lock().take();
         }
@@ -145,6 +208,10 @@ impl Drop for EmbeddedLog {
                 let _ = thread.join();
             }
         }
+        // The committers have gone, and with them whoever could wake it.
+        if let Some(cleaner) = self.cleaner.lock().take() {
+            let _ = cleaner.join();
+        }
     }
 }
 
@@ -153,6 +220,7 @@ impl Writer {
         journal: Journal,
         books: Arc<Books>,
         retention: super::Retention,
+        cleaner: Wake,
     ) -> Result<Self, Error> {
         let (queue, requests) = mpsc::channel(QUEUED);
         let (alive, ended) = watch::channel(());
@@ -163,20 +231,23 @@ impl Writer {
             queue: requests,
             retention,
             disk: DiskIs::Roomy,
+            cleaner,
+            room: Room::AsBefore,
         };
-        let thread = std::thread::Builder::new().name(name).spawn(move || {
+        let thread = spawn(&name, move || {
             committer.run();
             drop(alive);
-        });
-        let thread = thread.map_err(|source| Error::Io {
-            act: "start a committer of the log".to_owned(),
-            source,
         })?;
         Ok(Self {
             queue: Mutex::new(Some(queue)),
             thread: Mutex::new(Some(thread)),
             ended,
         })
+    }
+
+    fn weak(&self) -> mpsc::WeakSender<Command> {
+        let queue = self.queue.lock();
+        queue.as_ref().expect("the log was just opened").downgrade()
     }
 
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Error> {
@@ -206,6 +277,16 @@ async fn patiently<T: Send + 'static>(
         Err(ended) if ended.is_panic() => std::panic::resume_unwind(ended.into_panic()),
         Err(_) => Err(Error::Closed), // The runtime shuts down.
     }
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
+    let thread = std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(work);
+    thread.map_err(|source| Error::Io {
+        act: format!("start the thread {name}"),
+        source,
+    })
 }
 
 /// The folder, taken for this process.

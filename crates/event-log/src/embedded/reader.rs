@@ -6,6 +6,7 @@
 //! after, cost no change of threads that way, and old ones do not hold up the runtime.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use clock::Timestamp;
 
 use super::books::PartitionLog;
 use super::catalog::Section;
-use super::index::{self, Entry, Found};
+use super::index::{self, Batches, Entry, Found, Run};
 use super::recovery;
 use super::segment::Segment;
 use crate::{Error, Offset, RecordBatch, StoredChunk, TopicPartition};
@@ -182,6 +183,37 @@ fn entries(
             Ok((segment, select(&all)))
         }
     }
+}
+
+/// Reads every batch of a run in order, however long the disk takes.
+///
+/// # Errors
+/// [`Error::Corrupt`] at the first damage, [`Error::Io`].
+pub(super) fn each_batch(
+    run: &Run,
+    mut take: impl FnMut(RecordBatch) -> ControlFlow<()>,
+) -> Result<(), Error> {
+    let failed = |stop| match stop {
+        Stop::Failed(error) => error,
+        Stop::Cold => unreachable!("a read that may wait does not end for that"),
+    };
+    let entries = match &run.batches {
+        Batches::Growing(entries) => entries.clone().into(),
+        Batches::Kept(entries) => Arc::clone(entries),
+        Batches::Stored(section) => {
+            load(&run.segment, section, Patience::Blocking).map_err(failed)?
+        }
+    };
+    for stretch in stretches(&entries) {
+        let mut batches = Vec::new();
+        read_stretch(&run.segment, stretch, Patience::Blocking, &mut batches).map_err(failed)?;
+        for batch in batches {
+            if take(batch).is_break() {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
 }
 
 fn load(

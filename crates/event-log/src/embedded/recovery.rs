@@ -68,11 +68,12 @@ pub(super) fn recover(
         .map(|(segment, _)| replay.header(segment))
         .collect();
     let headers = headers.map_err(io)?;
+    let (segments, headers) = without_leftovers(&journal, segments, headers);
     let snapshot = last_snapshot(&segments, &headers).map_err(io)?;
     let mut scanned = Vec::new();
     for (index, (segment, catalog)) in segments.iter().enumerate() {
         if let Some(before) = journal.segments.back()
-            && before.segment.number + 1 != segment.number
+            && before.through + 1 != segment.number
         {
             replay.lose(&before.segment, journal.position as usize, 0);
         }
@@ -103,6 +104,7 @@ pub(super) fn recover(
             salt: header.map_or(Salt(0), |header| header.salt),
             created: header.map_or_else(|| journal.clock.now(), |header| header.created),
             bytes: segment.file.len().map_err(io)?,
+            through: header.map_or(segment.number, |header| header.through()),
         });
         if next.is_none() {
             if mark.segment > segment.number {
@@ -153,6 +155,26 @@ fn scan(
     Ok(end as u64)
 }
 
+/// The segments but for those that a rewritten one stands for: its making was cut short before they
+/// had been removed.
+fn without_leftovers(
+    journal: &Journal,
+    segments: Vec<OpenSegment>,
+    headers: Vec<Option<Header>>,
+) -> (Vec<OpenSegment>, Vec<Option<Header>>) {
+    let mut through = 0;
+    let all = segments.into_iter().zip(headers);
+    let kept = all.filter(|((segment, _), header)| {
+        if segment.number <= through {
+            journal.remove_files(segment.number);
+            return false;
+        }
+        through = header.map_or(segment.number, |header| header.through());
+        true
+    });
+    kept.unzip()
+}
+
 /// Which of the segments is the last one whose snapshot is sound.
 fn last_snapshot(segments: &[OpenSegment], headers: &[Option<Header>]) -> io::Result<usize> {
     for (index, ((segment, _), header)) in segments.iter().zip(headers).enumerate().rev() {
@@ -177,6 +199,13 @@ fn last_snapshot(segments: &[OpenSegment], headers: &[Option<Header>]) -> io::Re
 
 /// What the catalog of a segment is known by, when the next one tells where its frames end.
 fn identity(header: &Header, next: Option<(u64, Option<Header>)>) -> Option<Identity> {
+    if header.sealed_end > 0 {
+        return Some(Identity {
+            number: header.number,
+            salt: header.salt,
+            end: header.sealed_end,
+        });
+    }
     let (number, next) = next?;
     (number == header.number + 1).then_some(Identity {
         number: header.number,
@@ -215,6 +244,7 @@ fn synced(
     mark: Mark,
 ) -> Synced {
     match next {
+        _ if header.sealed_end > 0 => Synced::Sealed(header.sealed_end as usize),
         Some((number, Some(next))) if number == header.number + 1 => {
             Synced::Sealed(next.previous_end as usize)
         }

@@ -32,10 +32,18 @@ pub(super) struct Replay {
     lost: u64,
     /// Ranges of bytes that were given up.
     pub(super) quarantined: u64,
+    /// Whether the segment being read has been rewritten: its entries may leave holes.
+    segment_is: Written,
     /// Segments with damage in them.
     damaged: HashSet<u64>,
     /// Partitions whose ends are known since the latest damage.
     ends_known: HashSet<PartitionKey>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Written {
+    Once,
+    Again,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +82,7 @@ impl Replay {
             damage: None,
             lost: 0,
             quarantined: 0,
+            segment_is: Written::Once,
             damaged: HashSet::new(),
             ends_known: HashSet::new(),
         }
@@ -83,6 +92,11 @@ impl Replay {
     pub(super) fn scan(&mut self, scan: &Scan<'_>) -> Result<usize, Error> {
         self.next_frame = scan.header.first_frame;
         self.sequence = Continuity::Exact;
+        self.segment_is = if scan.header.sealed_end > 0 {
+            Written::Again
+        } else {
+            Written::Once
+        };
         let (bytes, synced_to) = match scan.synced {
             Synced::Sealed(end) => (&scan.bytes[..end.min(scan.bytes.len())], end),
             Synced::AtLeast(end) => (scan.bytes, end),
@@ -140,13 +154,17 @@ impl Replay {
     /// unless there has been damage.
     fn index_from(&mut self, key: PartitionKey, first: Offset) -> &mut Index {
         let sound = self.damage.is_none();
-        self.indexes.entry(key).or_insert_with(|| {
+        let index = self.indexes.entry(key).or_insert_with(|| {
             if sound {
                 Index::starting_at(first)
             } else {
                 Index::default()
             }
-        })
+        });
+        if sound {
+            index.skip_empty(first);
+        }
+        index
     }
 
     /// Notes that `bytes` bytes of frames at `at` cannot be read.
@@ -255,6 +273,9 @@ impl Replay {
                     self.place(extent, segment, batch_at, frame.batches_are)?;
                     batch_at += u64::from(extent.len);
                 }
+                Change::Cleaned { key, base, end } => {
+                    self.begin_run(*key, *base, *end, segment, at)?;
+                }
                 Change::Partition { key, end, .. } => {
                     self.partition_ends(*key, *end, segment, at)?
                 }
@@ -290,25 +311,60 @@ impl Replay {
             segment: Arc::clone(segment),
             position: at,
         };
-        let index = self.indexes.entry(extent.key).or_default();
+        let entry = Entry::stored(
+            extent.base,
+            extent.offsets,
+            extent.len,
+            at,
+            extent.max_timestamp,
+        );
+        if self.segment_is == Written::Again {
+            let index = self.indexes.entry(extent.key).or_default();
+            let entry = match soundness {
+                Soundness::Sound => entry,
+                Soundness::Damaged => entry.damaged(),
+            };
+            if !index.fill(segment, entry) {
+                return Err(segment.corrupt(at, "a batch stands outside its offsets"));
+            }
+            return Ok(());
+        }
+        let damage = self.damage.clone();
+        let index = self.index_from(extent.key, extent.base);
         if extent.base < index.bounds().end {
             return Err(segment.corrupt(at, "a batch stands where another one stood before"));
         }
-        index.lose(self.damage.as_ref().unwrap_or(&here), extent.base);
+        index.lose(damage.as_ref().unwrap_or(&here), extent.base);
         match soundness {
             Soundness::Damaged => index.lose(&here, extent.end()),
-            Soundness::Sound => index.push(
-                segment,
-                Entry::stored(
-                    extent.base,
-                    extent.offsets,
-                    extent.len,
-                    at,
-                    extent.max_timestamp,
-                ),
-            ),
+            Soundness::Sound => index.push(segment, entry),
         }
         self.ends_known.insert(extent.key);
+        Ok(())
+    }
+
+    /// A rewritten segment tells which offsets it stands for.
+    fn begin_run(
+        &mut self,
+        key: PartitionKey,
+        base: Offset,
+        end: Offset,
+        segment: &Arc<Segment>,
+        at: usize,
+    ) -> Result<(), Error> {
+        let here = Damage {
+            segment: Arc::clone(segment),
+            position: at as u64,
+        };
+        let damage = self.damage.clone();
+        let index = self.index_from(key, base);
+        if base < index.bounds().end || end < base {
+            let reason = "the segment stands for offsets that stand before it";
+            return Err(segment.corrupt(at as u64, reason));
+        }
+        index.lose(damage.as_ref().unwrap_or(&here), base);
+        index.begin_run(segment, base, end);
+        self.ends_known.insert(key);
         Ok(())
     }
 

@@ -20,7 +20,8 @@ pub(super) const FRAMES: usize = 2 * COPY;
 /// One copy of the header: a sector.
 const COPY: usize = 512;
 const CHECKED: usize = COPY - 4;
-/// The last digits are the version of the format.
+/// The last digits are the version of the format. Fields may follow: they read as zero in segments
+/// that were written before.
 const MAGIC: &[u8; 8] = b"TMSEG001";
 const SUFFIX: &str = ".seg";
 const CATALOG: &str = ".idx";
@@ -50,6 +51,10 @@ pub(super) struct Header {
     pub(super) first_frame: u64,
     /// Where the snapshot ends: everything before was durable from the start.
     pub(super) snapshot_end: u64,
+    /// Where the frames end, in a segment that was rewritten; zero in one as it was first written.
+    pub(super) sealed_end: u64,
+    /// The last of the segments that a rewritten one stands for; zero in one as it was first written.
+    pub(super) through: u64,
 }
 
 impl Header {
@@ -63,6 +68,8 @@ impl Header {
             self.previous_end,
             self.first_frame,
             self.snapshot_end,
+            self.sealed_end,
+            self.through,
         ];
         for (slot, number) in copy[8..].chunks_exact_mut(8).zip(numbers) {
             slot.copy_from_slice(&number.to_be_bytes());
@@ -103,7 +110,16 @@ impl Header {
             previous_end: number(3),
             first_frame: number(4),
             snapshot_end: number(5),
+            sealed_end: number(6),
+            through: number(7),
         })
+    }
+}
+
+impl Header {
+    /// The last number that the segment stands for.
+    pub(super) fn through(&self) -> u64 {
+        self.through.max(self.number)
     }
 }
 
@@ -197,6 +213,8 @@ mod tests {
             previous_end: 70_000,
             first_frame: 12,
             snapshot_end: 2_000,
+            sealed_end: 60_000,
+            through: 5,
         };
         let sound = header.encode();
         assert_eq!(Header::decode(&sound), Some((header, Copies::Both)));

@@ -1,4 +1,5 @@
 mod catalogs;
+mod cleaning;
 mod crash;
 mod damage;
 mod disk;

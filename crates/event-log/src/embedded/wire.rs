@@ -31,6 +31,7 @@ const TOPIC_CREATED_WITH_SETTINGS: u8 = 20;
 const TOPIC_CONFIGURED: u8 = 21;
 const PARTITIONS_ADDED: u8 = 22;
 const RECORDS_DELETED: u8 = 23;
+const CLEANED: u8 = 24;
 const APPENDED_IN_TRANSACTION: u8 = 40;
 const COMMIT_MARKER: u8 = 41;
 const ABORT_MARKER: u8 = 42;
@@ -92,6 +93,12 @@ pub(super) fn put(out: &mut Vec<u8>, change: &Change) {
         Change::TopicDeleted(id) => {
             out.put_u8(TOPIC_DELETED);
             out.put_slice(id.as_bytes());
+        }
+        Change::Cleaned { key, base, end } => {
+            out.put_u8(CLEANED);
+            put_key(out, *key);
+            out.put_u64(base.get());
+            out.put_u64(end.get());
         }
         Change::Appended(extent) => put_extent(out, extent),
         Change::Checkpointed {
@@ -260,6 +267,11 @@ fn take(from: &mut &[u8]) -> Option<Change> {
         PARTITIONS_ADDED => Change::PartitionsAdded {
             id: take_uuid(from)?,
             partitions: from.try_get_u32().ok()?,
+        },
+        CLEANED => Change::Cleaned {
+            key: take_key(from)?,
+            base: Offset::new(from.try_get_u64().ok()?),
+            end: Offset::new(from.try_get_u64().ok()?),
         },
         RECORDS_DELETED => Change::RecordsDeleted {
             key: take_key(from)?,

@@ -31,6 +31,13 @@ pub(crate) enum Change {
         key: PartitionKey,
         before: Offset,
     },
+    /// Only in rewritten segments: the batches of a partition that follow are what is left of these
+    /// offsets.
+    Cleaned {
+        key: PartitionKey,
+        base: Offset,
+        end: Offset,
+    },
     Appended(Extent),
     Checkpointed {
         consumer: ConsumerId,
@@ -137,6 +144,10 @@ impl Ledger {
                 self.topics.insert(topic.id, topic.clone());
             }
             Change::TopicDeleted(id) => self.delete_topic(*id),
+            Change::Cleaned { key, end, .. } => {
+                let partition = self.partitions.entry(*key).or_default();
+                partition.end = partition.end.max(*end);
+            }
             Change::TopicConfigured { id, settings } => {
                 if let Some(topic) = self.topics.get_mut(id) {
                     topic.config.settings = *settings;
@@ -153,7 +164,7 @@ impl Ledger {
             }
             Change::Appended(extent) => {
                 let partition = self.partitions.entry(extent.key).or_default();
-                partition.end = extent.end();
+                partition.end = partition.end.max(extent.end());
                 if let Some(producer) = extent.producer {
                     partition.sequences.note(producer, extent);
                     self.note_part(producer.id, extent);

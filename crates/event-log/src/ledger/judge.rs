@@ -289,6 +289,11 @@ impl Ledger {
     ) -> Result<Appended, Error> {
         let key = self.key(&append.to)?;
         let header = append.batch.header();
+        if !header.is_dense() {
+            return Err(Error::InvalidBatch {
+                reason: "record count and last offset disagree".to_owned(),
+            });
+        }
         let base = match ahead.ends.get(&key) {
             Some(end) => *end,
             None => self.end(key),

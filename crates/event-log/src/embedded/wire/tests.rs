@@ -239,6 +239,7 @@ fn change() -> impl Strategy<Value = Change> {
             id: Uuid::from_u128(id),
             partitions,
         }),
+        (key(), offset(), offset()).prop_map(|(key, base, end)| Change::Cleaned { key, base, end }),
         (key(), offset()).prop_map(|(key, before)| Change::RecordsDeleted { key, before }),
         (".{0,20}", key(), checkpoint()).prop_map(|(consumer, key, checkpoint)| {
             Change::Checkpointed {
