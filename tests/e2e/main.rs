@@ -14,6 +14,7 @@ mod clients;
 mod crash;
 mod demo;
 mod failures;
+mod kafka_clients;
 mod main_job;
 mod service;
 mod shared_store;

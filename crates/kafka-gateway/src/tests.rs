@@ -1,10 +1,12 @@
 //! The gateway against a log in memory, through its socket.
 
 mod client;
+mod consumers;
 mod data;
 mod groups;
 mod hostile;
 pub(crate) mod samples;
 mod security;
+mod sessions;
 mod transactions;
 mod versions;

@@ -1,5 +1,7 @@
 //! Unmodified clients that tests drive Tidemill with, the way its users do.
 
+mod kafka;
+
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -51,6 +53,14 @@ pub(crate) enum Client {
     Kcat,
     /// Python with the AWS and Kafka libraries, and the AWS command line.
     Python,
+    /// Python with the Kafka libraries that it has.
+    KafkaPython,
+    /// The Java client and command-line tools of Apache Kafka.
+    KafkaJava,
+    /// kafkajs, for Node.js.
+    Kafkajs,
+    /// franz-go, the Kafka client in Go.
+    Franz,
     /// Node.js, which runs functions.
     Node,
     /// strace, which shows that an idle server is idle, and puts faults into system calls.
@@ -69,6 +79,10 @@ impl Client {
         match self {
             Self::Kcat => "kcat",
             Self::Python => "Python clients",
+            Self::KafkaPython => "Python Kafka clients",
+            Self::KafkaJava => "Java Kafka clients",
+            Self::Kafkajs => "kafkajs",
+            Self::Franz => "franz-go",
             Self::Node => "Node.js",
             Self::Strace => "strace",
             Self::XfsIo => "xfs_io",
@@ -91,6 +105,10 @@ impl Client {
                 },
             ),
             Self::Python => python(cache),
+            Self::KafkaPython => kafka::python(cache),
+            Self::KafkaJava => kafka::java(cache),
+            Self::Kafkajs => kafka::kafkajs(cache),
+            Self::Franz => kafka::franz(cache),
             Self::Node => program(
                 contract::NODE,
                 Tool {

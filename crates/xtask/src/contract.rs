@@ -38,6 +38,17 @@ pub(crate) const KCAT: &str = "TIDEMILL_TEST_KCAT";
 pub(crate) const PYTHON: &str = "TIDEMILL_TEST_PYTHON";
 /// Path of the AWS command line, from the same environment.
 pub(crate) const AWS: &str = "TIDEMILL_TEST_AWS";
+/// Path of a Python that imports `aiokafka`, `confluent_kafka` and `kafka` (kafka-python), with
+/// every compression.
+pub(crate) const KAFKA_PYTHON: &str = "TIDEMILL_TEST_KAFKA_PYTHON";
+/// Path of a Java that runs source files.
+pub(crate) const JAVA: &str = "TIDEMILL_TEST_JAVA";
+/// Folder of the jars of Apache Kafka's clients and tools.
+pub(crate) const KAFKA_TOOLS: &str = "TIDEMILL_TEST_KAFKA_TOOLS";
+/// Folder of Node.js modules with kafkajs.
+pub(crate) const KAFKAJS: &str = "TIDEMILL_TEST_KAFKAJS";
+/// Path of a program that takes franz-go through the list of `tests/e2e/kafka_clients.rs`.
+pub(crate) const FRANZ: &str = "TIDEMILL_TEST_FRANZ";
 /// Path of Node.js.
 pub(crate) const NODE: &str = "TIDEMILL_TEST_NODE";
 /// Path of strace.

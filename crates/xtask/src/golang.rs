@@ -68,21 +68,31 @@ impl Go {
         })
     }
 
+    /// Builds the program in the folder `module` into the file `program` there.
+    ///
+    /// # Errors
+    /// When what it needs cannot be fetched, or it does not build.
+    pub(crate) fn build(&self, module: &Path, program: &Path) -> Result<()> {
+        let mut go = self.command();
+        command::run(go.arg("build").arg("-o").arg(program).current_dir(module))
+    }
+
     /// Builds the program `package` (`path@version`) into `folder`.
     ///
     /// # Errors
     /// When it cannot be fetched or built.
     pub(crate) fn install(&self, package: &str, folder: &Path) -> Result<()> {
+        let mut go = self.command();
+        command::run(go.args(["install", package]).env("GOBIN", folder))
+    }
+
+    fn command(&self) -> Command {
         let mut go = Command::new(&self.program);
         if let Some(root) = &self.root {
             go.env("GOROOT", root);
         }
-        command::run(
-            go.args(["install", package])
-                .env("GOBIN", folder)
-                .env("GOTOOLCHAIN", "local")
-                .env("CGO_ENABLED", "0"),
-        )
+        go.env("GOTOOLCHAIN", "local").env("CGO_ENABLED", "0");
+        go
     }
 }
 

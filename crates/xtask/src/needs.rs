@@ -34,6 +34,10 @@ const NEEDS: &[(&str, &[Need])] = &[
         &[
             Need::Client(Client::Kcat),
             Need::Client(Client::Python),
+            Need::Client(Client::KafkaPython),
+            Need::Client(Client::KafkaJava),
+            Need::Client(Client::Kafkajs),
+            Need::Client(Client::Franz),
             Need::Client(Client::Node),
             Need::Peer(&Kafka),
             Need::Peer(&S3),

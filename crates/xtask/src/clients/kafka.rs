@@ -1,0 +1,124 @@
+//! Kafka clients in other languages, each with all that its script needs.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+
+use super::{PYTHON, text};
+use crate::cache::Cache;
+use crate::command::{self, output};
+use crate::contract::{self, Export};
+use crate::debian::{self, Tool};
+use crate::golang::Go;
+
+const REQUIREMENTS: &str = include_str!("kafka/requirements.txt");
+const POM: &str = include_str!("kafka/pom.xml");
+const KAFKAJS: &str = "kafkajs@2.2.4";
+/// The program whose source the tests keep beside their other scripts.
+const FRANZ: [(&str, &str); 3] = [
+    (
+        "go.mod",
+        include_str!("../../../../tests/e2e/scripts/kafka/franz/go.mod"),
+    ),
+    (
+        "go.sum",
+        include_str!("../../../../tests/e2e/scripts/kafka/franz/go.sum"),
+    ),
+    (
+        "main.go",
+        include_str!("../../../../tests/e2e/scripts/kafka/franz/main.go"),
+    ),
+];
+const MAVEN: Tool = Tool {
+    program: "mvn",
+    package: "maven",
+};
+const JAVA: Tool = Tool {
+    program: "java",
+    package: "openjdk-17-jre-headless",
+};
+/// Java runs a single source file only where its compiler is.
+const COMPILER: Tool = Tool {
+    program: "javac",
+    package: "openjdk-17-jdk-headless",
+};
+const NPM: Tool = Tool {
+    program: "npm",
+    package: "npm",
+};
+
+/// confluent-kafka, kafka-python and aiokafka. Apart from the AWS libraries, which pin old versions.
+pub(super) fn python(cache: &Cache) -> Result<Vec<Export>> {
+    let python = PYTHON.installed()?;
+    let version = output(Command::new(&python).arg("--version"))?;
+    let recipe = format!("{version}{REQUIREMENTS}");
+    let folder = cache.fetched("python-kafka", &recipe, |folder| {
+        if output(Command::new(&python).args(["-c", "import venv, ensurepip"])).is_err() {
+            debian::install("python3-venv")?;
+        }
+        command::run(Command::new(&python).args(["-m", "venv"]).arg(folder))?;
+        let requirements = folder.join("requirements.txt");
+        fs::write(&requirements, REQUIREMENTS).context("write requirements.txt")?;
+        let mut pip = Command::new(folder.join("bin/pip"));
+        command::run(
+            pip.args(["install", "--quiet", "--requirement"])
+                .arg(requirements),
+        )
+    })?;
+    Ok(vec![(
+        contract::KAFKA_PYTHON,
+        text(folder.join("bin/python"))?,
+    )])
+}
+
+/// The Java client and the command-line tools of Apache Kafka.
+pub(super) fn java(cache: &Cache) -> Result<Vec<Export>> {
+    COMPILER.installed()?;
+    let java = JAVA.installed()?;
+    let folder = cache.fetched("kafka-tools", POM, |folder| {
+        fs::write(folder.join("pom.xml"), POM).context("write pom.xml")?;
+        let mut maven = Command::new(MAVEN.installed()?);
+        maven.current_dir(folder).args([
+            "--batch-mode",
+            "--quiet",
+            "-Dstyle.color=never",
+            "dependency:copy-dependencies",
+            "-DincludeScope=runtime",
+            "-DoutputDirectory=jars",
+        ]);
+        command::run(&mut maven)
+    })?;
+    Ok(vec![
+        (contract::JAVA, text(java)?),
+        (contract::KAFKA_TOOLS, text(folder.join("jars"))?),
+    ])
+}
+
+/// kafkajs, for Node.js.
+pub(super) fn kafkajs(cache: &Cache) -> Result<Vec<Export>> {
+    let folder = cache.fetched("kafkajs", KAFKAJS, |folder| {
+        let mut npm = Command::new(NPM.installed()?);
+        npm.args(["install", "--silent", "--no-audit", "--no-fund", "--prefix"]);
+        command::run(npm.arg(folder).arg(KAFKAJS))
+    })?;
+    Ok(vec![(
+        contract::KAFKAJS,
+        text(folder.join("node_modules"))?,
+    )])
+}
+
+/// franz-go, as a program that goes through the list.
+pub(super) fn franz(cache: &Cache) -> Result<Vec<Export>> {
+    let recipe: String = FRANZ.iter().map(|(_, source)| *source).collect();
+    // The toolchain is fetched into the same cache, which one at a time may fill.
+    let go = Go::installed(cache)?;
+    let folder = cache.fetched("franz", &recipe, |folder| {
+        for (name, source) in FRANZ {
+            fs::write(folder.join(name), source).with_context(|| format!("write {name}"))?;
+        }
+        go.build(folder, Path::new("franz"))
+    })?;
+    Ok(vec![(contract::FRANZ, text(folder.join("franz"))?)])
+}
