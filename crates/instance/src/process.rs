@@ -80,13 +80,14 @@ pub enum Isolation {
     None(PlainSpawner),
 }
 
-/// Starts a process for each instance.
+/// Starts a process for each instance. Cheap to clone; all clones are one.
+#[derive(Clone)]
 pub struct ProcessLauncher {
-    config: ProcessConfig,
+    config: Arc<ProcessConfig>,
     isolation: Isolation,
     clock: SharedClock,
     logs: Arc<dyn LogSink>,
-    interpreters: Interpreters,
+    interpreters: Arc<Interpreters>,
 }
 
 /// What to execute.
@@ -135,11 +136,11 @@ impl ProcessLauncher {
         };
         let interpreters = Interpreters::new(config.search_path.clone(), config.runtimes.clone());
         Ok(Self {
-            config,
+            config: Arc::new(config),
             isolation,
             clock,
             logs,
-            interpreters,
+            interpreters: Arc::new(interpreters),
         })
     }
 
@@ -233,6 +234,7 @@ impl ProcessLauncher {
         };
         let output = Output::new(body.output()?)?;
         Ok(ProcessInstance {
+            launcher: self.clone(),
             spec: Arc::clone(spec),
             clock: Arc::clone(&self.clock),
             rest: Rest::new(body.freezer()),
@@ -266,6 +268,13 @@ fn program(
 #[async_trait]
 impl Launcher for ProcessLauncher {
     async fn launch(&self, spec: &Arc<Spec>) -> Result<Box<dyn Instance>, LaunchError> {
+        Ok(Box::new(self.begin(spec).await?))
+    }
+}
+
+impl ProcessLauncher {
+    /// Starts a process, whose initialisation has begun on return.
+    async fn begin(&self, spec: &Arc<Spec>) -> Result<ProcessInstance, LaunchError> {
         let refused = |source| LaunchError::Egress {
             function: spec.function.clone(),
             source,
@@ -281,7 +290,7 @@ impl Launcher for ProcessLauncher {
         let path = command.executable.clone();
         let own = path.starts_with(&place.code);
         match self.start(spec, &place, command, &granted).await {
-            Ok(instance) => Ok(Box::new(instance)),
+            Ok(instance) => Ok(instance),
             Err(source) => {
                 let function = spec.function.clone();
                 // The package's own script may name an interpreter that is not there: trying again

@@ -10,6 +10,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::ProcessLauncher;
 use super::body::Body;
 use super::journal::Journal;
 use super::output::Output;
@@ -27,6 +28,8 @@ const READY_LIMIT: Duration = Duration::from_secs(1);
 /// A started process. It is read from only while it serves, and frozen in between where that can be
 /// done, as at AWS: what it prints while idle is logged before the next invocation begins.
 pub(super) struct ProcessInstance {
+    /// For a second initialisation.
+    pub(super) launcher: ProcessLauncher,
     pub(super) spec: Arc<Spec>,
     pub(super) clock: SharedClock,
     pub(super) body: Body,
@@ -48,8 +51,19 @@ enum Waited<T> {
     TimedOut,
 }
 
+/// When an initialisation runs.
+#[derive(Clone, Copy)]
+enum Phase {
+    /// On its own, within [`INIT_LIMIT`].
+    Init,
+    /// Again, as a part of the first invocation and within its timeout.
+    Invoke,
+}
+
 /// How an invocation ended, before what is left has been cleared up.
 enum Ending {
+    /// Initialisation has taken too long.
+    NotReady,
     /// The process can serve again.
     Alive(Outcome),
     /// The process must go, or has gone.
@@ -62,17 +76,26 @@ enum Ending {
 impl Instance for ProcessInstance {
     async fn invoke(mut self: Box<Self>, invocation: Invocation) -> Finished {
         let mut metrics = Metrics::default();
-        let initialised = self.initialise(&mut metrics).await;
+        let mut left = self.spec.timeout;
+        let mut initialised = self.initialise(Phase::Init, &mut metrics).await;
+        if let Err(Ending::NotReady) = initialised {
+            let begun = self.clock.monotonic();
+            initialised = self.initialise_again().await;
+            let took = self.clock.monotonic().since(begun);
+            metrics.duration = took;
+            left = left.saturating_sub(took);
+        }
         // What was printed until now, as far as it has come, belongs to no invocation.
         if let Some(lines) = self.output.rest() {
             self.journal.function(lines);
         }
         self.journal.start(&invocation.request_id);
         let ending = match initialised {
-            Ok(()) => self.run(invocation, &mut metrics).await,
+            Ok(()) => self.run(invocation, left, &mut metrics).await,
             Err(ending) => ending,
         };
         match ending {
+            Ending::NotReady => self.bury(Some(init_timed_out()), metrics).await,
             Ending::Alive(outcome) => self.finish(outcome, metrics),
             Ending::Dead(outcome) => self.bury(Some(outcome), metrics).await,
             Ending::Gone => self.bury(None, metrics).await,
@@ -100,13 +123,35 @@ impl Instance for ProcessInstance {
 }
 
 impl ProcessInstance {
+    /// Starts the process anew and has it initialise as a part of the invocation, as AWS does when
+    /// the first time was too short.
+    async fn initialise_again(&mut self) -> Result<(), Ending> {
+        let Ok(fresh) = self.launcher.clone().begin(&self.spec).await else {
+            return Err(Ending::NotReady);
+        };
+        let old = std::mem::replace(self, fresh);
+        old.body.kill().await;
+        // Its time is the invocation's.
+        let mut within = Metrics::default();
+        match self.initialise(Phase::Invoke, &mut within).await {
+            Err(Ending::NotReady) => Err(Ending::Dead(Outcome::Timeout {
+                after: self.spec.timeout,
+            })),
+            other => other,
+        }
+    }
+
     /// Waits for the process to be ready, the first time.
-    async fn initialise(&mut self, metrics: &mut Metrics) -> Result<(), Ending> {
+    async fn initialise(&mut self, phase: Phase, metrics: &mut Metrics) -> Result<(), Ending> {
         if self.initialised {
             return Ok(());
         }
         let progress = self.api.exchange.initialisation();
-        let waited = self.wait(over(progress), INIT_LIMIT).await;
+        let (limit, name) = match phase {
+            Phase::Init => (INIT_LIMIT, "init"),
+            Phase::Invoke => (self.spec.timeout, "invoke"),
+        };
+        let waited = self.wait(over(progress), limit).await;
         let took = match &waited {
             Waited::For(Initialisation::Done(at)) => at.since(self.started),
             Waited::For(_) | Waited::Exited | Waited::TimedOut => {
@@ -123,7 +168,7 @@ impl ProcessInstance {
             }
             // `over` returns nothing else.
             Waited::For(Initialisation::Running) | Waited::TimedOut => {
-                ("timeout", Ending::Dead(init_timed_out()))
+                ("timeout", Ending::NotReady)
             }
             Waited::For(Initialisation::Failed(fault)) => {
                 let outcome = Outcome::Error {
@@ -136,21 +181,26 @@ impl ProcessInstance {
         };
         let millis = took.as_secs_f64() * 1_000.0;
         let line =
-            format!("INIT_REPORT Init Duration: {millis:.2} ms\tPhase: init\tStatus: {status}");
+            format!("INIT_REPORT Init Duration: {millis:.2} ms\tPhase: {name}\tStatus: {status}");
         self.journal.platform(&line);
         Err(ending)
     }
 
-    async fn run(&mut self, invocation: Invocation, metrics: &mut Metrics) -> Ending {
-        let timeout = self.spec.timeout;
+    /// Has the process serve, for at most `left`.
+    async fn run(
+        &mut self,
+        invocation: Invocation,
+        left: Duration,
+        metrics: &mut Metrics,
+    ) -> Ending {
         let offered = self.clock.monotonic();
-        let answer = self.api.exchange.offer(invocation, timeout);
-        let waited = self.wait(answered(answer), timeout).await;
+        let answer = self.api.exchange.offer(invocation, left);
+        let waited = self.wait(answered(answer), left).await;
         if let Waited::For(Answer { duration, .. }) = &waited {
-            metrics.duration = *duration;
+            metrics.duration += *duration;
         } else {
             let from = self.api.exchange.taken_at().unwrap_or(offered);
-            metrics.duration = self.clock.monotonic().since(from);
+            metrics.duration += self.clock.monotonic().since(from);
         }
         match waited {
             Waited::For(Answer { report, .. }) => Ending::Alive(match report {
@@ -162,7 +212,9 @@ impl ProcessInstance {
                 Report::TooLarge(bytes) => Outcome::response_too_large(bytes),
             }),
             Waited::Exited => Ending::Gone,
-            Waited::TimedOut => Ending::Dead(Outcome::Timeout { after: timeout }),
+            Waited::TimedOut => Ending::Dead(Outcome::Timeout {
+                after: self.spec.timeout,
+            }),
         }
     }
 
@@ -192,7 +244,7 @@ impl ProcessInstance {
             self.journal.function(lines);
         }
         let log_tail = self.journal.end(&outcome, &metrics);
-        self.rest.begin(self.api.exchange.asking());
+        self.rest.begin(|| self.api.exchange.asking());
         Finished {
             outcome,
             metrics,

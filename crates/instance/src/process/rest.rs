@@ -20,10 +20,17 @@ pub(super) struct Rest {
     falling_asleep: JoinSet<()>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    Awake,
-    Drowsy,
+struct State {
+    motion: Motion,
+    /// Whether a task watches for the instance to fall asleep. It looks again only after a while, so
+    /// that a stream of events costs no timer for each.
+    watched: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Motion {
+    Busy,
+    Idle(Instant),
     Asleep,
 }
 
@@ -31,43 +38,68 @@ impl Rest {
     pub(super) fn new(freezer: Option<Freezer>) -> Self {
         Self {
             freezer,
-            state: Arc::new(Mutex::new(State::Awake)),
+            state: Arc::new(Mutex::new(State {
+                motion: Motion::Busy,
+                watched: false,
+            })),
             falling_asleep: JoinSet::new(),
         }
     }
 
     /// Freezes the instance some time after it has asked for more. Returns at once.
-    pub(super) fn begin(&mut self, mut asking: watch::Receiver<usize>) {
-        let Some(freezer) = self.freezer.clone() else {
+    pub(super) fn begin(&mut self, asking: impl FnOnce() -> watch::Receiver<usize>) {
+        let Some(freezer) = &self.freezer else {
             return;
         };
-        *self.state.lock() = State::Drowsy;
-        let state = Arc::clone(&self.state);
-        self.falling_asleep.spawn(async move {
-            // It is gone, or will be found not to ask when it is needed.
-            if asking.wait_for(|asking| *asking > 0).await.is_err() {
-                return;
-            }
-            tokio::time::sleep_until(Instant::now() + DROWSY).await;
-            let mut state = state.lock();
-            if *state == State::Drowsy && freezer.freeze().is_ok() {
-                *state = State::Asleep;
-            }
-        });
+        let mut state = self.state.lock();
+        state.motion = Motion::Idle(Instant::now());
+        if !std::mem::replace(&mut state.watched, true) {
+            // What has ended is let go of, so that nothing gathers.
+            while self.falling_asleep.try_join_next().is_some() {}
+            let watch = watch(Arc::clone(&self.state), freezer.clone(), asking());
+            self.falling_asleep.spawn(watch);
+        }
     }
 
     /// Has the instance go on.
     pub(super) fn end(&mut self) {
-        self.falling_asleep.abort_all();
-        // What was aborted is let go of, so that nothing gathers.
-        while self.falling_asleep.try_join_next().is_some() {}
         let mut state = self.state.lock();
-        if *state == State::Asleep
-            && let Some(freezer) = &self.freezer
-            && let Err(error) = freezer.thaw()
-        {
-            tracing::warn!(%error, "an instance does not wake");
+        match std::mem::replace(&mut state.motion, Motion::Busy) {
+            Motion::Busy | Motion::Idle(_) => {}
+            Motion::Asleep => {
+                if let Some(freezer) = &self.freezer
+                    && let Err(error) = freezer.thaw()
+                {
+                    tracing::warn!(%error, "an instance does not wake");
+                }
+            }
         }
-        *state = State::Awake;
+    }
+}
+
+/// Freezes an instance that has been idle for long enough. Ends when it has, or finds it busy.
+async fn watch(state: Arc<Mutex<State>>, freezer: Freezer, mut asking: watch::Receiver<usize>) {
+    let mut look = Instant::now() + DROWSY;
+    loop {
+        tokio::time::sleep_until(look).await;
+        // If it never asks, it will be found so when it is needed.
+        if asking.wait_for(|asking| *asking > 0).await.is_err() {
+            return;
+        }
+        let mut state = state.lock();
+        match state.motion {
+            Motion::Idle(since) if since + DROWSY > Instant::now() => look = since + DROWSY,
+            Motion::Idle(_) => {
+                state.watched = false;
+                if freezer.freeze().is_ok() {
+                    state.motion = Motion::Asleep;
+                }
+                return;
+            }
+            Motion::Busy | Motion::Asleep => {
+                state.watched = false;
+                return;
+            }
+        }
     }
 }

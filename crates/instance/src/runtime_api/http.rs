@@ -1,5 +1,6 @@
 //! The Runtime API on the wire.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use base64::Engine;
@@ -44,6 +45,9 @@ async fn handle(
     exchange: &Exchange,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, hyper::Error> {
+    if !is_from_a_runtime(request.headers()) {
+        return Ok(plain(StatusCode::FORBIDDEN, Bytes::new()));
+    }
     let path = request.uri().path().strip_prefix(PREFIX).unwrap_or("");
     let path: Vec<&str> = path.split('/').collect();
     let answered = match (request.method(), path.as_slice()) {
@@ -70,6 +74,20 @@ async fn handle(
         _ => return Ok(plain(StatusCode::NOT_FOUND, Bytes::new())),
     };
     Ok(acknowledge(answered))
+}
+
+/// Whether a request can be a runtime's. What a browser sends has an origin, or the name of a site
+/// whose owner has pointed it at this interface; runtimes use the address that they were told.
+fn is_from_a_runtime(headers: &HeaderMap) -> bool {
+    let addressed = match headers.get(http::header::HOST).map(HeaderValue::to_str) {
+        None => true,
+        Some(Ok(host)) => {
+            let bare = host.rsplit_once(':').map_or(host, |(name, _)| name);
+            host.parse::<IpAddr>().is_ok() || bare.parse::<IpAddr>().is_ok() || bare == "localhost"
+        }
+        Some(Err(_)) => false,
+    };
+    addressed && !headers.contains_key(http::header::ORIGIN)
 }
 
 async fn respond(
@@ -227,4 +245,41 @@ fn plain(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
         .headers_mut()
         .insert(http::header::CONTENT_TYPE, json);
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_browser_would_send_is_not_a_runtimes() {
+        let request = |headers: &[(&'static str, &'static str)]| {
+            let pairs = headers.iter().map(|(name, value)| {
+                let name = HeaderName::from_static(name);
+                (name, HeaderValue::from_static(value))
+            });
+            is_from_a_runtime(&pairs.collect())
+        };
+        for host in [
+            "127.0.0.1:9001",
+            "127.0.0.1",
+            "localhost:1",
+            "169.254.100.1:9001",
+        ] {
+            assert!(request(&[("host", host)]), "{host}");
+            assert!(
+                !request(&[("host", host), ("origin", "http://a")]),
+                "{host}"
+            );
+        }
+        assert!(request(&[]));
+        for host in [
+            "rebound.example:9001",
+            "127.0.0.1.example",
+            "localhost.example:9001",
+            "",
+        ] {
+            assert!(!request(&[("host", host)]), "{host}");
+        }
+    }
 }

@@ -385,7 +385,7 @@ async fn a_missing_interpreter_is_named() {
     };
     let config = ProcessConfig {
         search_path: "/nonexistent".to_owned(),
-        ..bench.launcher.config.clone()
+        ..ProcessConfig::clone(&bench.launcher.config)
     };
     let (sink, logs) = log_queue(1024);
     bench.logs = logs;

@@ -206,3 +206,48 @@ def handler(event, context):
     let second = bench.answer(&spec, &json!({})).await.as_u64().unwrap();
     assert!(second - first < 200, "{first} {second}");
 }
+
+#[tokio::test]
+async fn ids_that_an_instance_guesses_are_refused_and_change_nothing() {
+    let Some(bench) = Bench::having("python3") else {
+        return;
+    };
+    let text = r#"
+import http.client, os, uuid
+def handler(event, context):
+    def accepts(method, path):
+        connection = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
+        connection.request(method, "/2018-06-01/runtime/" + path, "{}")
+        return connection.getresponse().status < 400
+    guesses = [("POST", f"invocation/{uuid.uuid4()}/{what}") for what in ("response", "error") * 500]
+    # Nor is there a second event while this one runs, nor an initialisation to fail.
+    others = [("GET", "invocation/next"), ("POST", "init/error"), ("GET", "../../etc/passwd")]
+    return sum(accepts(*attempt) for attempt in guesses + others)
+"#;
+    let mut spec = Spec::clone(&python(&bench, text));
+    spec.memory_mib = 1769;
+    assert_eq!(bench.answer(&Arc::new(spec), &json!({})).await, 0);
+}
+
+#[tokio::test]
+async fn an_initialisation_that_is_too_slow_is_tried_again_within_the_first_invocation() {
+    let Some(mut bench) = Bench::having("python3") else {
+        return;
+    };
+    let text = "import time\ntime.sleep(10.5)\ndef handler(event, context): return 'ready'\n";
+    let spec = python(&bench, text);
+    let finished = bench.invoke(&spec, &json!({})).await;
+    let ready = Bytes::from_static(b"\"ready\"");
+    assert_eq!(finished.outcome, Outcome::Success(ready));
+    assert!(finished.metrics.duration >= Duration::from_secs(10));
+    let log = bench.log();
+    assert_eq!(log.matches("INIT_START").count(), 2, "{log}");
+    assert!(log.contains("Phase: init\tStatus: timeout"), "{log}");
+    let mut short = Spec::clone(&spec);
+    short.revision = "2".to_owned();
+    short.timeout = Duration::from_secs(1);
+    let after = short.timeout;
+    let finished = bench.invoke(&Arc::new(short), &json!({})).await;
+    assert_eq!(finished.outcome, Outcome::Timeout { after });
+    assert!(bench.log().contains("Phase: invoke\tStatus: timeout"));
+}
