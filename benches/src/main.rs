@@ -16,6 +16,7 @@ mod floor;
 mod log;
 mod peers;
 mod put_latency;
+mod sandboxes;
 mod startup;
 mod table;
 
@@ -23,7 +24,15 @@ use anyhow::{Result, bail};
 
 use crate::table::Table;
 
-const BENCHMARKS: &[&str] = &["log", "peers", "clients", "start", "put", "dispatch"];
+const BENCHMARKS: &[&str] = &[
+    "log",
+    "peers",
+    "clients",
+    "start",
+    "put",
+    "sandboxes",
+    "dispatch",
+];
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -48,6 +57,7 @@ async fn main() -> Result<()> {
             "clients" => clients::run(&mut table).await?,
             "start" => startup::run(&mut table)?,
             "put" => put_latency::run(&mut table).await?,
+            "sandboxes" => sandboxes::run(&mut table).await?,
             "dispatch" => dispatch::run(&mut table).await?,
             other => bail!("no benchmark is called {other}"),
         }

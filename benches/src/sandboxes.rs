@@ -1,0 +1,243 @@
+//! What a sandbox costs: starts and invocations beside the same without one.
+//!
+//! The function is a compiled one that answers `null`, so that what is measured is the platform's own.
+//! Starts are made one at a time with a pause between, as in life: in a tight loop the kernel's own
+//! bookkeeping stays warm and looks cheaper than it is.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use clock::SystemClock;
+use futures::future::try_join_all;
+use instance::{
+    Endpoints, Invocation, Isolation, Outcome, Pool, PoolConfig, ProcessConfig, ProcessLauncher,
+    Spec, log_queue,
+};
+use sandbox::{Bind, Job, PlainSpawner, Program, Spawner, SpawnerConfig};
+
+use crate::table::{Table, percentile, time};
+
+const STARTS: usize = 100;
+const PAUSE: Duration = Duration::from_millis(50);
+const BURST: usize = 64;
+const WARM: usize = 20_000;
+const TOGETHER: usize = 16;
+
+/// Times bare starts, cold invocations, a burst of them, and warm invocations.
+pub(crate) async fn run(table: &mut Table) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let code = folder.path().join("code");
+    std::fs::create_dir(&code)?;
+    // Cargo builds every binary of a package beside the one that it runs.
+    let noop = std::env::current_exe()?.with_file_name("noop-bootstrap");
+    std::fs::copy(&noop, code.join("bootstrap"))
+        .with_context(|| format!("copy {}", noop.display()))?;
+    let spawner = Spawner::start(SpawnerConfig {
+        mount_point: folder.path().join("sandboxes"),
+        spares: 4,
+    })?;
+    for weakness in spawner.weaknesses() {
+        table.row(
+            "sandboxes here",
+            "weaker than they could be",
+            weakness,
+            String::new(),
+        );
+    }
+    bare_starts(table, &spawner, &code).await?;
+    let sandboxed = pool(folder.path(), Isolation::Sandboxed(spawner))?;
+    let plain = pool(folder.path(), Isolation::None(PlainSpawner::start()?))?;
+    let mut starts = Numbered { code, next: 0 };
+    let (walls, none) = (
+        cold(&sandboxed, &mut starts).await?,
+        cold(&plain, &mut starts).await?,
+    );
+    let beside = format!("{} without one", both(&none));
+    table.row(
+        "cold invocation, compiled",
+        "in a sandbox, p50 / p99",
+        both(&walls),
+        beside,
+    );
+    let (walls, none) = (
+        burst(&sandboxed, &mut starts).await?,
+        burst(&plain, &mut starts).await?,
+    );
+    table.row(
+        "cold invocations at once",
+        &format!("{BURST}, each in a sandbox"),
+        format!("{walls:.0}/s"),
+        format!("{none:.0}/s without one"),
+    );
+    for together in [1, TOGETHER] {
+        let walls = warm(&sandboxed, &mut starts, together).await?;
+        let none = warm(&plain, &mut starts, together).await?;
+        table.row(
+            "warm invocations",
+            &format!("in a sandbox, {together} at a time"),
+            format!("{:.0}/s, p50 {}", walls.0, time(walls.1)),
+            format!("{:.0}/s, p50 {} without one", none.0, time(none.1)),
+        );
+    }
+    sandboxed.shutdown(Duration::ZERO).await;
+    plain.shutdown(Duration::ZERO).await;
+    Ok(())
+}
+
+fn both(sorted: &[Duration]) -> String {
+    format!(
+        "{} / {}",
+        time(percentile(sorted, 50)),
+        time(percentile(sorted, 99))
+    )
+}
+
+/// From the decision until the program has been executed.
+async fn bare_starts(table: &mut Table, spawner: &Spawner, code: &Path) -> Result<()> {
+    let mut plain = Vec::new();
+    let mut walls = Vec::new();
+    for _ in 0..STARTS {
+        tokio::time::sleep_until(tokio::time::Instant::now() + PAUSE).await;
+        let begun = Instant::now();
+        let mut child = Command::new("/bin/true").stdout(Stdio::null()).spawn()?;
+        plain.push(begun.elapsed());
+        child.wait()?;
+        tokio::time::sleep_until(tokio::time::Instant::now() + PAUSE).await;
+        let begun = Instant::now();
+        let sandbox = spawner.spawn(job(code)).await?;
+        walls.push(begun.elapsed());
+        sandbox.exited().await;
+        sandbox.kill().await;
+    }
+    plain.sort();
+    walls.sort();
+    let beside = format!("{} plain spawn and exec", both(&plain));
+    table.row(
+        "start of /bin/true",
+        "in a sandbox until executed, p50 / p99",
+        both(&walls),
+        beside,
+    );
+    Ok(())
+}
+
+fn job(code: &Path) -> Job {
+    Job {
+        program: Program {
+            executable: PathBuf::from("/bin/true"),
+            arguments: Vec::new(),
+            environment: BTreeMap::new(),
+            directory: PathBuf::from("/"),
+            memory: 512 << 20,
+        },
+        binds: vec![Bind {
+            from: code.to_owned(),
+            to: PathBuf::from("/var/task"),
+        }],
+        temporary: 512 << 20,
+        listen: Vec::new(),
+    }
+}
+
+/// Makes a new revision for every cold start.
+struct Numbered {
+    code: PathBuf,
+    next: u64,
+}
+
+impl Numbered {
+    fn spec(&mut self) -> Arc<Spec> {
+        self.next += 1;
+        Arc::new(Spec {
+            account: "000000000000".to_owned(),
+            function: "noop".to_owned(),
+            version: "$LATEST".to_owned(),
+            revision: self.next.to_string(),
+            arn: "arn:aws:lambda:us-east-1:000000000000:function:noop".to_owned(),
+            region: "us-east-1".to_owned(),
+            runtime: instance::Runtime::ProvidedAl2023,
+            handler: "bootstrap".to_owned(),
+            code: self.code.clone(),
+            // One processor's worth: the platform is measured, not a function's share of it.
+            memory_mib: 1769,
+            timeout: Duration::from_secs(30),
+            environment: BTreeMap::new(),
+            log_group: "/aws/lambda/noop".to_owned(),
+        })
+    }
+}
+
+fn pool(folder: &Path, isolation: Isolation) -> Result<Pool> {
+    let config = ProcessConfig {
+        instances: folder.join("instances"),
+        runtimes: folder.join("runtimes"),
+        search_path: "/usr/bin:/bin".to_owned(),
+        endpoints: Endpoints::default(),
+    };
+    // Nobody reads the log: it fills and drops, as a log may.
+    let (sink, _) = log_queue(1 << 20);
+    let clock = Arc::new(SystemClock::new());
+    let launcher = ProcessLauncher::new(config, isolation, clock, Arc::new(sink))?;
+    Ok(Pool::new(Arc::new(launcher), PoolConfig::default()))
+}
+
+async fn invoke(pool: &Pool, spec: &Arc<Spec>) -> Result<()> {
+    let invocation = Invocation {
+        request_id: "8476a536-e9f4-11e8-9739-2dfe598c3fcd".to_owned(),
+        payload: Bytes::from_static(b"{}"),
+        arn: spec.arn.clone(),
+        trace_id: None,
+        client_context: None,
+    };
+    match pool.invoke(spec, invocation).await?.outcome {
+        Outcome::Success(_) => Ok(()),
+        other => anyhow::bail!("{other:?}"),
+    }
+}
+
+/// From the decision to the answer of an instance that did not exist. Sorted.
+async fn cold(pool: &Pool, starts: &mut Numbered) -> Result<Vec<Duration>> {
+    let mut times = Vec::new();
+    for _ in 0..STARTS {
+        tokio::time::sleep_until(tokio::time::Instant::now() + PAUSE).await;
+        let spec = starts.spec();
+        let begun = Instant::now();
+        invoke(pool, &spec).await?;
+        times.push(begun.elapsed());
+    }
+    times.sort();
+    Ok(times)
+}
+
+/// Cold invocations in a second, when many come at once.
+async fn burst(pool: &Pool, starts: &mut Numbered) -> Result<f64> {
+    let specs: Vec<_> = (0..BURST).map(|_| starts.spec()).collect();
+    let begun = Instant::now();
+    try_join_all(specs.iter().map(|spec| invoke(pool, spec))).await?;
+    Ok(BURST as f64 / begun.elapsed().as_secs_f64())
+}
+
+/// Invocations in a second and their median, `together` at a time.
+async fn warm(pool: &Pool, starts: &mut Numbered, together: usize) -> Result<(f64, Duration)> {
+    let spec = starts.spec();
+    try_join_all((0..together).map(|_| invoke(pool, &spec))).await?;
+    let begun = Instant::now();
+    let lanes = (0..together).map(async |_| {
+        let mut times = Vec::new();
+        for _ in 0..WARM / together {
+            let begun = Instant::now();
+            invoke(pool, &spec).await?;
+            times.push(begun.elapsed());
+        }
+        Ok::<_, anyhow::Error>(times)
+    });
+    let mut times: Vec<Duration> = try_join_all(lanes).await?.into_iter().flatten().collect();
+    let rate = times.len() as f64 / begun.elapsed().as_secs_f64();
+    times.sort();
+    Ok((rate, percentile(&times, 50)))
+}
