@@ -48,6 +48,20 @@ pub trait Subject: Send + Sync {
         let _ = log;
         None
     }
+
+    /// How the log lays records out.
+    fn layout(&self) -> Layout {
+        Layout::Batches
+    }
+}
+
+/// What a log keeps of the shape in which records came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// Batches as they were appended, one right behind the other.
+    Batches,
+    /// Records in their order. Batches are cut anew, and offsets may be missing between settlements.
+    Records,
 }
 
 /// One log that is its own broker, empty when first opened.

@@ -179,6 +179,24 @@ pub enum Error {
         /// The log's folder.
         folder: String,
     },
+    /// Reject: this log cannot do that at all.
+    #[error("{what}")]
+    Unsupported {
+        /// What it cannot do, and what can.
+        what: &'static str,
+    },
+    /// Fatal, at start: the cluster under the log cannot keep the contract.
+    #[error("the Kafka cluster cannot keep the log: {reason}")]
+    Unfit {
+        /// What is missing, and what to do.
+        reason: String,
+    },
+    /// Fatal: another process runs under this node's name.
+    #[error("another server runs as node {node}")]
+    Superseded {
+        /// The name of both.
+        node: String,
+    },
     /// The log has been closed.
     #[error("the log is closed")]
     Closed,

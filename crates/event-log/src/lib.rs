@@ -14,6 +14,8 @@ mod contract;
 mod damage;
 mod embedded;
 mod error;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod ledger;
 mod memory;
 mod names;
@@ -35,6 +37,8 @@ pub use damage::end_of_damage;
 pub use embedded::CrashPoints;
 pub use embedded::{EmbeddedConfig, EmbeddedLog, Retention};
 pub use error::Error;
+#[cfg(feature = "kafka")]
+pub use kafka::{KafkaConfig, KafkaLog};
 pub use memory::MemoryLog;
 pub use names::{ConsumerId, Epoch, Offset, OwnerId, Partition, TopicName, TopicPartition};
 pub use settings::{Cleanup, Limit, TopicSettings};

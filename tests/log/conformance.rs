@@ -1,0 +1,8 @@
+//! The contract's own suite.
+
+use crate::node::OnKafka;
+
+event_log::conformance_tests!(match OnKafka::new() {
+    Some(log) => log,
+    None => return,
+});
