@@ -26,10 +26,14 @@ use kafka_protocol::protocol::StrBytes;
 use super::member::Caller;
 use crate::broker::Broker;
 use crate::error_code::Refusal;
-use crate::topics;
+use crate::topics::{self, LEADER_EPOCH};
 
 /// The longest note that a commit may carry, in bytes (Kafka's `offset.metadata.max.bytes`).
 pub(super) const MAX_METADATA: usize = 4_096;
+
+/// From this version of OffsetFetch on an offset comes with the leader epoch of its record: there is
+/// one only.
+const LEADER_EPOCHS: i16 = 5;
 
 /// Commits offsets. Those that can be are written as one settlement and are durable on return.
 pub(super) async fn commit(broker: &Broker, request: OffsetCommitRequest) -> OffsetCommitResponse {
@@ -115,9 +119,10 @@ pub(super) fn fetch(
     });
     let topics = committed(broker, &request.group_id, wanted, stability);
     let topics = topics.into_iter().map(|(name, partitions)| {
+        let partitions = partitions.into_iter();
         OffsetFetchResponseTopic::default()
             .with_name(name)
-            .with_partitions(partitions.into_iter().map(single).collect())
+            .with_partitions(partitions.map(|it| single(it, version)).collect())
     });
     OffsetFetchResponse::default().with_topics(topics.collect())
 }
@@ -249,9 +254,15 @@ fn committed(
     wanted.collect()
 }
 
-fn single((index, checkpoint): Committed) -> OffsetFetchResponsePartition {
+fn single((index, checkpoint): Committed, version: i16) -> OffsetFetchResponsePartition {
     let (offset, metadata, code) = on_the_wire(checkpoint);
-    OffsetFetchResponsePartition::default()
+    let response = OffsetFetchResponsePartition::default();
+    let response = if version >= LEADER_EPOCHS && offset >= 0 {
+        response.with_committed_leader_epoch(LEADER_EPOCH)
+    } else {
+        response
+    };
+    response
         .with_error_code(code)
         .with_partition_index(index)
         .with_committed_offset(offset)
@@ -260,8 +271,10 @@ fn single((index, checkpoint): Committed) -> OffsetFetchResponsePartition {
 
 fn grouped((index, checkpoint): Committed) -> OffsetFetchResponsePartitions {
     let (offset, metadata, code) = on_the_wire(checkpoint);
+    let epoch = if offset >= 0 { LEADER_EPOCH } else { -1 };
     OffsetFetchResponsePartitions::default()
         .with_error_code(code)
+        .with_committed_leader_epoch(epoch)
         .with_partition_index(index)
         .with_committed_offset(offset)
         .with_metadata(Some(metadata))
