@@ -18,3 +18,4 @@ mod kafka_clients;
 mod main_job;
 mod service;
 mod shared_store;
+mod transactions;

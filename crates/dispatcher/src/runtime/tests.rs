@@ -7,4 +7,5 @@ mod registry;
 mod retries;
 mod settlements;
 mod sharing;
+mod transactions;
 mod world;
