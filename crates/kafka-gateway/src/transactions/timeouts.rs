@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use event_log::{Outcome, TransactionStage, TransactionStep};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::Broker;
@@ -19,7 +19,10 @@ pub(crate) async fn run_timeouts(broker: &Broker, stop: CancellationToken) {
         let due = *deadline.borrow_and_update();
         let over = async {
             match due {
-                Some(due) => sleep(due.since(broker.config.clock.now())).await,
+                Some(due) => {
+                    let left = due.since(broker.config.clock.now());
+                    sleep_until(Instant::now() + left).await;
+                }
                 None => std::future::pending().await,
             }
         };
@@ -36,7 +39,7 @@ pub(crate) async fn run_timeouts(broker: &Broker, stop: CancellationToken) {
         if expire(broker, now).await.is_err() {
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = sleep(PAUSE) => {}
+                () = sleep_until(Instant::now() + PAUSE) => {}
             }
         }
     }
