@@ -21,9 +21,9 @@ use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{
     BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance, StreamConsumer,
 };
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
-use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
+use rdkafka::producer::{FutureProducer, FutureRecord};
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -332,20 +332,6 @@ async fn an_administrator_creates_describes_and_deletes() {
     let deleted = admin.delete_topics(&["made"], &options).await.unwrap();
     assert_eq!(deleted, [Ok("made".to_owned())]);
     assert!(served.log.topics().is_empty());
-    served.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_transactional_producer_fails_at_once_and_says_why() {
-    let served = Served::new().await;
-    let producer = served.producer(&[("transactional.id", "tx")]);
-    let refused = tokio::task::spawn_blocking(move || producer.init_transactions(PATIENCE))
-        .await
-        .unwrap();
-    let KafkaError::Transaction(error) = refused.unwrap_err() else {
-        panic!("not a transaction error");
-    };
-    assert!(error.is_fatal());
     served.stop().await;
 }
 
