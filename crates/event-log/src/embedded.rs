@@ -26,9 +26,12 @@ mod compaction;
 mod crash_points;
 mod frame;
 mod index;
+mod inspection;
 mod journal;
+mod lock;
 mod log;
 mod mark;
+mod read_only;
 mod reader;
 mod recovery;
 mod replay;
@@ -44,6 +47,7 @@ use std::time::Duration;
 
 #[cfg(feature = "crash-points")]
 pub use crash_points::CrashPoints;
+pub use inspection::{Damage, Depth, Inspection, Lost, SegmentFound};
 pub use log::EmbeddedLog;
 pub use retention::Retention;
 

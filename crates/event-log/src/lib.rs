@@ -25,6 +25,8 @@ mod share;
 mod topic;
 mod transaction;
 
+pub mod inspect;
+
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 

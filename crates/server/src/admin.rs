@@ -254,7 +254,8 @@ fn line(partition: &TopicPartition, stored: StoredRecord) -> TopicLine {
 }
 
 impl Payload {
-    fn of(bytes: Bytes) -> Self {
+    /// Wraps bytes.
+    pub(crate) fn of(bytes: Bytes) -> Self {
         match String::from_utf8(bytes.to_vec()) {
             Ok(text) => Self::Text(text),
             Err(error) => Self::Base64(BASE64.encode(error.as_bytes())),

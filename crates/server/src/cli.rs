@@ -31,6 +31,8 @@ pub(crate) enum Command {
     Billing(Billing),
     /// Show triggers: where they are, how far behind, what became of their events.
     Status(Status),
+    /// Look into the event log of a server that has stopped.
+    Log(Log),
 }
 
 #[derive(Debug, Args)]
@@ -166,6 +168,69 @@ pub(crate) struct Status {
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) server: Server,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+These commands look into the data folder of a server that has stopped, and change nothing in it.
+They refuse the folder of a running server, whose log moves under their hands, and keep a server
+from starting until they are done. Of a running one, `tidemill status` tells where its triggers
+are, and any Kafka client reads its topics.
+
+Examples:
+  tidemill log check --data-dir /srv/tidemill
+  tidemill log stat --json
+  tidemill log dump orders --partition 3 --from 1200 --limit 10
+  tidemill log dump tidemill.billing --values --json | jq .value")]
+pub(crate) struct Log {
+    #[command(subcommand)]
+    pub(crate) command: LogCommand,
+    /// The data folder
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "./tidemill-data",
+        global = true
+    )]
+    pub(crate) data_dir: PathBuf,
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LogCommand {
+    /// Read every byte and verify every checksum: exit 0 when all is sound, 3 when something is damaged.
+    ///
+    /// Names each damaged range by file and byte, and the offsets that it cost. Damage that a start
+    /// can live with (it always can, unless this says otherwise) is quarantined: readers of these
+    /// offsets get an error, and everything else is served.
+    Check,
+    /// Print the records of a partition: what is known of each, and with --values what is in it.
+    ///
+    /// Records are printed as they are stored, those of undecided and aborted transactions among
+    /// them. Offsets that damage has taken are named, and the command then ends with exit code 1.
+    Dump(Dump),
+    /// Show topics, partitions, segments and checkpoints, as a start would find them.
+    Stat,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Dump {
+    /// The topic
+    pub(crate) topic: String,
+    /// The partition
+    #[arg(long, default_value_t = 0)]
+    pub(crate) partition: u32,
+    /// The first offset [default: the first that is kept]
+    #[arg(long, value_name = "OFFSET")]
+    pub(crate) from: Option<u64>,
+    /// Print so many records at most
+    #[arg(long, value_name = "RECORDS")]
+    pub(crate) limit: Option<u64>,
+    /// Print keys, values and headers too: they belong to whoever wrote them
+    #[arg(long)]
+    pub(crate) values: bool,
 }
 
 #[cfg(test)]

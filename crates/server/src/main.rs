@@ -60,6 +60,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Logs(arguments) => commands::logs::run(arguments).await,
         Command::Billing(arguments) => commands::billing::run(arguments).await,
         Command::Status(arguments) => commands::status::run(arguments).await,
+        Command::Log(arguments) => commands::log::run(&arguments),
     }
 }
 

@@ -19,7 +19,7 @@ Examples:
 
 The rigs other than `server` take the embedded log by itself, through a workload that says what it \
 attempts and what was acknowledged; each ends with what it did and what zero failures are worth. \
-`power` needs root, loop devices and ext4; `syscall` needs strace.")]
+`power` and `sync` need root, loop devices and ext4; `syscall` and `sync` need strace.")]
 pub(crate) struct Args {
     /// What is broken
     #[arg(long, value_enum, default_value_t = Rig::Server)]
@@ -39,8 +39,10 @@ enum Rig {
     Server,
     /// SIGKILL at named points around every change to the disk
     Kill,
-    /// SIGKILL at every system call, and of recovery; a failing sync
+    /// SIGKILL at every system call, of a workload and of recovery
     Syscall,
+    /// Syncs that fail, and a power cut right after
+    Sync,
     /// Power cuts on a real file system, with lost and torn writes
     Power,
     /// Flipped bits and other damage to stored segments
@@ -54,6 +56,7 @@ impl Rig {
             Self::Server => None,
             Self::Kill => Some("kill::"),
             Self::Syscall => Some("syscall::"),
+            Self::Sync => Some("sync_error::"),
             Self::Power => Some("power::"),
             Self::Damage => Some("damage::"),
         }
@@ -63,6 +66,7 @@ impl Rig {
         match self {
             Self::Server | Self::Kill | Self::Damage => &[],
             Self::Syscall => &[Client::Strace],
+            Self::Sync => &[Client::Strace, Client::XfsIo, Client::MkfsExt4],
             Self::Power => &[Client::XfsIo, Client::MkfsExt4],
         }
     }

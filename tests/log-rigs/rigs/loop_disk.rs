@@ -8,10 +8,14 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use log_rigs::Random;
 use tempfile::TempDir;
+
+/// How long others may keep a file system alive after its power was cut.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A mounted file system. Dropping it unmounts and removes it.
 #[derive(Debug)]
@@ -123,7 +127,23 @@ impl LoopDisk {
     /// Turns the power on again: unmounts, mounts and lets ext4 recover.
     pub(crate) fn restore(&self) -> Result<()> {
         self.unmount()?;
+        // A process that was given a copy of our mounts, such as a sandbox that somebody starts on
+        // this machine just now, keeps the dead file system alive; mounting would find it again.
+        let deadline = Instant::now() + PATIENCE;
+        while self.is_attached()? {
+            ensure!(
+                Instant::now() < deadline,
+                "another process keeps the file system alive"
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
         self.mount()
+    }
+
+    fn is_attached(&self) -> Result<bool> {
+        let mut losetup = Command::new("losetup");
+        let listed = losetup.arg("-j").arg(self.image()).output()?;
+        Ok(!listed.stdout.is_empty())
     }
 }
 

@@ -11,9 +11,13 @@
 )]
 
 mod child;
+mod damage;
+mod folder;
+mod full;
 mod kill;
 mod loop_disk;
 mod power;
 mod rounds;
 mod strace;
+mod sync_error;
 mod syscall;

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use log_rigs::{BILLER, Job, Oracle, Point, Said, Start, Then, skip};
 
 use crate::child::Workload;
+use crate::folder::copy;
 use crate::rounds::{bound, rounds, spread};
 use crate::strace::{self, Attached, CALLS};
 
@@ -133,31 +134,31 @@ async fn recovery_may_be_killed_at_any_system_call_and_begins_again() -> Result<
     let mut all = Vec::new();
     let calls = format!("trace={}", CALLS.join(","));
     for (dir, oracle) in &crashed {
-        let copy = folder.path().join("counted");
-        copy_folder(dir, &copy)?;
+        let target = folder.path().join("counted");
+        copy(dir, &target)?;
         let trace = folder.path().join("trace");
         let shown = trace.to_str().context("a path in UTF-8")?;
-        let job = Job::new(&copy, 4, Some(0));
+        let job = Job::new(&target, 4, Some(0));
         let command = [strace, "-f", "-qq", "-o", shown, "-e", &calls];
         let ended = Workload::start_under(&command, &job)?.finish(&mut oracle.clone())?;
         ensure!(ended.success(), "recovery ends well by itself");
-        fs::remove_dir_all(&copy)?;
+        fs::remove_dir_all(&target)?;
         let moments = moments(strace::busiest(&fs::read_to_string(&trace)?)?);
         all.extend(moments.into_iter().map(|moment| (dir, oracle, moment)));
     }
     let (chosen, mut killed) = (spread(&all, rounds), 0);
     for (dir, oracle, moment) in &chosen {
-        let copy = folder.path().join("killed");
-        copy_folder(dir, &copy)?;
+        let target = folder.path().join("killed");
+        copy(dir, &target)?;
         let mut oracle = Oracle::clone(oracle);
         let inject = kill_at(moment);
-        let job = Job::new(&copy, 4, Some(0));
+        let job = Job::new(&target, 4, Some(0));
         let command = [strace, "-f", "-qq", "-o", "/dev/null", "-e", &inject];
         let ended = Workload::start_under(&command, &job)?.finish(&mut oracle)?;
         killed += u64::from(!ended.success());
-        let found = oracle.check(&copy, None).await;
+        let found = oracle.check(&target, None).await;
         found.with_context(|| format!("recovery of {} killed at {moment:?}", dir.display()))?;
-        fs::remove_dir_all(&copy)?;
+        fs::remove_dir_all(&target)?;
     }
     eprintln!(
         "syscall: {killed} kills of recovery at {} of {} system calls; {}",
@@ -169,19 +170,5 @@ async fn recovery_may_be_killed_at_any_system_call_and_begins_again() -> Result<
         killed * 10 >= chosen.len() as u64 * 9,
         "the kills hit recovery"
     );
-    Ok(())
-}
-
-fn copy_folder(from: &Path, to: &Path) -> Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy_folder(&entry.path(), &target)?;
-        } else {
-            fs::copy(entry.path(), target)?;
-        }
-    }
     Ok(())
 }

@@ -122,6 +122,10 @@ impl StoredFile for PointedFile {
         self.file.read_at(into, position)
     }
 
+    fn read_cached(&self, into: &mut [u8], position: u64) -> io::Result<()> {
+        self.file.read_cached(into, position)
+    }
+
     fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
         around(&*self.points, &self.name, "write", || {
             let (front, back) = bytes.split_at(bytes.len() / 2);

@@ -318,6 +318,26 @@ impl Index {
         }
     }
 
+    /// Bytes of batches.
+    pub(super) fn bytes(&self) -> u64 {
+        self.runs.iter().map(|run| run.summary.bytes).sum()
+    }
+
+    /// The entries whose batches are damaged, of those that are in memory: a segment with damage has
+    /// no catalog.
+    pub(super) fn lost(&self) -> Vec<(Arc<Segment>, Entry)> {
+        let runs = self.runs.iter().flat_map(|run| {
+            let entries: &[Entry] = match &run.batches {
+                Batches::Growing(entries) => entries,
+                Batches::Kept(entries) => entries,
+                Batches::Stored(_) => &[],
+            };
+            let lost = entries.iter().filter(|entry| entry.len().is_none());
+            lost.map(|entry| (Arc::clone(&run.segment), *entry))
+        });
+        runs.collect()
+    }
+
     fn run_in(&mut self, segment: u64) -> Option<&mut Run> {
         let mut runs = self.runs.iter_mut().rev();
         runs.find(|run| run.segment.number == segment)

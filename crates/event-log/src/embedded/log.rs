@@ -1,9 +1,7 @@
 //! The contract over the journals.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{self, File, OpenOptions};
 use std::ops::Range;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -12,7 +10,6 @@ use async_trait::async_trait;
 use clock::{SharedClock, Timestamp};
 use event::{SourceId, SourcePosition};
 use parking_lot::Mutex;
-use rustix::fs::FlockOperation;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::EmbeddedConfig;
@@ -20,6 +17,7 @@ use super::books::Books;
 use super::cleaner::{Charge, Cleaner, Wake, WeakWake};
 use super::committer::{Command, Committer, DiskIs, Reply, Room};
 use super::journal::Journal;
+use super::lock::FolderLock;
 use super::reader::{self, Patience, Stop};
 use super::storage::{Disk, Storage};
 use super::{recovery, retention, sealing, wire};
@@ -287,42 +285,6 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<
         act: format!("start the thread {name}"),
         source,
     })
-}
-
-/// The folder, taken for this process.
-#[derive(Debug)]
-struct FolderLock(File);
-
-impl FolderLock {
-    fn take(dir: &Path) -> Result<Self, Error> {
-        let failed = |act: String| move |source| Error::Io { act, source };
-        fs::create_dir_all(dir).map_err(failed(format!("create the folder {}", dir.display())))?;
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(dir.join("lock"))
-            .map_err(failed(format!("open the lock in {}", dir.display())))?;
-        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                return Err(Error::Locked {
-                    folder: dir.display().to_string(),
-                });
-            }
-            Err(errno) => return Err(failed(format!("lock {}", dir.display()))(errno.into())),
-        }
-        Ok(Self(file))
-    }
-}
-
-impl Drop for FolderLock {
-    fn drop(&mut self) {
-        // Closing is not enough: a child between fork and exec still has the file open.
-        if let Err(error) = rustix::fs::flock(&self.0, FlockOperation::Unlock) {
-            tracing::warn!(%error, "the log's folder could not be unlocked");
-        }
-    }
 }
 
 #[async_trait]

@@ -34,10 +34,21 @@ pub(super) struct Replay {
     pub(super) quarantined: u64,
     /// Whether the segment being read has been rewritten: its entries may leave holes.
     segment_is: Written,
+    /// The same ranges, for whoever looks into the folder.
+    pub(super) findings: Vec<Finding>,
     /// Segments with damage in them.
     damaged: HashSet<u64>,
     /// Partitions whose ends are known since the latest damage.
     ends_known: HashSet<PartitionKey>,
+}
+
+/// A range of bytes that is not as it was written.
+#[derive(Clone, Debug)]
+pub(super) struct Finding {
+    pub(super) file: String,
+    pub(super) position: u64,
+    pub(super) bytes: u64,
+    pub(super) reason: &'static str,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +94,7 @@ impl Replay {
             lost: 0,
             quarantined: 0,
             segment_is: Written::Once,
+            findings: Vec::new(),
             damaged: HashSet::new(),
             ends_known: HashSet::new(),
         }
@@ -169,14 +181,15 @@ impl Replay {
 
     /// Notes that `bytes` bytes of frames at `at` cannot be read.
     pub(super) fn lose(&mut self, segment: &Arc<Segment>, at: usize, bytes: u64) {
-        self.quarantine(segment, at, bytes);
+        let reason = "no sound frame stands there, and one did";
+        self.quarantine(segment, at, bytes, reason);
         self.lost += bytes;
         self.ends_known.clear();
         self.sequence = Continuity::Broken;
     }
 
-    fn quarantine(&mut self, segment: &Arc<Segment>, at: usize, bytes: u64) {
-        self.report(segment, at, bytes);
+    fn quarantine(&mut self, segment: &Arc<Segment>, at: usize, bytes: u64, reason: &'static str) {
+        self.report(segment, at, bytes, reason);
         self.damaged.insert(segment.number);
         self.damage = Some(Damage {
             segment: Arc::clone(segment),
@@ -184,8 +197,14 @@ impl Replay {
         });
     }
 
-    fn report(&mut self, segment: &Segment, position: usize, bytes: u64) {
+    fn report(&mut self, segment: &Segment, position: usize, bytes: u64, reason: &'static str) {
         self.quarantined += 1;
+        self.findings.push(Finding {
+            file: segment.name.clone(),
+            position: position as u64,
+            bytes,
+            reason,
+        });
         metrics::counter!("tidemill_log_quarantined_ranges_total").increment(1);
         tracing::error!(
             file = segment.name,
@@ -204,7 +223,8 @@ impl Replay {
         segment.file.read_at(&mut bytes, 0)?;
         let header = Header::decode(&bytes);
         if let Some((_, Copies::One)) = header {
-            self.report(segment, 0, FRAMES as u64);
+            let reason = "one copy of the header is damaged; the other serves";
+            self.report(segment, 0, FRAMES as u64, reason);
         }
         Ok(header.map(|(header, _)| header))
     }
@@ -263,7 +283,8 @@ impl Replay {
         }
         let batches_len = (frame.len - frame.batches) as u64;
         if frame.batches_are == Soundness::Damaged {
-            self.quarantine(segment, at + frame.batches, batches_len);
+            let reason = "batches fail the checksum of their frame";
+            self.quarantine(segment, at + frame.batches, batches_len, reason);
         }
         let mut batch_at = (at + frame.batches) as u64;
         for change in &changes {
@@ -383,7 +404,8 @@ impl Replay {
         if end > end_before {
             if self.damage.is_none() {
                 // An earlier start has skipped offsets that were lost.
-                self.quarantine(segment, at, 0);
+                let reason = "an earlier start has skipped offsets for damage before this";
+                self.quarantine(segment, at, 0, reason);
             }
             if let (Some(index), Some(damage)) = (self.indexes.get_mut(&key), &self.damage) {
                 index.lose(damage, end);

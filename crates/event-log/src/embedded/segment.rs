@@ -158,6 +158,11 @@ impl Segment {
     }
 }
 
+/// Whether a file of that name is the catalog of a segment.
+pub(super) fn is_catalog(file_name: &str) -> bool {
+    file_name.ends_with(CATALOG)
+}
+
 /// Opens the segments in `dir` in order, with their catalogs, and removes what was left half done.
 pub(super) fn open_all(
     storage: &dyn Storage,

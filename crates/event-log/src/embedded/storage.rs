@@ -48,7 +48,13 @@ pub(super) trait StoredFile: Debug + Send + Sync {
 pub(super) struct Disk;
 
 #[derive(Debug)]
-struct DiskFile(File);
+pub(super) struct DiskFile(File);
+
+impl DiskFile {
+    pub(super) fn of(file: File) -> Self {
+        Self(file)
+    }
+}
 
 impl Storage for Disk {
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
