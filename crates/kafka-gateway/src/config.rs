@@ -20,6 +20,8 @@ pub struct GatewayConfig {
     /// Whether naming a topic in a request for its metadata creates it, when the client asks for
     /// that.
     pub topic_creation: TopicCreation,
+    /// What happens to a topic that is asked for with more replicas than there are brokers.
+    pub replication: Replication,
     /// Topics whose name begins with one of these can be read, but neither written, created nor
     /// deleted by clients.
     pub protected_prefixes: Vec<String>,
@@ -37,6 +39,15 @@ pub struct GatewayConfig {
     pub max_idle: Duration,
     /// What says how long a transaction has been open.
     pub clock: SharedClock,
+}
+
+/// What happens to a topic that is asked for with more than one replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replication {
+    /// It is refused, as a single Kafka broker does.
+    AsAsked,
+    /// It gets the one that there can be. For programs that ask for three and cannot be told.
+    One,
 }
 
 /// Where topics come from.
@@ -89,6 +100,7 @@ impl Default for GatewayConfig {
             security: Security::default(),
             default_partitions: 8,
             topic_creation: TopicCreation::OnUse,
+            replication: Replication::AsAsked,
             protected_prefixes: vec!["tidemill.".to_owned(), "bucket.".to_owned()],
             hidden_prefixes: vec!["bucket.tidemill-".to_owned()],
             member_session: Duration::from_secs(45),

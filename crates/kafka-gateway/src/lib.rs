@@ -44,7 +44,7 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
-pub use config::{Advertised, GatewayConfig, TopicCreation};
+pub use config::{Advertised, GatewayConfig, Replication, TopicCreation};
 pub use error::Error;
 pub use gateway::Gateway;
 pub use security::{Login, Security, Tls};

@@ -17,6 +17,7 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::StrBytes;
 
+use crate::Replication;
 use crate::broker::{Broker, NODE};
 use crate::configs;
 use crate::error_code::Refusal;
@@ -197,7 +198,11 @@ fn partitions(broker: &Broker, asked: &CreatableTopic) -> Result<u32, Refusal> {
         }
         return in_limit(all);
     }
-    if !matches!(asked.replication_factor, -1 | 1) {
+    let is_one = match broker.config.replication {
+        Replication::AsAsked => matches!(asked.replication_factor, -1 | 1),
+        Replication::One => matches!(asked.replication_factor, -1 | 1..),
+    };
+    if !is_one {
         return Err(Refusal::new(
             ResponseError::InvalidReplicationFactor,
             "there is one broker: the replication factor is 1",

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use kafka_gateway::{Advertised, GatewayConfig, Login, Security, Tls, TopicCreation};
+use kafka_gateway::{Advertised, GatewayConfig, Login, Replication, Security, Tls, TopicCreation};
 use serde::{Deserialize, Serialize};
 
 use crate::credentials::Credentials;
@@ -24,6 +24,9 @@ pub(crate) struct Kafka {
     pub(crate) default_partitions: u32,
     /// Whether topics are made on first use; else only on request.
     pub(crate) auto_create_topics: bool,
+    /// Whether a topic asked for with several replicas is made with the one that there can be; else
+    /// it is refused. For programs that ask for three and cannot be told.
+    pub(crate) any_replication_factor: bool,
     /// Seconds that a member of a group of the consumer protocol may be silent.
     pub(crate) consumer_session_seconds: u64,
     /// Whether clients must authenticate: by PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512 with the access
@@ -58,6 +61,7 @@ impl Default for Kafka {
             advertised: None,
             default_partitions: gateway.default_partitions,
             auto_create_topics: true,
+            any_replication_factor: false,
             consumer_session_seconds: gateway.member_session.as_secs(),
             sasl: false,
             max_connections: gateway.max_connections,
@@ -127,6 +131,11 @@ impl Kafka {
             },
             default_partitions: self.default_partitions,
             member_session: Duration::from_secs(self.consumer_session_seconds),
+            replication: if self.any_replication_factor {
+                Replication::One
+            } else {
+                Replication::AsAsked
+            },
             topic_creation: if self.auto_create_topics {
                 TopicCreation::OnUse
             } else {

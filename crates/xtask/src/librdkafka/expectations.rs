@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
+use super::GroupProtocol;
 use super::runner::{Outcome, State};
 
 /// The table in the repository.
@@ -25,6 +26,8 @@ pub(super) struct Expectations {
 struct Entry {
     test: String,
     reason: String,
+    /// The group protocol in which this holds; any when absent.
+    group_protocol: Option<GroupProtocol>,
 }
 
 /// What an outcome means for the run.
@@ -55,9 +58,13 @@ impl Expectations {
     }
 
     /// What an outcome means.
-    pub(super) fn judge(&self, outcome: &Outcome) -> Verdict {
+    pub(super) fn judge(&self, outcome: &Outcome, protocol: GroupProtocol) -> Verdict {
         let name = &outcome.test;
-        let excluded = self.excluded.iter().find(|entry| entry.test == *name);
+        let mut excluded = self.excluded.iter();
+        let excluded = excluded.find(|entry| {
+            let holds = entry.group_protocol.is_none_or(|only| only == protocol);
+            holds && entry.test == *name
+        });
         match (&outcome.state, excluded) {
             (State::Passed, None) => Verdict::Passed,
             (State::Passed, Some(entry)) => Verdict::PassedAgain(format!(
@@ -75,30 +82,28 @@ impl Expectations {
 mod tests {
     use super::*;
 
-    fn outcome(test: &str, state: State) -> Outcome {
-        Outcome {
-            test: test.to_owned(),
-            state,
-        }
-    }
-
     #[test]
     fn only_what_the_table_names_may_fail() {
-        let table = "[[excluded]]\ntest = \"0001_a\"\nreason = \"not offered\"\n";
+        let table = "[[excluded]]\ntest = \"0001_a\"\nreason = \"not offered\"\n\
+                     group_protocol = \"classic\"\n";
         let table: Expectations = toml::from_str(table).unwrap();
+        let judge = |test: &str, state: State, protocol| {
+            let test = test.to_owned();
+            table.judge(&Outcome { test, state }, protocol)
+        };
         let failed = || State::Failed("no answer".to_owned());
-        assert_eq!(table.judge(&outcome("0001_a", failed())), Verdict::Excluded);
+        let classic = GroupProtocol::Classic;
+        assert_eq!(judge("0001_a", failed(), classic), Verdict::Excluded);
         assert!(matches!(
-            table.judge(&outcome("0001_a", State::Passed)),
+            judge("0001_a", State::Passed, classic),
             Verdict::PassedAgain(why) if why.contains("not offered")
         ));
-        assert!(matches!(
-            table.judge(&outcome("0002_b", failed())),
-            Verdict::Failed(why) if why.contains("no answer")
-        ));
-        assert_eq!(
-            table.judge(&outcome("0002_b", State::Passed)),
-            Verdict::Passed
-        );
+        for (test, protocol) in [("0002_b", classic), ("0001_a", GroupProtocol::Consumer)] {
+            assert!(matches!(
+                judge(test, failed(), protocol),
+                Verdict::Failed(why) if why.contains("no answer")
+            ));
+            assert_eq!(judge(test, State::Passed, protocol), Verdict::Passed);
+        }
     }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
+use super::GroupProtocol;
 use super::suite::{Suite, Test, Topics};
 use crate::command::last_lines;
 use crate::group::{Group, Stop};
@@ -32,6 +33,15 @@ impl Default for Limits {
             each: Duration::from_secs(240),
         }
     }
+}
+
+/// Where tests run, and how.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    /// The broker's address.
+    pub(super) bootstrap: &'a str,
+    pub(super) protocol: GroupProtocol,
+    pub(super) topics: Topics,
 }
 
 /// What came of one test.
@@ -60,17 +70,17 @@ struct Process {
     began: Instant,
 }
 
-/// Runs `tests` against the broker at `bootstrap`; prints a line for each as it ends.
+/// Runs `tests` at `place`; prints a line for each as it ends.
 ///
 /// # Errors
 /// When the runner cannot be started.
 pub(super) fn run(
     suite: &Suite,
     tests: &[&Test],
-    bootstrap: &str,
-    topics: Topics,
+    place: Place<'_>,
     limits: Limits,
 ) -> Result<Vec<Outcome>> {
+    let Place { bootstrap, .. } = place;
     let home = tempfile::tempdir().context("make a folder for logs")?;
     let config = home.path().join("test.conf");
     // Names are random so that a test finds nothing that another has left. The suite's own limits
@@ -91,7 +101,7 @@ pub(super) fn run(
             && let Some((number, tests)) = waiting.pop()
         {
             let log = home.path().join(format!("{number}.log"));
-            let group = start(suite, &number, &config, &log, topics)?;
+            let group = start(suite, &number, &config, &log, place)?;
             running.push(Process {
                 number,
                 tests,
@@ -133,15 +143,22 @@ fn by_number(tests: &[&Test]) -> Vec<(String, Vec<String>)> {
     numbers
 }
 
-fn start(suite: &Suite, number: &str, config: &Path, log: &Path, topics: Topics) -> Result<Group> {
+fn start(
+    suite: &Suite,
+    number: &str,
+    config: &Path,
+    log: &Path,
+    place: Place<'_>,
+) -> Result<Group> {
     let output = File::create(log).context("make a test's log")?;
     let mut command = Group::command("./test-runner", Stop::Terminate);
     command
-        .args(["-p1", "-Q", "-L", "-s", topics.scenario()])
+        .args(["-p1", "-Q", "-L", "-s", place.topics.scenario()])
         .current_dir(&suite.folder)
         .env("LD_LIBRARY_PATH", "../src:../src-cpp")
         .env("RDKAFKA_TEST_CONF", config)
         .env("TESTS", number)
+        .env("TEST_CONSUMER_GROUP_PROTOCOL", place.protocol.name())
         // Tests of what older brokers lack skip themselves without this.
         .env("TEST_KAFKA_VERSION", BROKER_VERSION)
         // The suite takes another set of limits when it sees this.
