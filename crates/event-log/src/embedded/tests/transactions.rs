@@ -290,7 +290,8 @@ proptest! {
                     on_disk.log = MemoryLog::new();
                     on_disk.log = bench.open_broker();
                 }
-                let value = number.to_string();
+                // Long enough that a run goes through several segments and their snapshots.
+                let value = format!("{number}:{}", "x".repeat(number * 997 % 3_000));
                 let now = match act {
                     Act::Tick(by) => oracle.now + by,
                     _ => oracle.now,
@@ -304,4 +305,45 @@ proptest! {
             }
         });
     }
+}
+
+/// Readers then find nothing, rather than an end that lies before the beginning.
+#[tokio::test]
+async fn retention_may_take_what_an_open_transaction_holds_back() {
+    let bench = Bench::new();
+    let open = || -> SharedBrokerLog {
+        let config = EmbeddedConfig {
+            retention: Retention {
+                age: None,
+                bytes: Some(48 << 10),
+            },
+            ..small(bench.folder.path())
+        };
+        EmbeddedLog::open_on(Arc::new(bench.disk.clone()), config, clock()).unwrap()
+    };
+    let mut subject = Subject::new(open()).await;
+    let place = subject.places[0].clone();
+    assert!(subject.act(&Act::Enroll(0), "", 0).await);
+    assert!(subject.act(&Act::Write(0, 0, 1), "undecided", 0).await);
+    for _ in 0..60 {
+        assert!(subject.act(&Act::Plain(0), &"x".repeat(3_000), 0).await);
+    }
+    let bounds = subject.log.bounds(&place).unwrap();
+    assert!(
+        bounds.start > Offset::ZERO && bounds.is_empty(),
+        "{bounds:?}"
+    );
+    let nothing = subject.log.read(&place, bounds.start, 1).await.unwrap();
+    assert_eq!((nothing.batches.len(), nothing.next), (0, bounds.start));
+    let stored = subject.log.stored_bounds(&place).unwrap();
+    assert_eq!(stored, bounds.start..Offset::new(61));
+
+    let abort = Act::End(0, Outcome::Abort);
+    assert!(subject.act(&abort, "", 0).await);
+    let decided = subject.log.bounds(&place).unwrap();
+    assert_eq!(decided.end, Offset::new(62));
+    let some = subject.log.read(&place, decided.start, 1).await.unwrap();
+    assert_eq!(some.batches.len(), 1);
+    drop(subject);
+    assert_eq!(open().bounds(&place).unwrap().end, Offset::new(62));
 }
