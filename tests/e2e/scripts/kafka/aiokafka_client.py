@@ -33,7 +33,10 @@ async def main():
     admin = AIOKafkaAdminClient(bootstrap_servers=BOOTSTRAP)
     await admin.start()
     await admin.create_topics([NewTopic(TOPIC, 4, 1)])
-    described = await admin.describe_topics([TOPIC])
+    described = [{"partitions": []}]
+    while not described[0]["partitions"]:
+        # A broker may hear of a topic a moment after it was created.
+        described = await admin.describe_topics([TOPIC])
     assert len(described[0]["partitions"]) == 4, described
 
     sent = set()

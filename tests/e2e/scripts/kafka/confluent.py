@@ -13,7 +13,10 @@ admin = AdminClient(BOOTSTRAP)
 began = int(time.time() * 1000)
 
 admin.create_topics([NewTopic(TOPIC, num_partitions=4, replication_factor=1)])[TOPIC].result(20)
-assert len(admin.list_topics(TOPIC, 20).topics[TOPIC].partitions) == 4
+while not (partitions := admin.list_topics(TOPIC, 20).topics[TOPIC].partitions):
+    # A broker may hear of a topic a moment after it was created.
+    pass
+assert len(partitions) == 4, partitions
 
 sent = set()
 for compression in ["none", "gzip", "snappy", "lz4", "zstd"]:

@@ -14,7 +14,10 @@ admin = KafkaAdminClient(bootstrap_servers=BOOTSTRAP)
 began = int(time.time() * 1000)
 
 admin.create_topics([NewTopic(TOPIC, 4, 1)])
-described = admin.describe_topics([TOPIC])
+described = [{"partitions": []}]
+while not described[0]["partitions"]:
+    # A broker may hear of a topic a moment after it was created.
+    described = admin.describe_topics([TOPIC])
 assert len(described[0]["partitions"]) == 4, described
 
 sent = set()
