@@ -15,7 +15,8 @@
 //! catalog is read through.
 //!
 //! Old records go by [retention] as soon as they may; what they leave behind in segments that must
-//! stay is cleared away by the [cleaner], which also compacts keyed topics.
+//! stay is cleared away by the [cleaner], which also compacts keyed topics. Up to two files of dropped
+//! segments are kept to be written again.
 
 mod books;
 mod catalog;

@@ -14,8 +14,8 @@ use clock::{SharedClock, Timestamp};
 use super::catalog::{Cache, Identity};
 use super::frame::{self, Kind, Salt, Stamp};
 use super::mark::{Mark, MarkFile};
-use super::segment::{self, FRAMES, Header, OpenSegment, Segment};
-use super::storage::{Storage, is_full};
+use super::segment::{self, FRAMES, Header, OpenSegment, Segment, Written};
+use super::storage::{Storage, StoredFile, is_full};
 use crate::ledger::Change;
 use crate::{Error, Lifetime};
 
@@ -25,6 +25,10 @@ use crate::{Error, Lifetime};
 const WRITE_AHEAD: u64 = 256 << 10;
 /// Groups from this size on pay for themselves.
 const SMALL_GROUP: u64 = WRITE_AHEAD / 8;
+
+/// Files of dropped segments that are kept beside the journal: one to write on while another is still
+/// being dropped.
+const SPARES: usize = 2;
 
 /// There is no room on the disk; nothing was written.
 #[derive(Debug)]
@@ -48,8 +52,20 @@ pub(super) struct Journal {
     pub(super) written: u64,
     pub(super) next_frame: u64,
     pub(super) mark: MarkFile,
+    /// Files of dropped segments, to be written again.
+    pub(super) spares: Vec<Spare>,
     /// What readers have asked for in the catalogs of sealed segments.
     pub(super) cache: Arc<Cache>,
+}
+
+/// The file of a dropped segment. Its blocks have been written before, which makes writing them again
+/// half as dear. Frames of its earlier uses are told by their sequence numbers, all below those of the
+/// segment that the file becomes, and by its salt.
+#[derive(Debug)]
+pub(super) struct Spare {
+    path: PathBuf,
+    file: Arc<dyn StoredFile>,
+    len: u64,
 }
 
 /// A segment and what retention wants to know of it.
@@ -61,6 +77,7 @@ pub(super) struct Held {
     pub(super) bytes: u64,
     /// The last of the segments that it stands for: its own number unless it has been rewritten.
     pub(super) through: u64,
+    pub(super) written: Written,
 }
 
 impl Journal {
@@ -94,6 +111,7 @@ impl Journal {
             snapshot_end: 0,
             sealed_end: 0,
             through: 0,
+            used: 0,
         };
         let stamp = Stamp {
             kind: Kind::Snapshot,
@@ -104,10 +122,12 @@ impl Journal {
         let mut content = vec![0; FRAMES];
         frame::put(&mut content, stamp, snapshot, std::iter::empty());
         header.snapshot_end = content.len() as u64;
-        content[..FRAMES].copy_from_slice(&header.encode());
         let capacity = self.segment_bytes.max(header.snapshot_end + bytes);
+        let spare = self.spares.pop();
+        header.used = spare.as_ref().map_or(0, |spare| spare.len.min(capacity));
+        content[..FRAMES].copy_from_slice(&header.encode());
         let unfinished = self.dir.join(Segment::unfinished_name(number));
-        let segment = match self.create(&unfinished, number, &content, capacity) {
+        let segment = match self.create(spare, &unfinished, number, &content, capacity) {
             Ok(segment) => Arc::new(segment),
             Err(error) if is_full(&error) => {
                 if let Err(error) = self.storage.remove(&unfinished) {
@@ -124,10 +144,11 @@ impl Journal {
             created: header.created,
             bytes: capacity,
             through: number,
+            written: Written::Once,
         });
         self.position = header.snapshot_end;
         self.capacity = capacity;
-        self.written = header.snapshot_end;
+        self.written = header.snapshot_end.max(header.used);
         self.next_frame += 1;
         self.write_mark();
         Ok(sealed)
@@ -135,12 +156,22 @@ impl Journal {
 
     fn create(
         &self,
+        spare: Option<Spare>,
         unfinished: &Path,
         number: u64,
         content: &[u8],
         capacity: u64,
     ) -> io::Result<Segment> {
-        let file = self.storage.open(unfinished)?;
+        let file = match spare {
+            Some(spare) => {
+                self.storage.rename(&spare.path, unfinished)?;
+                if spare.len > capacity {
+                    spare.file.truncate(capacity)?;
+                }
+                spare.file
+            }
+            None => self.storage.open(unfinished)?,
+        };
         file.allocate(capacity)?;
         file.write_at(content, 0)?;
         sync(&*file);
@@ -227,13 +258,37 @@ impl Journal {
         if let Err(error) = self.remove_catalog(number) {
             tracing::warn!(%error, number, "the catalog of a removed segment stays behind");
         }
-        let name = Segment::file_name(number);
-        let removed = self.storage.remove(&self.dir.join(name));
+        let path = self.dir.join(Segment::file_name(number));
+        let removed = if self.is_spare(&held) {
+            self.keep_spare(&held, &path)
+        } else {
+            self.storage.remove(&path)
+        };
         let removed = removed.and_then(|()| self.storage.sync_dir(&self.dir));
         removed.map_err(|source| Error::Io {
             act: format!("remove {}", held.segment.name),
             source,
         })
+    }
+
+    /// Whether the file of a dropped segment is worth keeping. One that a reader still has open is not
+    /// to be written on; nobody can open it any more.
+    fn is_spare(&self, held: &Held) -> bool {
+        self.spares.len() < SPARES
+            && held.written == Written::Once
+            && held.bytes >= self.segment_bytes / 4 * 3
+            && Arc::strong_count(&held.segment) == 1
+    }
+
+    fn keep_spare(&mut self, held: &Held, from: &Path) -> io::Result<()> {
+        let path = self.dir.join(Segment::spare_name(held.segment.number));
+        self.storage.rename(from, &path)?;
+        self.spares.push(Spare {
+            path,
+            file: Arc::clone(&held.segment.file),
+            len: held.bytes,
+        });
+        Ok(())
     }
 
     /// Removes a segment that another one stands for, and its catalog.

@@ -178,6 +178,15 @@ impl EmbeddedLog {
         }
     }
 
+    /// The oldest segment of a partition, as a reader holds it.
+    #[cfg(test)]
+    pub(super) fn hold_oldest(&self, place: &TopicPartition) -> Arc<super::segment::Segment> {
+        let log = self.books.partition(place).expect("it exists");
+        let index = log.index.read();
+        let oldest = index.runs().next().expect("it has records");
+        Arc::clone(&oldest.segment)
+    }
+
     /// The way to the journal that holds a topic.
     fn writer_of(&self, name: &TopicName) -> Result<&Writer, Error> {
         let topic = self.topic(name).ok_or_else(|| Error::UnknownTopic {

@@ -22,7 +22,7 @@ use super::index::Entry;
 use super::journal::{self, Held, Journal};
 use super::mark::Mark;
 use super::replay::{Condition, Replay, Scan, Synced, trailing_zeros};
-use super::segment::{FRAMES, Header, OpenSegment, Segment};
+use super::segment::{FRAMES, Header, OpenSegment, Segment, Written};
 use super::storage::Storage;
 use crate::{Error, Lifetime};
 
@@ -60,6 +60,7 @@ pub(super) fn recover(
         written: 0,
         next_frame: 1,
         mark: mark_file,
+        spares: Vec::new(),
         cache: Arc::default(),
     };
     let mut replay = Replay::new(home);
@@ -105,13 +106,15 @@ pub(super) fn recover(
             created: header.map_or_else(|| journal.clock.now(), |header| header.created),
             bytes: segment.file.len().map_err(io)?,
             through: header.map_or(segment.number, |header| header.through()),
+            written: header.map_or(Written::Again, |header| header.written()),
         });
         if next.is_none() {
             if mark.segment > segment.number {
                 replay.lose(segment, journal.position as usize, mark.position);
             }
             let condition = replay.damaged_in(segment.number);
-            journal.resume(&bytes, condition).map_err(io)?;
+            let used = header.map_or(0, |header| header.used);
+            journal.resume(&bytes, condition, used).map_err(io)?;
         }
     }
     if segments.is_empty() && mark != Mark::default() {
@@ -259,11 +262,21 @@ fn synced(
 
 impl Journal {
     /// Prepares the last segment, read as `bytes`, for writing from `position` on.
-    fn resume(&mut self, bytes: &[u8], condition: Condition) -> io::Result<()> {
+    /// A file that was written before, up to `used`, takes no more: a torn tail cannot be told from what
+    /// it held then.
+    fn resume(&mut self, bytes: &[u8], condition: Condition, used: u64) -> io::Result<()> {
         let Some(held) = self.segments.back_mut() else {
             return Ok(());
         };
         let file = &held.segment.file;
+        if used > self.position {
+            file.truncate(self.position)?;
+            held.bytes = self.position;
+            self.capacity = self.position;
+            file.sync()?;
+            self.write_mark();
+            return Ok(());
+        }
         let allocated = file.len()?;
         let end = (self.position as usize).min(bytes.len());
         let torn = bytes.len() - end - trailing_zeros(&bytes[end..]);

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::catalog::Sections;
 use super::frame::{Frame, Kind, MAGIC, Salt, Soundness};
 use super::index::{Batches, Damage, Entry, Index, Run};
-use super::segment::{Copies, FRAMES, Header, Segment};
+use super::segment::{Copies, FRAMES, Header, Segment, Written};
 use super::wire;
 use crate::ledger::{Change, Extent, Ledger, PartitionKey};
 use crate::{Error, Lifetime, Offset};
@@ -32,7 +32,7 @@ pub(super) struct Replay {
     lost: u64,
     /// Ranges of bytes that were given up.
     pub(super) quarantined: u64,
-    /// Whether the segment being read has been rewritten: its entries may leave holes.
+    /// How the segment being read was written.
     segment_is: Written,
     /// The same ranges, for whoever looks into the folder.
     pub(super) findings: Vec<Finding>,
@@ -49,12 +49,6 @@ pub(super) struct Finding {
     pub(super) position: u64,
     pub(super) bytes: u64,
     pub(super) reason: &'static str,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Written {
-    Once,
-    Again,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,11 +98,7 @@ impl Replay {
     pub(super) fn scan(&mut self, scan: &Scan<'_>) -> Result<usize, Error> {
         self.next_frame = scan.header.first_frame;
         self.sequence = Continuity::Exact;
-        self.segment_is = if scan.header.sealed_end > 0 {
-            Written::Again
-        } else {
-            Written::Once
-        };
+        self.segment_is = scan.header.written();
         let (bytes, synced_to) = match scan.synced {
             Synced::Sealed(end) => (&scan.bytes[..end.min(scan.bytes.len())], end),
             Synced::AtLeast(end) => (scan.bytes, end),

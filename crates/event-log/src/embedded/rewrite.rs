@@ -20,7 +20,7 @@ use super::frame::{self, Frame, Kind, Salt, Stamp};
 use super::index::{Batches, Entry, Run, Summary};
 use super::journal::Journal;
 use super::reader;
-use super::segment::{FRAMES, Header, Segment};
+use super::segment::{FRAMES, Header, Segment, Written};
 use super::storage::{Storage, StoredFile};
 use super::wire;
 use crate::ledger::{Change, Extent, Part, PartitionKey};
@@ -94,6 +94,7 @@ fn write(job: &Job<'_>, number: u64, unfinished: &Path) -> Result<Option<Rewritt
     let mut header = Header {
         salt: Salt::random(),
         through: job.through,
+        used: 0,
         ..header
     };
     let file = job.storage.open(unfinished).map_err(failed)?;
@@ -303,6 +304,7 @@ impl Journal {
                 created,
                 bytes: rewritten.header.sealed_end,
                 through: rewritten.header.through(),
+                written: Written::Again,
             },
         );
         for old in replaced.iter().skip(1) {

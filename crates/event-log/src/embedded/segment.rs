@@ -25,6 +25,7 @@ const CHECKED: usize = COPY - 4;
 const MAGIC: &[u8; 8] = b"TMSEG001";
 const SUFFIX: &str = ".seg";
 const CATALOG: &str = ".idx";
+const SPARE: &str = ".spare";
 const UNFINISHED: &str = ".new";
 
 /// An open segment. Readers share it; its file outlives its removal from the folder.
@@ -55,6 +56,9 @@ pub(super) struct Header {
     pub(super) sealed_end: u64,
     /// The last of the segments that a rewritten one stands for; zero in one as it was first written.
     pub(super) through: u64,
+    /// Bytes of the file that an earlier use of it has written: what stands behind the frames, up to
+    /// there, means nothing.
+    pub(super) used: u64,
 }
 
 impl Header {
@@ -70,6 +74,7 @@ impl Header {
             self.snapshot_end,
             self.sealed_end,
             self.through,
+            self.used,
         ];
         for (slot, number) in copy[8..].chunks_exact_mut(8).zip(numbers) {
             slot.copy_from_slice(&number.to_be_bytes());
@@ -112,15 +117,33 @@ impl Header {
             snapshot_end: number(5),
             sealed_end: number(6),
             through: number(7),
+            used: number(8),
         })
     }
 }
 
 impl Header {
+    /// Whether the segment is as it was first written.
+    pub(super) fn written(&self) -> Written {
+        if self.sealed_end > 0 {
+            Written::Again
+        } else {
+            Written::Once
+        }
+    }
+
     /// The last number that the segment stands for.
     pub(super) fn through(&self) -> u64 {
         self.through.max(self.number)
     }
+}
+
+/// Whether a segment is as it was first written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Written {
+    Once,
+    /// Without what was no longer needed: its entries leave holes.
+    Again,
 }
 
 /// How many copies of a header are sound.
@@ -149,6 +172,10 @@ impl Segment {
         format!("{number:020}{CATALOG}")
     }
 
+    pub(super) fn spare_name(number: u64) -> String {
+        format!("{number:020}{SPARE}")
+    }
+
     pub(super) fn corrupt(&self, position: u64, reason: impl Into<String>) -> Error {
         Error::Corrupt {
             file: self.name.clone(),
@@ -172,7 +199,7 @@ pub(super) fn open_all(
     let mut segments: Vec<Arc<Segment>> = Vec::new();
     let mut catalogs = BTreeMap::new();
     for file_name in storage.list(dir)? {
-        if file_name.ends_with(UNFINISHED) {
+        if file_name.ends_with(UNFINISHED) || file_name.ends_with(SPARE) {
             storage.remove(&dir.join(file_name))?;
             continue;
         }
@@ -220,6 +247,7 @@ mod tests {
             snapshot_end: 2_000,
             sealed_end: 60_000,
             through: 5,
+            used: 80_000,
         };
         let sound = header.encode();
         assert_eq!(Header::decode(&sound), Some((header, Copies::Both)));

@@ -7,6 +7,7 @@ mod full;
 mod journals;
 mod model;
 mod power;
+mod recycling;
 mod retention;
 mod torn;
 mod transactions;
