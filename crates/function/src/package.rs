@@ -94,6 +94,7 @@ fn unpack_within(archive: &[u8], into: &Path, allowance: Allowance) -> Result<()
             reason: "it is empty".to_owned(),
         });
     }
+    make_readable(into)?;
     let mut folder = Folder {
         root: into,
         files: HashSet::new(),
@@ -106,6 +107,13 @@ fn unpack_within(archive: &[u8], into: &Path, allowance: Allowance) -> Result<()
         folder.take(&mut entry)?;
     }
     folder.link()
+}
+
+/// Lets every user of this machine read a folder, whatever new ones are hidden by: functions run as
+/// users of their own.
+fn make_readable(folder: &Path) -> Result<(), PackageError> {
+    fs::set_permissions(folder, Permissions::from_mode(0o755))
+        .map_err(|source| io_error(folder, source))
 }
 
 /// The folder as it fills.
@@ -181,12 +189,17 @@ impl Folder<'_> {
 
     fn create_folder(&self, place: &Path) -> Result<(), PackageError> {
         let path = self.root.join(place);
+        if path.is_dir() {
+            return Ok(());
+        }
         fs::create_dir_all(&path).map_err(|source| match source.kind() {
             io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
                 refused(&place.to_string_lossy(), "a file of that name exists")
             }
             _ => io_error(&path, source),
-        })
+        })?;
+        let mut parts = place.ancestors();
+        parts.try_for_each(|part| make_readable(&self.root.join(part)))
     }
 
     /// Makes the links last, so that no file is ever written through one, and checks where each

@@ -44,6 +44,8 @@ fn files_keep_their_content_and_their_executable_bit() {
         let metadata = fs::metadata(folder.path().join(name)).unwrap();
         metadata.permissions().mode() & 0o777
     };
+    // Functions run as users of their own, and the temporary folder was its owner's alone.
+    assert_eq!((mode(""), mode("lib")), (0o755, 0o755));
     assert_eq!(mode("bootstrap"), 0o755);
     assert_eq!(mode("lib/a.py"), 0o644);
     assert_eq!(fs::read(folder.path().join("lib/b.py")).unwrap(), b"x = 1");

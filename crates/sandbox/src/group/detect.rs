@@ -12,6 +12,9 @@ const PREFIX: &str = "tidemill-";
 /// The controllers that a group may have, as version 2 names them.
 const CONTROLLERS: [&str; 3] = ["memory", "cpu", "pids"];
 
+/// How many ordinary processes all groups together are worth when the machine is busy.
+const PROCESSES_WORTH: u64 = 32;
+
 /// Finds the controllers, makes a folder for groups in each hierarchy, and tries a group out.
 pub(crate) fn detect() -> (Limits, Groups) {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
@@ -23,6 +26,9 @@ pub(crate) fn detect() -> (Limits, Groups) {
         Ok(_) | Err(_) => prepared.version_1(locate(&mounts, &own, Some(name))),
     };
     let (memory, cpu, pids) = (one("memory"), one("cpu"), one("pids"));
+    if let Ok(place) = &cpu {
+        favour(place);
+    }
     let unified = unified.map(|(place, _)| place);
     let freezing = match &unified {
         Ok(place) if has_freezer(place) => Limit::Enforced,
@@ -41,6 +47,17 @@ pub(crate) fn detect() -> (Limits, Groups) {
     groups.pids = pids.ok();
     groups.unified = unified.ok();
     (limits, groups)
+}
+
+/// Has all groups together count as much as so many ordinary processes. Without it they would count as
+/// one, and starve together beside whatever else is busy.
+fn favour(place: &Place) {
+    let (file, one) = match place.interface {
+        Interface::V1 => ("cpu.shares", 1024),
+        Interface::V2 => ("cpu.weight", 100),
+    };
+    // What is lost is speed on a busy machine.
+    let _ = place.write(file, one * PROCESSES_WORTH);
 }
 
 fn limit(place: &Result<Place, String>) -> Limit {
