@@ -6,8 +6,9 @@
 //! transactions and read what they leave; delete groups and topics. What the port is held to is
 //! what Kafka does: the same script must pass there.
 
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 use tests::{Server, repository, skip};
@@ -80,6 +81,39 @@ fn franz_go_goes_through_the_list() -> Result<()> {
         environment: &[],
     };
     client.goes_through_the_list()
+}
+
+/// The script says when the server is to be killed, and waits until it is back.
+#[test]
+fn groups_survive_the_kill_of_a_member_and_of_the_server() -> Result<()> {
+    let test = "groups_survive_the_kill_of_a_member_and_of_the_server";
+    let Some(python) = std::env::var_os("TIDEMILL_TEST_KAFKA_PYTHON") else {
+        skip(test, "the Python Kafka clients are not installed");
+        return Ok(());
+    };
+    let mut server = Server::start_with("[kafka]\nconsumer_session_seconds = 6\n")?;
+    let mut survivors = Command::new("timeout")
+        .arg("240")
+        .arg(python)
+        .arg(script("survivors.py"))
+        .env("KAFKA_BOOTSTRAP", server.bootstrap())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut input = survivors.stdin.take().context("the script's input")?;
+    let output = survivors.stdout.take().context("the script's output")?;
+    let mut last = String::new();
+    for line in BufReader::new(output).lines() {
+        last = line?;
+        if last == "kill" {
+            server.kill()?;
+            server.restart()?;
+            writeln!(input, "back")?;
+        }
+    }
+    let status = survivors.wait()?;
+    ensure!(status.success() && last == "ok", "{status} after {last:?}");
+    Ok(())
 }
 
 impl Client {
