@@ -17,6 +17,7 @@ mod log;
 mod peers;
 mod put_latency;
 mod sandboxes;
+mod settle;
 mod startup;
 mod table;
 
@@ -28,6 +29,7 @@ const BENCHMARKS: &[&str] = &[
     "log",
     "peers",
     "clients",
+    "settle",
     "start",
     "put",
     "sandboxes",
@@ -55,6 +57,7 @@ async fn main() -> Result<()> {
             "log" => log::run(&mut table).await?,
             "peers" => peers::run(&mut table).await?,
             "clients" => clients::run(&mut table).await?,
+            "settle" => settle::run(&mut table).await?,
             "start" => startup::run(&mut table)?,
             "put" => put_latency::run(&mut table).await?,
             "sandboxes" => sandboxes::run(&mut table).await?,

@@ -1,7 +1,8 @@
 //! The event log: every event, bill and checkpoint lives in it.
 //!
-//! [`EventLog`] is the contract and says what is durable when. Two logs keep it: the embedded one on disk and
-//! one in memory for tests and simulation. Both run the same conformance suite. A reader that meets
+//! [`EventLog`] is the contract and says what is durable when. Three logs keep it: the embedded one on
+//! disk, the one on Apache Kafka that several nodes share (feature `kafka`), and one in memory for
+//! tests and simulation. All run the same conformance suite. A reader that meets
 //! damage and may go on without what it took asks [`end_of_damage`] where the rest begins.
 //!
 //! What this crate knows: topics, partitions, offsets, record batches, checkpoints, epochs. What it
