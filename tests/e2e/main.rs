@@ -15,6 +15,7 @@ mod crash;
 mod demo;
 mod failures;
 mod kafka_clients;
+mod log_command;
 mod main_job;
 mod service;
 mod shared_store;

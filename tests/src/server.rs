@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
@@ -218,6 +218,16 @@ impl Server {
         run(&[arguments, &["--data-dir", dir]].concat())
     }
 
+    /// Runs the command line on this server's folder, however that ends.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn attempt(&self, arguments: &[&str]) -> Result<Output> {
+        let dir = self.data_dir();
+        let dir = dir.to_str().context("a path in UTF-8")?;
+        output(&[arguments, &["--data-dir", dir]].concat())
+    }
+
     fn log_file(&self) -> PathBuf {
         self.dir.path().join("server.log")
     }
@@ -243,13 +253,7 @@ impl Drop for Server {
 /// # Errors
 /// The command fails; the message holds what it printed.
 pub fn run(arguments: &[&str]) -> Result<String> {
-    let output = Command::new(binary()?)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .env_remove("AWS_ENDPOINT_URL")
-        .env_remove("AWS_ACCESS_KEY_ID")
-        .env_remove("AWS_SHARED_CREDENTIALS_FILE")
-        .output()?;
+    let output = output(arguments)?;
     ensure!(
         output.status.success(),
         "tidemill {arguments:?}: {}\n{}{}",
@@ -258,6 +262,17 @@ pub fn run(arguments: &[&str]) -> Result<String> {
         String::from_utf8_lossy(&output.stderr)
     );
     Ok(String::from_utf8(output.stdout)?)
+}
+
+fn output(arguments: &[&str]) -> Result<Output> {
+    let output = Command::new(binary()?)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .env_remove("AWS_ENDPOINT_URL")
+        .env_remove("AWS_ACCESS_KEY_ID")
+        .env_remove("AWS_SHARED_CREDENTIALS_FILE")
+        .output()?;
+    Ok(output)
 }
 
 fn pid(process: &Child) -> Result<Pid> {
