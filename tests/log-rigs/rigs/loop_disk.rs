@@ -5,23 +5,26 @@
 //! memory where possible; its own durability is not in question, since the machine stays up.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use log_rigs::Random;
 use tempfile::TempDir;
 
-/// How long others may keep a file system alive after its power was cut.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long the kernel may take to let go of a file system.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A mounted file system. Dropping it unmounts and removes it.
 #[derive(Debug)]
 pub(crate) struct LoopDisk {
     home: TempDir,
     xfs_io: PathBuf,
+    /// The process whose mounts it is among.
+    holder: Option<Child>,
 }
 
 /// What becomes of the file system's own journal in a power cut.
@@ -49,9 +52,13 @@ impl LoopDisk {
         } else {
             TempDir::new()?
         };
-        let disk = Self { home, xfs_io };
+        let mut disk = Self {
+            home,
+            xfs_io,
+            holder: None,
+        };
         File::create(disk.image())?.set_len(bytes)?;
-        fs::create_dir(disk.dir())?;
+        fs::create_dir(disk.home.path().join("mount"))?;
         // With room for checksums of files ext4 keeps its page cache in single pages, so that a
         // cut can tear what was written with one call, as it does on a disk under load.
         command(
@@ -63,7 +70,7 @@ impl LoopDisk {
         Ok(disk)
     }
 
-    /// Where it is mounted.
+    /// Where it is mounted: the same after the power was restored.
     pub(crate) fn dir(&self) -> PathBuf {
         self.home.path().join("disk")
     }
@@ -72,17 +79,58 @@ impl LoopDisk {
         self.home.path().join("image")
     }
 
-    fn mount(&self) -> Result<()> {
-        command(
-            Command::new("mount")
-                .args(["-o", "loop"])
-                .arg(self.image())
-                .arg(self.dir()),
-        )
+    /// Mounts in a namespace of its own: whoever is given a copy of this machine's mounts meanwhile,
+    /// such as a sandbox, would keep a file system alive whose power was cut.
+    fn mount(&mut self) -> Result<()> {
+        let mount = r#"mount -o loop "$0" "$1" && echo mounted && read -r _"#;
+        let mut holder = Command::new("unshare")
+            .args(["--mount", "--propagation", "private", "sh", "-c", mount])
+            .arg(self.image())
+            .arg(self.home.path().join("mount"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("start unshare")?;
+        let mut said = String::new();
+        let stdout = holder.stdout.take().context("its output")?;
+        BufReader::new(stdout).read_line(&mut said)?;
+        if said.trim() != "mounted" {
+            let output = holder.wait_with_output()?;
+            bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
+        }
+        let root = PathBuf::from(format!("/proc/{}/root", holder.id()));
+        let mounted = root.join(self.home.path().join("mount").strip_prefix("/")?);
+        if self.dir().is_symlink() {
+            fs::remove_file(self.dir())?;
+        }
+        symlink(mounted, self.dir())?;
+        self.holder = Some(holder);
+        Ok(())
     }
 
-    fn unmount(&self) -> Result<()> {
-        command(Command::new("umount").arg(self.dir()))
+    /// Ends the namespace, and waits until the file system has gone with it.
+    fn unmount(&mut self) -> Result<()> {
+        let Some(mut holder) = self.holder.take() else {
+            return Ok(());
+        };
+        drop(holder.stdin.take());
+        holder.wait()?;
+        let deadline = Instant::now() + PATIENCE;
+        while self.is_attached()? {
+            ensure!(
+                Instant::now() < deadline,
+                "something keeps the file system alive"
+            );
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    fn is_attached(&self) -> Result<bool> {
+        let mut losetup = Command::new("losetup");
+        let listed = losetup.arg("-j").arg(self.image()).output()?;
+        Ok(!listed.stdout.is_empty())
     }
 
     /// Cuts the power at once. With `written`, some pages of these files reach the disk before: the
@@ -125,25 +173,9 @@ impl LoopDisk {
     }
 
     /// Turns the power on again: unmounts, mounts and lets ext4 recover.
-    pub(crate) fn restore(&self) -> Result<()> {
+    pub(crate) fn restore(&mut self) -> Result<()> {
         self.unmount()?;
-        // A process that was given a copy of our mounts, such as a sandbox that somebody starts on
-        // this machine just now, keeps the dead file system alive; mounting would find it again.
-        let deadline = Instant::now() + PATIENCE;
-        while self.is_attached()? {
-            ensure!(
-                Instant::now() < deadline,
-                "another process keeps the file system alive"
-            );
-            std::thread::sleep(Duration::from_millis(10));
-        }
         self.mount()
-    }
-
-    fn is_attached(&self) -> Result<bool> {
-        let mut losetup = Command::new("losetup");
-        let listed = losetup.arg("-j").arg(self.image()).output()?;
-        Ok(!listed.stdout.is_empty())
     }
 }
 

@@ -74,7 +74,9 @@ impl Toll {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn l1_l4_nothing_acknowledged_is_lost_to_power_cuts_at_any_moment() -> Result<()> {
-    let Some(disk) = disk() else { return Ok(()) };
+    let Some(mut disk) = disk() else {
+        return Ok(());
+    };
     let rounds = rounds(70)?;
     let (mut random, mut toll, mut promised) = (Random::of(11, 0, 0), Toll::default(), 0);
     let mut oracle = Oracle::new(0);
@@ -109,7 +111,9 @@ async fn l1_l4_nothing_acknowledged_is_lost_to_power_cuts_at_any_moment() -> Res
 /// the disk; then the power is cut.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn l1_l4_nothing_acknowledged_is_lost_to_a_power_cut_with_torn_writes() -> Result<()> {
-    let Some(disk) = disk() else { return Ok(()) };
+    let Some(mut disk) = disk() else {
+        return Ok(());
+    };
     let rounds = rounds(70)?;
     let (mut random, mut toll, mut promised) = (Random::of(12, 0, 0), Toll::default(), 0);
     // In the order of their use: those where data is on its way to the disk come up most.

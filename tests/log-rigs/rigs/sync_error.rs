@@ -20,7 +20,7 @@ const SYNCS: u64 = 60;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failed_sync_ends_the_process_before_any_acknowledgement() -> Result<()> {
     let provided = strace::find().and_then(|strace| Ok((strace, LoopDisk::new(DISK)?)));
-    let (strace, disk) = match provided {
+    let (strace, mut disk) = match provided {
         Ok(provided) => provided,
         Err(why) => {
             skip("rigs: a failed sync", &format!("{why:#}"));
