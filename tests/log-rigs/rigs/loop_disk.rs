@@ -139,7 +139,8 @@ impl LoopDisk {
         let mut script = String::new();
         for file in written {
             script += &format!("open {}\n", file.display());
-            let pages = fs::metadata(file)?.len().div_ceil(4096);
+            // The log may have removed the file since it was listed.
+            let pages = fs::metadata(file).map_or(0, |file| file.len().div_ceil(4096));
             // Each page with a chance that differs from cut to cut: all, none, or anything between.
             let odds = random.below(5);
             for page in (0..pages).filter(|_| random.below(4) < odds) {

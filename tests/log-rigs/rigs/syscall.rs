@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use log_rigs::{BILLER, Job, Oracle, Point, Said, Start, Then, skip};
+use log_rigs::{BILLER, Job, KEEPER, Oracle, PRODUCER, Point, Said, Start, Then, skip};
 
 use crate::child::Workload;
 use crate::folder::copy;
@@ -58,7 +58,7 @@ async fn l1_l4_nothing_acknowledged_is_lost_to_sigkill_at_any_system_call() -> R
     let calls = format!("trace={}", CALLS.join(","));
     let mut all = Vec::new();
     // The long-lived journal's thread alone too: beside the other it never comes first.
-    for writers in [&[0, 1, 2, 3, BILLER, 5][..], &[BILLER][..]] {
+    for writers in [&[0, 1, 2, 3, BILLER, PRODUCER, KEEPER][..], &[BILLER][..]] {
         let folder = tempfile::tempdir()?;
         let trace = folder.path().join("trace");
         let shown = trace.to_str().context("a path in UTF-8")?;

@@ -18,6 +18,6 @@ mod skip;
 
 pub use job::{Job, Point, Resend, Said, Start, Then};
 pub use oracle::{Findings, Oracle};
-pub use plan::{BILLER, PRODUCER, Plan, Planned, WRITERS, config, open, topics};
+pub use plan::{BILLER, KEEPER, PRODUCER, Plan, Planned, WRITERS, config, open, topics};
 pub use random::Random;
 pub use skip::{program, skip};

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use event::SourceId;
 use event_log::{ConsumerId, EventLog, Offset, Partition, TopicName, TopicPartition};
 
-use crate::{PRODUCER, Plan, Resend, Said, WRITERS, open, topics};
+use crate::{KEEPER, PRODUCER, Plan, Planned, Resend, Said, WRITERS, open, topics};
 
 /// What was attempted, what was acknowledged, and what has been seen in the log since.
 #[derive(Clone, Debug)]
@@ -283,7 +283,11 @@ impl Oracle {
             "one settlement is in flight at a time"
         );
         let mut order: BTreeMap<TopicPartition, Offset> = BTreeMap::new();
-        for seq in 1..=last {
+        if writer == KEEPER {
+            self.check_kept(last, contents)?;
+        }
+        let each = if writer == KEEPER { 0 } else { last };
+        for seq in 1..=each {
             for (append, planned) in self.plan.appends(writer, seq).into_iter().enumerate() {
                 let id = (writer, seq, append);
                 let contents = contents.get_mut(&planned.to).context("the topic is gone")?;
@@ -305,6 +309,55 @@ impl Oracle {
             promised: last,
             late: 0,
         };
+        Ok(())
+    }
+
+    /// Of the topic that is compacted the latest record of each key is there; whatever else is there
+    /// is what was written to that place.
+    fn check_kept(
+        &mut self,
+        last: u64,
+        contents: &mut BTreeMap<TopicPartition, Contents>,
+    ) -> Result<()> {
+        let mut planned = Vec::new();
+        let mut latest = BTreeMap::new();
+        for seq in 1..=last {
+            let appends = self.plan.appends(KEEPER, seq).into_iter().enumerate();
+            for (append, Planned { values, .. }) in appends {
+                self.place((KEEPER, seq, append), Offset::new(planned.len() as u64))?;
+                for value in values {
+                    latest.insert(Plan::key(&value), planned.len());
+                    planned.push(value);
+                }
+            }
+        }
+        let mut kept = contents.iter_mut();
+        let kept = kept.find(|(place, _)| place.topic.as_str() == "rig.kept");
+        let Some((place, kept)) = kept else {
+            ensure!(last == 0, "the compacted topic is gone");
+            return Ok(());
+        };
+        ensure!(
+            kept.end.get() == planned.len() as u64,
+            "{place} ends at {}, {} records were written",
+            kept.end,
+            planned.len()
+        );
+        for (key, at) in latest {
+            let there = kept.values.contains_key(&Offset::new(at as u64));
+            ensure!(
+                there,
+                "the latest record of {key}, at {at} of {place}, is gone"
+            );
+        }
+        for (offset, value) in &mut kept.values {
+            let found = value.take();
+            ensure!(
+                found.as_ref() == planned.get(offset.get() as usize),
+                "{place} reads {:?} at {offset}",
+                found.as_deref().map(id_of)
+            );
+        }
         Ok(())
     }
 
@@ -363,38 +416,51 @@ impl Oracle {
 /// What a partition holds.
 struct Contents {
     first: Offset,
+    end: Offset,
     /// Values by offset; taken out as they are accounted for.
     values: BTreeMap<Offset, Option<String>>,
     /// Offsets by the id that a value begins with.
     places: BTreeMap<String, Offset>,
 }
 
-/// Reads a whole partition; offsets must be dense and every batch sound.
+/// Reads a whole partition; every batch must be sound and, but where a topic is compacted, offsets
+/// dense.
 async fn read(log: &dyn EventLog, place: &TopicPartition) -> Result<Contents> {
     let bounds = log.bounds(place)?;
+    let compacted = place.topic.as_str() == "rig.kept";
     let mut contents = Contents {
         first: bounds.start,
+        end: bounds.end,
         values: BTreeMap::new(),
         places: BTreeMap::new(),
     };
     let mut next = bounds.start;
     while next < bounds.end {
-        let batches = log.read(place, next, 1 << 20).await?.batches;
-        ensure!(!batches.is_empty(), "nothing is read at {next}");
-        for stored in batches.iter().map(|batch| batch.records()) {
+        let chunk = log.read(place, next, 1 << 20).await?;
+        let from = next;
+        for stored in chunk.batches.iter().map(|batch| batch.records()) {
             for stored in stored? {
                 if stored.offset < next {
-                    continue; // A segment may begin with a batch that began before it.
+                    continue; // A partition may begin within a batch.
                 }
-                ensure!(stored.offset == next, "{next} is skipped");
+                ensure!(compacted || stored.offset == next, "{next} is skipped");
                 let value = stored.record.value.context("a value")?;
                 let value = String::from_utf8(value.into())?;
-                let twice = contents.places.insert(id_of(&value).to_owned(), next);
+                let twice = contents
+                    .places
+                    .insert(id_of(&value).to_owned(), stored.offset);
                 ensure!(twice.is_none(), "{} is there twice", id_of(&value));
-                contents.values.insert(next, Some(value));
-                next = next.next();
+                next = stored.offset.next();
+                contents.values.insert(stored.offset, Some(value));
             }
         }
+        ensure!(chunk.next > from, "a read at {from} goes nowhere");
+        ensure!(
+            chunk.next == next || (compacted && chunk.next > next),
+            "a read goes on at {} after {next}",
+            chunk.next
+        );
+        next = chunk.next;
     }
     ensure!(next == bounds.end, "more was read than there is");
     Ok(contents)

@@ -7,18 +7,20 @@ use anyhow::{Context, Result};
 use clock::{SystemClock, Timestamp};
 use event::Record;
 use event_log::{
-    EmbeddedConfig, EmbeddedLog, Lifetime, Partition, RecordBatch, Retention, TopicConfig,
+    Cleanup, EmbeddedConfig, EmbeddedLog, Lifetime, Partition, RecordBatch, Retention, TopicConfig,
     TopicName, TopicPartition,
 };
 
 use crate::Random;
 
 /// Writers, each with one settlement in flight.
-pub const WRITERS: u32 = 6;
+pub const WRITERS: u32 = 7;
 /// The writer whose settlements live in the long-lived journal.
 pub const BILLER: u32 = 4;
 /// The writer that is an idempotent producer.
 pub const PRODUCER: u32 = 5;
+/// The writer whose records have keys, in a topic that keeps the latest of each.
+pub const KEEPER: u32 = 6;
 
 /// The topics that the writers share, all but those that come and go.
 ///
@@ -31,11 +33,14 @@ pub fn topics() -> Vec<(TopicName, TopicConfig)> {
         let config = TopicConfig::new(partitions, lifetime);
         (name, config)
     };
+    let mut compacted = TopicConfig::new(1, Lifetime::LongLived);
+    compacted.settings.cleanup = Cleanup::Compact;
     vec![
         topic("rig.a", 3, Lifetime::Events),
         topic("rig.b", 1, Lifetime::Events),
         topic("rig.produced", 1, Lifetime::Events),
         topic("rig.bills", 2, Lifetime::LongLived),
+        (TopicName::new("rig.kept").expect("a legal name"), compacted),
         // Checkpoints lie on a topic without records, so that they hold none back from retention.
         topic("rig.cursors", WRITERS, Lifetime::Events),
     ]
@@ -89,6 +94,7 @@ impl Plan {
             let to = match writer {
                 BILLER => place("rig.bills", random.below(2)),
                 PRODUCER => place("rig.produced", 0),
+                KEEPER => place("rig.kept", 0),
                 _ => match random.below(4) {
                     3 => place("rig.b", 0),
                     partition => place("rig.a", partition),
@@ -116,9 +122,25 @@ impl Plan {
     /// Never: a plan has at least one record for each append.
     #[must_use]
     pub fn batch(planned: &Planned) -> RecordBatch {
-        let record = |value: &String| Record::new(value.clone(), Timestamp::from_millis(1_000));
+        let keyed = planned.to.topic.as_str() == "rig.kept";
+        let record = |value: &String| {
+            let record = Record::new(value.clone(), Timestamp::from_millis(1_000));
+            if keyed {
+                record.with_key(Self::key(value))
+            } else {
+                record
+            }
+        };
         let records: Vec<Record> = planned.values.iter().map(record).collect();
         RecordBatch::of(&records).expect("at least one record")
+    }
+
+    /// The key of a value in the topic that keeps the latest of each key.
+    #[must_use]
+    pub fn key(value: &str) -> String {
+        let id = value.split(':').next().unwrap_or_default();
+        let sum: u32 = id.bytes().map(u32::from).sum();
+        format!("key {}", sum % 9)
     }
 
     /// The one record of a topic that comes and goes.
