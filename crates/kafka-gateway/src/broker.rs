@@ -15,7 +15,7 @@ use crate::groups::Coordinator;
 use crate::sasl::Gate;
 use crate::wire::{self, Body, Request, WireError};
 use crate::{Advertised, GatewayConfig, apis, authentication, configs, fetch, metadata, offsets};
-use crate::{producers, topics, transactions};
+use crate::{partitions, producers, topic_pages, topics, transactions};
 
 /// The only node there is.
 pub(crate) const NODE: i32 = 1;
@@ -206,10 +206,22 @@ impl Broker {
                 wire::encode(&header, &topics::delete(&self, asked, version).await)
             }
             RequestKind::CreatePartitions(asked) => {
-                wire::encode(&header, &topics::create_partitions(&self, asked))
+                wire::encode(&header, &partitions::create(&self, asked).await)
             }
             RequestKind::DescribeConfigs(asked) => {
-                wire::encode(&header, &configs::describe(&self, asked))
+                wire::encode(&header, &configs::describe(&self, asked, version))
+            }
+            RequestKind::AlterConfigs(asked) => {
+                wire::encode(&header, &configs::alter(&self, asked).await)
+            }
+            RequestKind::IncrementalAlterConfigs(asked) => {
+                wire::encode(&header, &configs::alter_incrementally(&self, asked).await)
+            }
+            RequestKind::DeleteRecords(asked) => {
+                wire::encode(&header, &partitions::delete_records(&self, asked).await)
+            }
+            RequestKind::DescribeTopicPartitions(asked) => {
+                wire::encode(&header, &topic_pages::describe(&self, asked))
             }
             RequestKind::InitProducerId(asked) => {
                 wire::encode(&header, &producers::init(&self, asked, version).await)

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clock::{SharedClock, SystemClock};
 
-use crate::{Error, Security};
+use crate::{Error, Security, TopicDefaults};
 
 /// How the gateway behaves. The defaults suit one machine.
 #[derive(Clone, Debug)]
@@ -22,6 +22,9 @@ pub struct GatewayConfig {
     pub topic_creation: TopicCreation,
     /// What happens to a topic that is asked for with more replicas than there are brokers.
     pub replication: Replication,
+    /// What holds for topics that do not say otherwise. The log applies it; this is what clients are
+    /// told.
+    pub topic_defaults: TopicDefaults,
     /// Topics whose name begins with one of these can be read, but neither written, created nor
     /// deleted by clients.
     pub protected_prefixes: Vec<String>,
@@ -101,6 +104,7 @@ impl Default for GatewayConfig {
             default_partitions: 8,
             topic_creation: TopicCreation::OnUse,
             replication: Replication::AsAsked,
+            topic_defaults: TopicDefaults::default(),
             protected_prefixes: vec!["tidemill.".to_owned(), "bucket.".to_owned()],
             hidden_prefixes: vec!["bucket.tidemill-".to_owned()],
             member_session: Duration::from_secs(45),

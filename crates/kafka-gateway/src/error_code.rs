@@ -11,6 +11,8 @@ use crate::meter;
 pub(crate) struct Refusal {
     code: ResponseError,
     message: String,
+    /// Which records of a batch are at fault, by their index in it.
+    records: Vec<i32>,
 }
 
 impl Refusal {
@@ -20,7 +22,18 @@ impl Refusal {
         Self {
             code,
             message: message.into(),
+            records: Vec::new(),
         }
+    }
+
+    /// The same refusal, for the sake of these records of a batch.
+    pub(crate) fn for_records(self, records: Vec<i32>) -> Self {
+        Self { records, ..self }
+    }
+
+    /// The records of a batch that are at fault, by their index in it; none for all of them.
+    pub(crate) fn records(&self) -> &[i32] {
+        &self.records
     }
 
     /// Kafka's number for it.

@@ -4,13 +4,16 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use event_log::{
-    Appended, Error, Partition, Permit, RecordBatch, Settled, Settlement, SharedLog, TopicName,
+    Appended, Cleanup, Error, Partition, Permit, RecordBatch, Settled, Settlement, SharedLog,
+    StoredRecord, TopicName,
 };
 use futures::future::BoxFuture;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+use kafka_protocol::messages::produce_response::{
+    BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
+};
 use kafka_protocol::messages::{ProduceRequest, ProduceResponse};
 
 use crate::broker::Broker;
@@ -19,6 +22,8 @@ use crate::error_code::Refusal;
 /// The most records in one batch: what is decoded to check it must fit in memory. librdkafka's
 /// `batch.num.messages` allows no more.
 const MAX_BATCH_RECORDS: usize = 1_000_000;
+/// The most records of one batch whose fault is told one by one.
+const MAX_RECORDS_NAMED: usize = 10_000;
 
 /// The writes of one Produce request, one per partition, each with its own outcome.
 pub(crate) struct Writes {
@@ -197,21 +202,20 @@ fn admit(broker: &Broker, name: &str, data: PartitionProduceData) -> Result<Sett
     if broker.config.protects(name) {
         return Err(Refusal::protected(name));
     }
-    let partition = broker
-        .log
-        .topic(&topic_name)
-        .and_then(|topic| {
-            let index = u32::try_from(data.index).ok()?;
-            (index < topic.config.partitions).then(|| topic_name.partition(Partition::new(index)))
-        })
-        .ok_or_else(|| Refusal::unknown(name))?;
-    let batch = check_batch(data.records.unwrap_or_default())?;
+    let topic = broker.log.topic(&topic_name);
+    let topic = topic.ok_or_else(|| Refusal::unknown(name))?;
+    let index = u32::try_from(data.index).ok();
+    let index = index.filter(|index| *index < topic.config.partitions);
+    let partition = index.map(|index| topic_name.partition(Partition::new(index)));
+    let partition = partition.ok_or_else(|| Refusal::unknown(name))?;
+    let cleanup = topic.config.settings.cleanup;
+    let batch = check_batch(data.records.unwrap_or_default(), cleanup)?;
     Ok(Settlement::of(partition, batch))
 }
 
 /// Takes exactly one batch of records. It is opened once, here, so that whoever reads the
 /// log can rely on it being readable.
-fn check_batch(mut records: Bytes) -> Result<RecordBatch, Refusal> {
+fn check_batch(mut records: Bytes, cleanup: Cleanup) -> Result<RecordBatch, Refusal> {
     let invalid = |reason: &str| Refusal::new(ResponseError::InvalidRecord, reason);
     let batch = RecordBatch::take(&mut records)?;
     if !records.is_empty() {
@@ -223,8 +227,31 @@ fn check_batch(mut records: Bytes) -> Result<RecordBatch, Refusal> {
     if batch.header().record_count() > MAX_BATCH_RECORDS {
         return Err(invalid("a batch holds at most 1,000,000 records"));
     }
-    batch.records()?;
+    let records = batch.records()?;
+    if cleanup.compacts() {
+        check_keys(&records)?;
+    }
     Ok(batch)
+}
+
+/// Refuses records that compaction could not tell apart, by their places in the batch: clients give
+/// up those only and send the others again.
+fn check_keys(records: &[StoredRecord]) -> Result<(), Refusal> {
+    let indexes = 0..i32::try_from(records.len()).unwrap_or(i32::MAX);
+    let keyless: Vec<i32> = indexes
+        .zip(records)
+        .filter(|(_, stored)| stored.record.key.is_none())
+        .map(|(index, _)| index)
+        .take(MAX_RECORDS_NAMED)
+        .collect();
+    if keyless.is_empty() {
+        return Ok(());
+    }
+    let refusal = Refusal::new(
+        ResponseError::InvalidRecord,
+        "a compacted topic takes only records with keys",
+    );
+    Err(refusal.for_records(keyless))
 }
 
 fn partition_response((index, write): (i32, Write)) -> PartitionProduceResponse {
@@ -235,9 +262,20 @@ fn partition_response((index, write): (i32, Write)) -> PartitionProduceResponse 
         Write::Done(Ok(appended)) => response.with_base_offset(appended.base().get().cast_signed()),
         Write::Done(Err(refusal)) => response
             .with_error_code(refusal.code())
-            .with_error_message(Some(refusal.message())),
+            .with_error_message(Some(refusal.message()))
+            .with_record_errors(record_errors(&refusal)),
         Write::Reserving(..) | Write::Settling(_) => {
             response.with_error_code(ResponseError::RequestTimedOut.code())
         }
     }
+}
+
+fn record_errors(refusal: &Refusal) -> Vec<BatchIndexAndErrorMessage> {
+    let records = refusal.records().iter();
+    let errors = records.map(|index| {
+        BatchIndexAndErrorMessage::default()
+            .with_batch_index(*index)
+            .with_batch_index_error_message(Some(refusal.message()))
+    });
+    errors.collect()
 }

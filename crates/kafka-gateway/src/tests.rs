@@ -1,5 +1,6 @@
 //! The gateway against a log in memory, through its socket.
 
+mod admin;
 mod client;
 mod consumers;
 mod data;

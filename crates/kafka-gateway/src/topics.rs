@@ -4,7 +4,6 @@ use std::collections::HashSet;
 
 use event_log::{Lifetime, Partition, Topic, TopicConfig, TopicName, TopicPartition};
 use kafka_protocol::ResponseError;
-use kafka_protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::create_topics_response::{
     CreatableTopicConfigs, CreatableTopicResult,
@@ -12,15 +11,16 @@ use kafka_protocol::messages::create_topics_response::{
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::delete_topics_response::DeletableTopicResult;
 use kafka_protocol::messages::{
-    self, CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest,
-    CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
+    self, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
 };
 use kafka_protocol::protocol::StrBytes;
+use uuid::Uuid;
 
 use crate::Replication;
 use crate::broker::{Broker, NODE};
 use crate::configs;
 use crate::error_code::Refusal;
+use crate::topic_settings::{self, Described};
 
 /// The most partitions a client can ask for: each costs memory for as long as the topic exists.
 const MAX_PARTITIONS: u32 = 10_000;
@@ -83,14 +83,17 @@ pub(crate) async fn create(
                 "the request names the topic twice",
             ))
         } else if request.validate_only {
-            validate(broker, &topic).map(|(_, partitions)| Created {
-                partitions,
-                topic: None,
+            validate(broker, &topic).map(|(name, config)| Created {
+                topic: Topic {
+                    name,
+                    id: Uuid::nil(),
+                    config,
+                },
             })
         } else {
             create_one(broker, &topic).await
         };
-        results.push(created(topic.name, outcome, version));
+        results.push(created(broker, topic.name, outcome, version));
     }
     CreateTopicsResponse::default().with_topics(results)
 }
@@ -124,46 +127,20 @@ pub(crate) async fn delete(
     DeleteTopicsResponse::default().with_responses(responses)
 }
 
-/// Refuses: the number of partitions is part of what a topic is created with.
-pub(crate) fn create_partitions(
-    broker: &Broker,
-    request: CreatePartitionsRequest,
-) -> CreatePartitionsResponse {
-    let results = request.topics.into_iter().map(|topic| {
-        let known = TopicName::new(topic.name.as_str()).map(|name| broker.topic(&name));
-        let refusal = match known {
-            Err(error) => error.into(),
-            Ok(None) => Refusal::unknown(&topic.name),
-            Ok(Some(_)) => Refusal::new(
-                ResponseError::InvalidPartitions,
-                "partitions cannot be added to a topic that exists",
-            ),
-        };
-        CreatePartitionsTopicResult::default()
-            .with_error_code(refusal.code())
-            .with_error_message(Some(refusal.message()))
-            .with_name(topic.name)
-    });
-    CreatePartitionsResponse::default().with_results(results.collect())
-}
-
 /// A topic that was created, or would have been.
 struct Created {
-    partitions: u32,
-    topic: Option<Topic>,
+    /// Without an id when it was only checked.
+    topic: Topic,
 }
 
 async fn create_one(broker: &Broker, asked: &CreatableTopic) -> Result<Created, Refusal> {
-    let (name, partitions) = validate(broker, asked)?;
-    let topic = broker.log.create_topic(&name, config(partitions)).await?;
-    tracing::info!(topic = %name, partitions, "topic created");
-    Ok(Created {
-        partitions,
-        topic: Some(topic),
-    })
+    let (name, config) = validate(broker, asked)?;
+    let topic = broker.log.create_topic(&name, config).await?;
+    tracing::info!(topic = %name, partitions = config.partitions, "topic created");
+    Ok(Created { topic })
 }
 
-fn validate(broker: &Broker, asked: &CreatableTopic) -> Result<(TopicName, u32), Refusal> {
+fn validate(broker: &Broker, asked: &CreatableTopic) -> Result<(TopicName, TopicConfig), Refusal> {
     let name = TopicName::new(asked.name.as_str())?;
     if broker.config.protects(name.as_str()) {
         return Err(Refusal::protected(name.as_str()));
@@ -172,10 +149,10 @@ fn validate(broker: &Broker, asked: &CreatableTopic) -> Result<(TopicName, u32),
         return Err(event_log::Error::TopicExists { topic: name }.into());
     }
     let partitions = partitions(broker, asked)?;
-    for setting in &asked.configs {
-        configs::check_topic_setting(&setting.name, setting.value.as_deref())?;
-    }
-    Ok((name, partitions))
+    let settings = asked.configs.iter();
+    let settings = settings.map(|setting| (setting.name.as_str(), setting.value.as_deref()));
+    let settings = configs::settings_of(settings)?;
+    Ok((name, config(partitions).with(settings)))
 }
 
 fn partitions(broker: &Broker, asked: &CreatableTopic) -> Result<u32, Refusal> {
@@ -214,7 +191,8 @@ fn partitions(broker: &Broker, asked: &CreatableTopic) -> Result<u32, Refusal> {
     }
 }
 
-fn in_limit(count: i32) -> Result<u32, Refusal> {
+/// A number of partitions that a client may ask for.
+pub(crate) fn in_limit(count: i32) -> Result<u32, Refusal> {
     let count = u32::try_from(count).ok();
     count
         .filter(|count| (1..=MAX_PARTITIONS).contains(count))
@@ -245,19 +223,21 @@ async fn delete_one(broker: &Broker, asked: &DeleteTopicState) -> Result<(), Ref
 }
 
 fn created(
+    broker: &Broker,
     name: messages::TopicName,
     outcome: Result<Created, Refusal>,
     version: i16,
 ) -> CreatableTopicResult {
     let mut result = CreatableTopicResult::default().with_name(name);
     match outcome {
-        Ok(created) => {
+        Ok(Created { topic }) => {
             if version >= 5 {
-                result.num_partitions = i32::try_from(created.partitions).unwrap_or(i32::MAX);
+                result.num_partitions = i32::try_from(topic.config.partitions).unwrap_or(i32::MAX);
                 result.replication_factor = 1;
-                result.configs = Some(configs::topic_settings().map(setting).collect());
+                let settings = topic_settings::describe(broker, &topic).map(setting);
+                result.configs = Some(settings.collect());
             }
-            if let (7.., Some(topic)) = (version, created.topic) {
+            if version >= 7 {
                 result.topic_id = topic.id;
             }
         }
@@ -269,12 +249,12 @@ fn created(
     result
 }
 
-fn setting(setting: &configs::Setting) -> CreatableTopicConfigs {
+fn setting(described: Described) -> CreatableTopicConfigs {
     CreatableTopicConfigs::default()
-        .with_name(StrBytes::from_static_str(setting.name))
-        .with_value(Some(StrBytes::from_static_str(setting.value)))
-        .with_read_only(true)
-        .with_config_source(configs::DEFAULT_SOURCE)
+        .with_name(StrBytes::from_static_str(described.setting.name))
+        .with_value(Some(StrBytes::from_string(described.value)))
+        .with_read_only(described.setting.is_fixed())
+        .with_config_source(described.source as i8)
 }
 
 fn config(partitions: u32) -> TopicConfig {

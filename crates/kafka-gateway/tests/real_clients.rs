@@ -15,7 +15,10 @@ use std::time::Duration;
 use clock::SystemClock;
 use event_log::{EmbeddedConfig, EmbeddedLog, SharedLog};
 use kafka_gateway::{Gateway, GatewayConfig};
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, ConfigSource, NewPartitions, NewTopic,
+    OwnedResourceSpecifier, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::{ClientContext, DefaultClientContext};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{
@@ -319,16 +322,29 @@ async fn an_administrator_creates_describes_and_deletes() {
             RDKafkaErrorCode::TopicAlreadyExists
         ))]
     );
-    let compacted =
-        NewTopic::new("compacted", 3, TopicReplication::Fixed(1)).set("cleanup.policy", "compact");
-    let refused = admin.create_topics([&compacted], &options).await.unwrap();
+    let striped = NewTopic::new("striped", 3, TopicReplication::Fixed(1)).set("stripes", "7");
+    let refused = admin.create_topics([&striped], &options).await.unwrap();
     assert_eq!(
         refused,
-        [Err((
-            "compacted".to_owned(),
-            RDKafkaErrorCode::InvalidConfig
-        ))]
+        [Err(("striped".to_owned(), RDKafkaErrorCode::InvalidConfig))]
     );
+    let more = NewPartitions::new("made", 5);
+    let grown = admin.create_partitions([&more], &options).await.unwrap();
+    assert_eq!(grown, [Ok("made".to_owned())]);
+    let made = ResourceSpecifier::Topic("made");
+    let kept = AlterConfig::new(made).set("retention.ms", "60000");
+    let altered = admin.alter_configs([&kept], &options).await.unwrap();
+    assert_eq!(
+        altered,
+        [Ok(OwnedResourceSpecifier::Topic("made".to_owned()))]
+    );
+    let described = admin.describe_configs([&made], &options).await.unwrap();
+    let described = described[0].as_ref().unwrap();
+    let retention = described.get("retention.ms").unwrap();
+    assert_eq!(retention.value.as_deref(), Some("60000"));
+    assert_eq!(retention.source, ConfigSource::DynamicTopic);
+    let policy = described.get("cleanup.policy").unwrap();
+    assert_eq!(policy.source, ConfigSource::Default);
     let deleted = admin.delete_topics(&["made"], &options).await.unwrap();
     assert_eq!(deleted, [Ok("made".to_owned())]);
     assert!(served.log.topics().is_empty());

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use kafka_gateway::{Advertised, GatewayConfig, Login, Replication, Security, Tls, TopicCreation};
+use kafka_gateway::{
+    Advertised, GatewayConfig, Login, Replication, Security, Tls, TopicCreation, TopicDefaults,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::credentials::Credentials;
@@ -117,11 +119,15 @@ impl Kafka {
         Ok(Some(advertised))
     }
 
-    /// What the gateway is told.
+    /// What the gateway is told; `retention` is the log's, for topics that set none.
     ///
     /// # Errors
     /// Certificate or key cannot be read or used.
-    pub(crate) fn gateway(&self, credentials: &Credentials) -> anyhow::Result<GatewayConfig> {
+    pub(crate) fn gateway(
+        &self,
+        credentials: &Credentials,
+        retention: Duration,
+    ) -> anyhow::Result<GatewayConfig> {
         let login = || Login::new(&credentials.access_key_id, &credentials.secret_access_key);
         Ok(GatewayConfig {
             advertised: self.advertised()?,
@@ -140,6 +146,10 @@ impl Kafka {
                 TopicCreation::OnUse
             } else {
                 TopicCreation::OnRequest
+            },
+            topic_defaults: TopicDefaults {
+                retention_age: Some(retention),
+                ..TopicDefaults::default()
             },
             max_request_bytes: self.max_request_bytes,
             max_connections: self.max_connections,
@@ -221,7 +231,7 @@ mod tests {
             access_key_id: "id".to_owned(),
             secret_access_key: "secret".to_owned(),
         };
-        let error = missing.gateway(&credentials).unwrap_err();
+        let error = missing.gateway(&credentials, Duration::ZERO).unwrap_err();
         assert!(format!("{error:#}").contains("kafka.tls.certificate"));
     }
 }

@@ -7,7 +7,7 @@ use clock::Timestamp;
 use event::Record;
 use event_log::{Lifetime, Partition, RecordBatch, Settlement, TopicConfig, TopicName};
 use kafka_protocol::ResponseError;
-use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
@@ -373,29 +373,6 @@ async fn path_like_topic_names_are_refused() {
         assert_eq!(described.topics[0].error_code, 17, "{name}");
         let written = call!(client, Produce, 9, produce(name, 0, Bytes::new()));
         assert_eq!(outcome(&written), (17, -1), "{name}");
-    }
-    assert!(served.log.topics().is_empty());
-    served.stop().await;
-}
-
-#[tokio::test]
-async fn a_setting_that_is_not_applied_is_refused_by_name() {
-    let served = Served::new().await;
-    let mut client = served.client().await;
-    for (setting, value) in [("cleanup.policy", "compact"), ("retention.ms", "1000")] {
-        let config = CreatableTopicConfig::default()
-            .with_name(text(setting))
-            .with_value(Some(text(value)));
-        let asked = CreatableTopic::default()
-            .with_name(topic("t"))
-            .with_num_partitions(1)
-            .with_replication_factor(1)
-            .with_configs(vec![config]);
-        let asked = CreateTopicsRequest::default().with_topics(vec![asked]);
-        let refused = call!(client, CreateTopics, 7, asked);
-        let refused = &refused.topics[0];
-        assert_eq!(refused.error_code, ResponseError::InvalidConfig.code());
-        assert!(refused.error_message.as_ref().unwrap().contains(setting));
     }
     assert!(served.log.topics().is_empty());
     served.stop().await;

@@ -395,6 +395,65 @@ pub(crate) fn request(api: ApiKey, v: i16, subject: &Subject) -> RequestKind {
                 ])
                 .with_include_documentation(v >= 3),
         ),
+        ApiKey::AlterConfigs => RequestKind::AlterConfigs(
+            AlterConfigsRequest::default()
+                .with_resources(vec![
+                    alter_configs_request::AlterConfigsResource::default()
+                        .with_resource_type(2)
+                        .with_resource_name(text(name))
+                        .with_configs(vec![
+                            alter_configs_request::AlterableConfig::default()
+                                .with_name(text("retention.ms"))
+                                .with_value(Some(text("60000"))),
+                        ]),
+                    alter_configs_request::AlterConfigsResource::default()
+                        .with_resource_type(4)
+                        .with_resource_name(text("1")),
+                ])
+                .with_validate_only(v == 1),
+        ),
+        ApiKey::IncrementalAlterConfigs => {
+            use incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
+            RequestKind::IncrementalAlterConfigs(
+                IncrementalAlterConfigsRequest::default().with_resources(vec![
+                    AlterConfigsResource::default()
+                        .with_resource_type(2)
+                        .with_resource_name(text(name))
+                        .with_configs(vec![
+                            AlterableConfig::default()
+                                .with_name(text("cleanup.policy"))
+                                .with_config_operation(2)
+                                .with_value(Some(text("delete"))),
+                            AlterableConfig::default()
+                                .with_name(text("retention.ms"))
+                                .with_config_operation(1),
+                        ]),
+                ]),
+            )
+        }
+        ApiKey::DeleteRecords => RequestKind::DeleteRecords(
+            DeleteRecordsRequest::default()
+                .with_timeout_ms(1_000)
+                .with_topics(vec![
+                    delete_records_request::DeleteRecordsTopic::default()
+                        .with_name(topic(name))
+                        .with_partitions(vec![
+                            delete_records_request::DeleteRecordsPartition::default(),
+                        ]),
+                ]),
+        ),
+        ApiKey::DescribeTopicPartitions => RequestKind::DescribeTopicPartitions(
+            DescribeTopicPartitionsRequest::default()
+                .with_topics(vec![
+                    describe_topic_partitions_request::TopicRequest::default()
+                        .with_name(topic(name)),
+                ])
+                .with_response_partition_limit(1)
+                .with_cursor(Some(
+                    describe_topic_partitions_request::Cursor::default()
+                        .with_topic_name(topic("a")),
+                )),
+        ),
         ApiKey::DescribeCluster => {
             RequestKind::DescribeCluster(DescribeClusterRequest::default().with_endpoint_type(1))
         }

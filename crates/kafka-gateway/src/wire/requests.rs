@@ -5,7 +5,7 @@
 
 use kafka_protocol::messages::ApiKey;
 
-use super::scan::Kind::{Blob, Each, Fixed, List, One, Text};
+use super::scan::Kind::{Blob, Each, Fixed, List, Maybe, One, Text};
 use super::scan::{Field, Kind, Shape};
 
 const LAST: i16 = i16::MAX;
@@ -271,6 +271,38 @@ const DESCRIBE_CONFIGS: Shape = of(&[
     since(3, BOOL),
 ]);
 
+const ALTER_CONFIGS: Shape = of(&[
+    always(Each(&of(&[
+        always(INT8),
+        always(Text),
+        always(Each(&of(&[always(Text), always(Text)]))),
+    ]))),
+    always(BOOL),
+]);
+
+const INCREMENTAL_ALTER_CONFIGS: Shape = of(&[
+    always(Each(&of(&[
+        always(INT8),
+        always(Text),
+        always(Each(&of(&[always(Text), always(INT8), always(Text)]))),
+    ]))),
+    always(BOOL),
+]);
+
+const DELETE_RECORDS: Shape = of(&[
+    always(Each(&of(&[
+        always(Text),
+        always(Each(&of(&[always(INT32), always(INT64)]))),
+    ]))),
+    always(INT32),
+]);
+
+const DESCRIBE_TOPIC_PARTITIONS: Shape = of(&[
+    always(Each(&of(&[always(Text)]))),
+    always(INT32),
+    always(Maybe(&of(&[always(Text), always(INT32)]))),
+]);
+
 const DESCRIBE_CLUSTER: Shape = of(&[always(BOOL), since(1, INT8)]);
 
 const CONSUMER_GROUP_HEARTBEAT: Shape = of(&[
@@ -321,6 +353,10 @@ pub(super) fn shape(api: ApiKey) -> &'static Shape {
         ApiKey::ListTransactions => &LIST_TRANSACTIONS,
         ApiKey::OffsetForLeaderEpoch => &OFFSET_FOR_LEADER_EPOCH,
         ApiKey::DescribeConfigs => &DESCRIBE_CONFIGS,
+        ApiKey::AlterConfigs => &ALTER_CONFIGS,
+        ApiKey::IncrementalAlterConfigs => &INCREMENTAL_ALTER_CONFIGS,
+        ApiKey::DeleteRecords => &DELETE_RECORDS,
+        ApiKey::DescribeTopicPartitions => &DESCRIBE_TOPIC_PARTITIONS,
         ApiKey::DescribeCluster => &DESCRIBE_CLUSTER,
         ApiKey::ConsumerGroupHeartbeat => &CONSUMER_GROUP_HEARTBEAT,
         ApiKey::ConsumerGroupDescribe => &CONSUMER_GROUP_DESCRIBE,

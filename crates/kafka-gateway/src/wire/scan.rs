@@ -47,6 +47,8 @@ pub(super) enum Kind {
     Blob,
     /// A struct in place.
     One(&'static Shape),
+    /// A struct after a byte that says whether it is there.
+    Maybe(&'static Shape),
     /// An array, maybe null, of structs.
     Each(&'static Shape),
     /// An array of things without tagged fields.
@@ -119,6 +121,15 @@ impl Scan<'_> {
                 self.skip(len)
             }
             Kind::One(shape) => self.shape(shape),
+            Kind::Maybe(shape) => {
+                // As the codec: 1 and nothing else says that it is there.
+                let [there] = self.take()?;
+                if there == 1 {
+                    self.shape(shape)
+                } else {
+                    Ok(())
+                }
+            }
             Kind::Each(shape) => {
                 for _ in 0..self.count()? {
                     self.element()?;

@@ -1,6 +1,7 @@
 //! Where Kafka clients go.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use anyhow::Context;
 use kafka_gateway::Gateway;
@@ -42,7 +43,8 @@ impl KafkaDoor {
         match log {
             Log::Embedded(log) => {
                 let kafka = &config.kafka;
-                let settings = kafka.gateway(credentials)?;
+                let retention = Duration::from_secs(config.log.retention_hours * 3_600);
+                let settings = kafka.gateway(credentials, retention)?;
                 let gateway = Gateway::bind(kafka.listen, settings, log.clone())
                     .await
                     .context("open the Kafka port")?;
