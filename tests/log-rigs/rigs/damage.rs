@@ -14,7 +14,7 @@ use log_rigs::{Job, Oracle, Random, Said, open};
 use tempfile::TempDir;
 
 use crate::child::Workload;
-use crate::folder::copy;
+use crate::folder::{copy, temporary};
 use crate::rounds::{rounds, spread};
 
 type Contents = BTreeMap<(TopicPartition, Offset), Vec<u8>>;
@@ -27,13 +27,7 @@ struct Sound {
 
 impl Sound {
     async fn new() -> Result<Self> {
-        // In memory where possible: half a million states of it are looked at.
-        let memory = Path::new("/dev/shm");
-        let folder = if memory.is_dir() {
-            TempDir::new_in(memory)?
-        } else {
-            TempDir::new()?
-        };
+        let folder = temporary()?;
         let mut oracle = Oracle::new(9);
         let job = Job::new(folder.path(), 9, Some(9));
         ensure!(Workload::start(&job)?.finish(&mut oracle)?.success());
@@ -131,7 +125,7 @@ async fn every_flipped_bit_of_a_segment_is_detected_and_nothing_reads_wrong() ->
     let len = file.metadata()?.len();
     let bits: Vec<u64> = (0..len * 8).collect();
     // A prime apart, so that every position within a byte comes up.
-    let chosen = spread(&bits, rounds(6_007)?);
+    let chosen = spread(&bits, rounds(3_001)?);
     let log = open(sound.dir(), None)?;
     let mut unreadable = 0;
     let mut detected = 0u64;
@@ -251,7 +245,7 @@ async fn damage_is_quarantined_and_the_rest_is_served_and_written_on() -> Result
     let rounds = rounds(60)?.min(20_000);
     let (mut damaged, mut offsets) = (0, 0);
     for round in 0..rounds {
-        let folder = TempDir::new_in(sound.dir().parent().context("a folder above")?)?;
+        let folder = temporary()?;
         let dir = folder.path();
         copy(sound.dir(), dir)?;
         let victim = if round % 3 == 2 { active } else { &sealed };

@@ -4,6 +4,18 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Result;
+use tempfile::TempDir;
+
+/// A folder that goes with its value, in memory where possible: what a killed process leaves behind
+/// is the same there, and half a million states of it are looked at.
+pub(crate) fn temporary() -> Result<TempDir> {
+    let memory = Path::new("/dev/shm");
+    Ok(if memory.is_dir() {
+        TempDir::new_in(memory)?
+    } else {
+        TempDir::new()?
+    })
+}
 
 /// Copies a folder with everything in it.
 pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {

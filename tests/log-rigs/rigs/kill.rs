@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use log_rigs::{Job, Oracle, Point, Random, Said, Then};
 
 use crate::child::Workload;
+use crate::folder::temporary;
 use crate::rounds::{bound, rounds};
 
 const SETTLEMENTS: u64 = 9;
@@ -33,8 +34,8 @@ fn job(dir: &std::path::Path, seed: u64) -> Job {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn l1_l4_nothing_acknowledged_is_lost_to_sigkill_at_any_named_point() -> Result<()> {
-    let rounds = rounds(260)?;
-    let folder = tempfile::tempdir()?;
+    let rounds = rounds(150)?;
+    let folder = temporary()?;
     let calm = calm(&job(folder.path(), 1), &mut Oracle::new(1))?;
     ensure!(calm.len() > 40, "points are reached: {calm:?}");
     let total: u64 = calm.values().sum();
@@ -60,7 +61,7 @@ async fn l1_l4_nothing_acknowledged_is_lost_to_sigkill_at_any_named_point() -> R
     for (round, (name, occurrence)) in (0..rounds).zip(&moments) {
         let seed = 1 + round / (3 * calm.len() as u64);
         let what = format!("{name}, occurrence {occurrence}, seed {seed}");
-        let folder = tempfile::tempdir()?;
+        let folder = temporary()?;
         let mut oracle = Oracle::new(seed);
         // Killed at the point, then again while it recovers or right after, then left in peace.
         let again = points[(round as usize * 7) % points.len()].0.clone();

@@ -7,12 +7,14 @@
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use log_rigs::Random;
+
+use crate::folder::temporary;
 use tempfile::TempDir;
 
 /// How long the kernel may take to let go of a file system.
@@ -46,12 +48,7 @@ impl LoopDisk {
         let xfs_io = xfs_io.context("xfs_io (package xfsprogs) is not installed")?;
         let mkfs = log_rigs::program("TIDEMILL_TEST_MKFS_EXT4", "mkfs.ext4");
         let mkfs = mkfs.context("mkfs.ext4 (package e2fsprogs) is not installed")?;
-        let memory = Path::new("/dev/shm");
-        let home = if memory.is_dir() {
-            TempDir::new_in(memory)?
-        } else {
-            TempDir::new()?
-        };
+        let home = temporary()?;
         let mut disk = Self {
             home,
             xfs_io,

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use log_rigs::{BILLER, Job, KEEPER, Oracle, PRODUCER, Point, Said, Start, Then, skip};
 
 use crate::child::Workload;
-use crate::folder::copy;
+use crate::folder::{copy, temporary};
 use crate::rounds::{bound, rounds, spread};
 use crate::strace::{self, Attached, CALLS};
 
@@ -59,7 +59,7 @@ async fn l1_l4_nothing_acknowledged_is_lost_to_sigkill_at_any_system_call() -> R
     let mut all = Vec::new();
     // The long-lived journal's thread alone too: beside the other it never comes first.
     for writers in [&[0, 1, 2, 3, BILLER, PRODUCER, KEEPER][..], &[BILLER][..]] {
-        let folder = tempfile::tempdir()?;
+        let folder = temporary()?;
         let trace = folder.path().join("trace");
         let shown = trace.to_str().context("a path in UTF-8")?;
         let job = job(&folder.path().join("log"), writers);
@@ -73,7 +73,7 @@ async fn l1_l4_nothing_acknowledged_is_lost_to_sigkill_at_any_system_call() -> R
     let chosen = spread(&all, rounds);
     for (writers, moment) in &chosen {
         let what = format!("{moment:?} of writers {writers:?}");
-        let folder = tempfile::tempdir()?;
+        let folder = temporary()?;
         let mut oracle = Oracle::new(3);
         let job = job(folder.path(), writers);
         let inject = kill_at(moment);
@@ -113,7 +113,7 @@ async fn recovery_may_be_killed_at_any_system_call_and_begins_again() -> Result<
     let strace = strace.to_str().context("a path in UTF-8")?;
     let rounds = rounds(60)?;
     // What is to be recovered: a group half written, and a new segment half made.
-    let folder = tempfile::tempdir()?;
+    let folder = temporary()?;
     let mut crashed = Vec::new();
     for (index, point) in ["events/seg.write.half", "long-lived/seg.rename.before"]
         .into_iter()
