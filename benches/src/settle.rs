@@ -149,7 +149,10 @@ fn transact(bootstrap: &str, out: &str, sets: usize) -> Result<Round> {
                 offsets.add_partition_offset(out, partition, At::Offset(0))?;
             }
         }
-        producer.flush(PATIENCE)?;
+        // `flush` looks ten times a second.
+        while producer.in_flight_count() > 0 {
+            producer.poll(Duration::from_millis(1));
+        }
         producer.send_offsets_to_transaction(&offsets, &group, PATIENCE)?;
         producer.commit_transaction(PATIENCE)?;
         times.extend(std::iter::repeat_n(at.elapsed(), sets));

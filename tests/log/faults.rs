@@ -122,12 +122,7 @@ impl Other {
     fn start(kafka: &OnKafka, node: &str) -> Self {
         let this = std::env::current_exe().expect("this program has a path");
         let child = Command::new(this)
-            .args([
-                "--exact",
-                "faults::child_counts",
-                "--nocapture",
-                "--ignored",
-            ])
+            .args(["--exact", "faults::child_counts", "--nocapture"])
             .env(
                 CHILD,
                 format!("{} {} {node}", kafka.bootstrap(), kafka.name()),

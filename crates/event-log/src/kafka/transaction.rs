@@ -168,7 +168,7 @@ impl Scribe {
         if !refused.is_empty() {
             return Err(Outcome::Refused(refused));
         }
-        self.producer.flush(self.timeout).map_err(Outcome::Later)?;
+        self.drain().map_err(Outcome::Later)?;
         let results = std::mem::take(&mut deliveries.0.lock().results);
         let mut results = results.into_iter();
         let mut offsets = Vec::with_capacity(count);
@@ -189,6 +189,18 @@ impl Scribe {
             return Err(Outcome::Refused(refused));
         }
         later.map_or(Ok(offsets), |error| Err(Outcome::Later(error)))
+    }
+
+    /// Waits until every record has been reported. The library's own `flush` looks ten times a second.
+    fn drain(&self) -> Result<(), KafkaError> {
+        let until = Instant::now() + self.timeout;
+        while self.producer.in_flight_count() > 0 {
+            if Instant::now() > until {
+                return Err(KafkaError::Flush(RDKafkaErrorCode::MessageTimedOut));
+            }
+            self.producer.poll(Duration::from_millis(1));
+        }
+        Ok(())
     }
 
     fn send(&self, output: &Output, at: usize) -> Result<(), KafkaError> {
