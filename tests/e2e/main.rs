@@ -10,7 +10,9 @@
 
 mod bad_input;
 mod billing;
+mod board;
 mod clients;
+mod cluster;
 mod crash;
 mod demo;
 mod failures;

@@ -160,7 +160,9 @@ fn deploy(aws: &Cli<'_>, work: &std::path::Path) -> Result<()> {
 
 /// An event source mapping of a topic on our own port, from its beginning.
 pub(crate) fn map_topic(aws: &Cli<'_>, function: &str, topic: &str) -> Result<String> {
-    let own = json!({"Endpoints": {"KAFKA_BOOTSTRAP_SERVERS": [aws.bootstrap()]}});
+    let servers = aws.bootstrap();
+    let servers: Vec<_> = servers.split(',').collect();
+    let own = json!({"Endpoints": {"KAFKA_BOOTSTRAP_SERVERS": servers}});
     aws.run(&[
         "lambda",
         "create-event-source-mapping",

@@ -221,6 +221,31 @@ impl dyn EventLog {
         self.settle(permit, settlement).await
     }
 
+    /// Whether a record stands in `from..to` of a partition. On a cluster, markers of transactions
+    /// take up offsets, too.
+    ///
+    /// # Errors
+    /// Those of [`read`](EventLog::read).
+    pub async fn has_records(
+        &self,
+        partition: &TopicPartition,
+        from: Offset,
+        to: Offset,
+    ) -> Result<bool, Error> {
+        let mut next = from;
+        while next < to {
+            let chunk = self.read(partition, next, 1).await?;
+            if let Some(first) = chunk.batches.first() {
+                return Ok(first.base_offset().max(next) < to);
+            }
+            if chunk.next <= next {
+                return Ok(false);
+            }
+            next = chunk.next;
+        }
+        Ok(false)
+    }
+
     /// The topic of that name, created with `config` when absent. Safe to race.
     ///
     /// # Errors

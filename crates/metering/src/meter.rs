@@ -107,7 +107,10 @@ impl Metering {
         let mut share = self.log.share();
         let mut biller = Biller::open(Arc::clone(&self.log), self.settings.partitions).await?;
         loop {
-            biller.hold(*share.borrow_and_update())?;
+            // Copied first: the log waits for whoever still looks at the share it has changed, and
+            // the biller asks the log.
+            let held = *share.borrow_and_update();
+            biller.hold(held)?;
             match self.bill(&mut biller, &mut share, &stop).await {
                 Ok(Ended::Stopped) => return Ok(()),
                 Ok(Ended::ShareChanged) => {}
@@ -141,7 +144,17 @@ impl Metering {
                 () = self.hurry.notified() => {}
                 () = tokio::time::sleep_until(deadline) => {}
             }
+            // Other nodes go on using: a node that stops bills what there is now.
+            let mut last: Option<Vec<Offset>> = None;
             while biller.is_behind(&mut tails) {
+                if stop.is_cancelled() {
+                    let ends = || tails.iter().map(|tail| *tail.borrow()).collect();
+                    let last = last.get_or_insert_with(ends);
+                    let reached = biller.reached();
+                    if reached.values().zip(last).all(|(next, end)| next >= end) {
+                        return Ok(Ended::Stopped);
+                    }
+                }
                 match biller.settle(&self.clock).await {
                     Ok(()) => {
                         self.settled.send_replace(biller.reached());
@@ -196,7 +209,7 @@ impl Progress {
         let mut settled = self.settled.clone();
         loop {
             settled.mark_unchanged();
-            if self.behind(&ends)? == 0 {
+            if self.is_billed(&ends).await? {
                 return Ok(());
             }
             self.hurry.notify_one();
@@ -215,31 +228,46 @@ impl Progress {
         }
     }
 
-    /// Usage records that are in the log and not billed yet.
+    /// Whether no usage record below `ends` is unbilled.
+    async fn is_billed(&self, ends: &BTreeMap<TopicPartition, Offset>) -> Result<bool, Error> {
+        for (partition, end) in ends {
+            let next = self.billed_to(partition)?;
+            let unbilled = self.log.has_records(partition, next, *end).await;
+            if unbilled.map_err(Error::log(format!("look for usage in {partition}")))? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Usage records that are in the log and not billed yet; on a cluster, markers of transactions
+    /// after the last of them count, too.
     ///
     /// # Errors
     /// [`Error::Log`] when the log cannot say where usage ends.
     pub fn unbilled(&self) -> Result<u64, Error> {
-        self.behind(&self.ends()?)
-    }
-
-    /// Records below `ends` that are not billed.
-    fn behind(&self, ends: &BTreeMap<TopicPartition, Offset>) -> Result<u64, Error> {
-        let consumer = ConsumerId::new(biller::CONSUMER);
-        let share = *self.log.share().borrow();
-        let settled = self.settled.borrow();
         let mut behind = 0;
-        for (partition, end) in ends {
-            let next = match share.holds(&consumer, partition) {
-                true => settled.get(&partition.partition).copied(),
-                false => self.log.checkpoint(&consumer, partition).map(|it| it.next),
-            };
-            let first = self.log.bounds(partition).map(|bounds| bounds.start);
-            let first = first.map_err(Error::log(format!("find the start of {partition}")))?;
-            let next = next.unwrap_or_default().max(first);
+        for (partition, end) in self.ends()? {
+            let next = self.billed_to(&partition)?;
             behind += end.get().saturating_sub(next.get());
         }
         Ok(behind)
+    }
+
+    /// The first offset of a usage partition that is not billed, as far as is known here.
+    fn billed_to(&self, partition: &TopicPartition) -> Result<Offset, Error> {
+        let consumer = ConsumerId::new(biller::CONSUMER);
+        let held = self.log.share().borrow().holds(&consumer, partition);
+        let next = match held {
+            true => self.settled.borrow().get(&partition.partition).copied(),
+            false => self
+                .log
+                .checkpoint(&consumer, partition)
+                .map(|checkpoint| checkpoint.next),
+        };
+        let first = self.log.bounds(partition).map(|bounds| bounds.start);
+        let first = first.map_err(Error::log(format!("find the start of {partition}")))?;
+        Ok(next.unwrap_or_default().max(first))
     }
 
     fn ends(&self) -> Result<BTreeMap<TopicPartition, Offset>, Error> {

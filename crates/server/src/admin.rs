@@ -87,7 +87,7 @@ pub(crate) fn router(admin: Admin) -> Router {
 }
 
 async fn status(State(admin): State<Admin>) -> Json<Status> {
-    Json(admin.status.read())
+    Json(admin.status.read().await)
 }
 
 /// Answers once everything used so far is in the billing topic.

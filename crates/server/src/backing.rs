@@ -2,6 +2,7 @@
 //! packages, functions and triggers. Everything above is the same on all of them.
 
 mod log;
+mod node;
 mod s3;
 mod store;
 

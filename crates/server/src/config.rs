@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::cli;
 use crate::kafka_port::Kafka;
 
-pub(crate) use log::{Log, LogKind};
+pub(crate) use log::{KafkaCluster, Log, LogKind};
 pub(crate) use store::{S3Store, Store, StoreKind};
 
 /// Everything that can be set. `tidemill serve --print-config` shows the effective values.

@@ -73,7 +73,7 @@ impl Snapshot for Overview {
             account: self.account.clone(),
             region: self.region.clone(),
             functions: self.functions(&read),
-            triggers: self.triggers(),
+            triggers: self.triggers().await,
             invocations: read.recent.iter().map(invocation).collect(),
             billing: read.bill(),
             log: self.log_size(),
@@ -104,8 +104,8 @@ impl Overview {
         functions.iter().map(row).collect()
     }
 
-    fn triggers(&self) -> Vec<TriggerRow> {
-        let status = self.status.read();
+    async fn triggers(&self) -> Vec<TriggerRow> {
+        let status = self.status.read().await;
         let known = self.registry.triggers();
         let row = |line: TriggerLine| {
             let of_line = |trigger: &&Arc<Trigger>| trigger.id.to_string() == line.trigger;

@@ -2,7 +2,8 @@
 //!
 //! The registry's store is the truth; the topic `tidemill.registry` only says when to look again. A
 //! record follows each change of this process, and one stands at each start, for a change that a
-//! crash kept from being announced. Whoever hears of one looks at the whole store, by versions, so
+//! crash kept from being announced. A node that is given or loses work looks, too: another may have
+//! vanished with a change that it did not announce. Whoever hears of one looks at the whole store, by versions, so
 //! that hearing late, twice or of one's own change does no harm.
 
 use std::sync::Arc;
@@ -11,7 +12,8 @@ use std::time::Duration;
 use clock::SharedClock;
 use event::Record;
 use event_log::{
-    Lifetime, Offset, RecordBatch, Settlement, SharedLog, TopicConfig, TopicName, TopicPartition,
+    Lifetime, Offset, RecordBatch, Settlement, Share, SharedLog, TopicConfig, TopicName,
+    TopicPartition,
 };
 use function::Registry;
 use tokio::sync::watch;
@@ -31,6 +33,7 @@ pub(crate) struct RegistryFeed {
     partition: TopicPartition,
     heard: watch::Receiver<Offset>,
     written: watch::Receiver<u64>,
+    share: watch::Receiver<Share>,
 }
 
 /// What is still to be done.
@@ -56,6 +59,7 @@ impl RegistryFeed {
         Ok(Self {
             heard: log.tail(&partition)?,
             written: registry.written(),
+            share: log.share(),
             partition,
             log,
             registry,
@@ -73,6 +77,7 @@ impl RegistryFeed {
         loop {
             self.heard.mark_unchanged();
             self.written.mark_unchanged();
+            self.share.mark_unchanged();
             let left = tokio::select! {
                 () = stop.cancelled() => break,
                 left = self.catch_up(due) => left,
@@ -87,6 +92,7 @@ impl RegistryFeed {
             tokio::select! {
                 () = stop.cancelled() => break,
                 Ok(()) = self.heard.changed() => due.reread = true,
+                Ok(()) = self.share.changed() => due.reread = true,
                 Ok(()) = self.written.changed() => due.announce = true,
                 () = retry => {}
             }

@@ -17,7 +17,7 @@ pub(crate) struct StatusSource {
 
 impl StatusSource {
     /// Every trigger as it stands. A trigger that is off shows what it did while it ran.
-    pub(crate) fn read(&self) -> Status {
+    pub(crate) async fn read(&self) -> Status {
         let mut lines: BTreeMap<_, TriggerLine> = BTreeMap::new();
         let triggers = self.registry.triggers();
         for trigger in &triggers {
@@ -34,8 +34,7 @@ impl StatusSource {
             };
             lines.insert(Some(trigger.id), line);
         }
-        let elsewhere = self.dispatcher.elsewhere(&triggers);
-        for partition in self.dispatcher.list().into_iter().chain(elsewhere) {
+        for partition in self.dispatcher.everywhere(&triggers).await {
             if let Some(line) = lines.get_mut(&partition.trigger)
                 && line.last_result == "-"
             {

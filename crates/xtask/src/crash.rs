@@ -7,6 +7,7 @@ use clap::ValueEnum;
 
 use crate::checkout::{Checkout, Profile};
 use crate::clients::Client;
+use crate::peers::{KafkaCluster, Peer as _, S3};
 use crate::{command, contract};
 
 /// What `cargo xtask crash` is asked for.
@@ -16,8 +17,9 @@ Examples:
   cargo xtask crash --rounds 200
   cargo xtask crash --rig power --rounds 10000 --release
   cargo xtask crash --rig damage --rounds 524288 --release
+  cargo xtask crash --rig cluster --rounds 10
 
-The rigs other than `server` take the embedded log by itself, through a workload that says what it \
+The rigs other than `server` and `cluster` take the embedded log by itself, through a workload that says what it \
 attempts and what was acknowledged; each ends with what it did and what zero failures are worth. \
 `power` and `sync` need root, loop devices and ext4; `syscall` and `sync` need strace.")]
 pub(crate) struct Args {
@@ -37,6 +39,9 @@ pub(crate) struct Args {
 enum Rig {
     /// SIGKILL to a whole server at random moments under load
     Server,
+    /// On three Kafka nodes, three of ours: each round kills a broker and a node, pauses a node beyond
+    /// its session and stops one, under load
+    Cluster,
     /// SIGKILL at named points around every change to the disk
     Kill,
     /// SIGKILL at every system call, of a workload and of recovery
@@ -50,10 +55,10 @@ enum Rig {
 }
 
 impl Rig {
-    /// The tests of the log's rigs that belong to it; `None` for the whole server.
+    /// The tests of the log's rigs that belong to it; `None` for whole servers.
     fn tests(self) -> Option<&'static str> {
         match self {
-            Self::Server => None,
+            Self::Server | Self::Cluster => None,
             Self::Kill => Some("kill::"),
             Self::Syscall => Some("syscall::"),
             Self::Sync => Some("sync_error::"),
@@ -64,7 +69,7 @@ impl Rig {
 
     fn clients(self) -> &'static [Client] {
         match self {
-            Self::Server | Self::Kill | Self::Damage => &[],
+            Self::Server | Self::Cluster | Self::Kill | Self::Damage => &[],
             Self::Syscall => &[Client::Strace],
             Self::Sync => &[Client::Strace, Client::XfsIo, Client::MkfsExt4],
             Self::Power => &[Client::XfsIo, Client::MkfsExt4],
@@ -86,6 +91,17 @@ pub(crate) fn run(checkout: &Checkout, args: &Args) -> Result<ExitCode> {
     for client in args.rig.clients() {
         exports.extend(client.installed(checkout.cache())?);
     }
+    let mut store = None;
+    let whole = match args.rig {
+        Rig::Cluster => {
+            exports.extend(KafkaCluster::parts(checkout.cache())?);
+            let running = S3.start(&S3.install(checkout.cache())?)?;
+            exports.extend(running.exports.iter().cloned());
+            store = Some(running);
+            "cluster::"
+        }
+        Rig::Server | Rig::Kill | Rig::Syscall | Rig::Sync | Rig::Power | Rig::Damage => "crash",
+    };
     let mut test = match args.rig.tests() {
         Some(tests) => {
             let mut test = checkout.cargo(&["test", "-p", "log-rigs", "--test", "rigs"]);
@@ -96,12 +112,13 @@ pub(crate) fn run(checkout: &Checkout, args: &Args) -> Result<ExitCode> {
             let mut build = checkout.cargo(&["build", "-p", "server", "-p", "order-total"]);
             command::run(build.args(profile.flags()))?;
             exports.extend(checkout.exports(profile)?);
-            checkout.cargo(&["test", "-p", "tests", "--test", "e2e", "crash"])
+            checkout.cargo(&["test", "-p", "tests", "--test", "e2e", whole])
         }
     };
     test.args(["--", "--nocapture"])
         .envs(exports)
         .env(contract::CRASH_ROUNDS, args.rounds.to_string());
     command::run(&mut test)?;
+    drop(store);
     Ok(ExitCode::SUCCESS)
 }

@@ -84,15 +84,29 @@ impl DispatcherStatus {
             .collect()
     }
 
-    /// The partitions of enabled triggers, and of asynchronous invocations, that other nodes work on,
-    /// as their latest settlements have left them: what a moment ago was still being written is not
-    /// in it, and neither is what a batch in flight there will come to. Nothing on a log with one
-    /// node.
-    #[must_use]
-    pub fn elsewhere(&self, triggers: &[Arc<Trigger>]) -> Vec<TriggerStatus> {
-        if *self.log.share().borrow() == Share::all() {
-            return Vec::new();
+    /// Every partition of enabled triggers and of asynchronous invocations, whichever node works on
+    /// it. Of others' work it says what their latest settlements have left: what was still being
+    /// written a moment ago is not in it, and neither is what a batch in flight there will come to.
+    pub async fn everywhere(&self, triggers: &[Arc<Trigger>]) -> Vec<TriggerStatus> {
+        let mut found = self.list();
+        let alone = *self.log.share().borrow() == Share::all();
+        if alone {
+            return found;
         }
+        found.extend(self.elsewhere(triggers));
+        for status in &mut found {
+            // Markers of transactions are no events; nobody settles a trailing one by itself.
+            let records = self
+                .log
+                .has_records(&status.partition, status.next, status.end);
+            if status.lag > 0 && matches!(records.await, Ok(false)) {
+                status.lag = 0;
+            }
+        }
+        found
+    }
+
+    fn elsewhere(&self, triggers: &[Arc<Trigger>]) -> Vec<TriggerStatus> {
         let mut feeds = vec![(None, ConsumerId::new("async"), own_topic(ASYNC_TOPIC), None)];
         feeds.extend(triggers.iter().filter(|it| it.enabled).map(|trigger| {
             let start = Some(&trigger.starting_position);

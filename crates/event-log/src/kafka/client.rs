@@ -90,6 +90,9 @@ impl Clients {
             .set("retry.backoff.max.ms", "500")
             .set("allow.auto.create.topics", "false")
             .set("topic.metadata.refresh.fast.interval.ms", "50")
+            // A broker that has not heard of a new topic yet says that there is none, and the client
+            // believes it until it asks again.
+            .set("topic.metadata.refresh.interval.ms", "2000")
             .set("topic.metadata.propagation.max.ms", "2000")
             .set("log_level", "3");
         for (name, value) in &self.config.client {

@@ -115,10 +115,7 @@ impl KafkaLog {
         queue.ask(Command::Enter).await?;
         let (of, stop, run) = (Arc::clone(&membership), log.stop.clone(), membership.run);
         blocking(move || of.wait_for(&stop, |view| view.run() == Some(run))).await?;
-        let (of, act) = (Arc::clone(&warden), "ask the cluster for its topics");
-        blocking(move || of.refresh())
-            .await?
-            .map_err(|error| failed(act, error))?;
+        log.first_look().await?;
         log.start("log-tail", move |stop| tailer.run(&stop))?;
         let interval = config.metadata_interval;
         log.start("log-topics", move |stop| {
@@ -137,6 +134,24 @@ impl KafkaLog {
         let threads = std::mem::take(&mut *self.threads.lock());
         // A thread that panicked has nothing left to end.
         let _ = blocking(move || threads.into_iter().for_each(|it| drop(it.join()))).await;
+    }
+
+    /// Asks the cluster for its topics. One whose brokers have just come or gone, or where another
+    /// node is making topics, may not be able to say.
+    async fn first_look(&self) -> Result<(), Error> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let warden = Arc::clone(&self.warden);
+            match blocking(move || warden.refresh()).await? {
+                Ok(_) => return Ok(()),
+                Err(error) if Instant::now() > until => {
+                    return Err(failed("ask the cluster for its topics", error));
+                }
+                Err(_) => {
+                    tokio::time::sleep_until(Instant::now() + Duration::from_millis(100)).await;
+                }
+            }
+        }
     }
 
     fn start(

@@ -57,18 +57,30 @@ impl Admin {
                 .collect::<Vec<_>>())
         };
         let brokers = metadata(&self.client).map_err(|error| failed("reach the cluster", error))?;
-        let brokers: Vec<_> = brokers.into_iter().map(ResourceSpecifier::Broker).collect();
-        let described = self
-            .client
-            .describe_configs(&brokers, &Self::options())
-            .await;
-        let described =
-            described.map_err(|error| failed("ask brokers for their settings", error))?;
-        for broker in described.into_iter().flatten() {
-            fit(&broker)?;
-            promises(&broker);
+        let mut unknown = None;
+        let mut asked = 0;
+        for broker in brokers {
+            // The client takes one broker a call.
+            let described = self
+                .client
+                .describe_configs(&[ResourceSpecifier::Broker(broker)], &Self::options())
+                .await;
+            match described {
+                Ok(described) => {
+                    for broker in described.into_iter().flatten() {
+                        fit(&broker)?;
+                        promises(&broker);
+                    }
+                    asked += 1;
+                }
+                // One that has gone since must not keep a node from the others.
+                Err(error) => unknown = Some(error),
+            }
         }
-        Ok(())
+        match unknown {
+            Some(error) if asked == 0 => Err(failed("ask brokers for their settings", error)),
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Makes the log's own topics where they are missing.

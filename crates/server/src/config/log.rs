@@ -58,6 +58,8 @@ pub(crate) struct KafkaCluster {
     pub(crate) node: String,
     /// Copies of every topic that Tidemill creates.
     pub(crate) replication: u16,
+    /// Copies that must have a record before it is acknowledged, for topics that Tidemill creates.
+    pub(crate) min_insync: u16,
     /// Milliseconds without a sign of life after which others take over a node's work.
     pub(crate) session_timeout_ms: u32,
     /// Further properties of the Kafka client in librdkafka's words: `security.*`, `ssl.*`,
@@ -96,6 +98,7 @@ impl Default for KafkaCluster {
             cluster: "tidemill".to_owned(),
             node: String::new(),
             replication: 3,
+            min_insync: 2,
             session_timeout_ms: 10_000,
             client: BTreeMap::new(),
             secrets: BTreeMap::new(),
@@ -139,8 +142,8 @@ impl KafkaCluster {
         if !self.node.is_empty() {
             check_name("log.kafka.node", &self.node)?;
         }
-        if self.replication == 0 {
-            bail!("log.kafka.replication must be 1 or more");
+        if self.min_insync == 0 || self.replication < self.min_insync {
+            bail!("log.kafka.min_insync must be 1 to log.kafka.replication");
         }
         if !(6_000..=300_000).contains(&self.session_timeout_ms) {
             bail!("log.kafka.session_timeout_ms must be 6000 to 300000");
@@ -169,10 +172,6 @@ impl KafkaCluster {
     ///
     /// # Errors
     /// A secret cannot be read; the text names the property and the place, never a value.
-    #[allow(
-        dead_code,
-        reason = "the log on a cluster comes with a change of its own"
-    )]
     pub(crate) fn properties(&self) -> anyhow::Result<BTreeMap<String, String>> {
         let mut properties = self.client.clone();
         for (name, secret) in &self.secrets {
@@ -186,10 +185,6 @@ impl KafkaCluster {
 }
 
 impl Secret {
-    #[allow(
-        dead_code,
-        reason = "the log on a cluster comes with a change of its own"
-    )]
     #[expect(
         clippy::disallowed_methods,
         reason = "the server crate is the one that reads the environment"

@@ -21,10 +21,6 @@ pub(super) enum KafkaDoor {
         protocol: Option<String>,
     },
     /// To the cluster that is the log: our port rests.
-    #[expect(
-        dead_code,
-        reason = "the log on a cluster comes with a change of its own"
-    )]
     Rests {
         /// Its brokers.
         brokers: Vec<String>,
@@ -53,6 +49,17 @@ impl KafkaDoor {
                     gateway,
                     advertised: kafka.advertised.clone(),
                     protocol: (!plain).then(|| kafka.protocol().to_owned()),
+                })
+            }
+            Log::Kafka(_) => {
+                let cluster = &config.log.kafka;
+                tracing::info!(
+                    "the Kafka port rests: clients talk to the cluster at {}",
+                    cluster.bootstrap.join(",")
+                );
+                Ok(Self::Rests {
+                    brokers: cluster.bootstrap.clone(),
+                    protocol: cluster.client.get("security.protocol").cloned(),
                 })
             }
         }

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use super::{Peer, Running, Start, ask, free_ports, temporary_folder};
 use crate::cache::Cache;
 use crate::command::{self, output};
-use crate::contract;
+use crate::contract::{self, Export};
 use crate::debian::Tool;
 use crate::group::{Group, Stop};
 
@@ -132,12 +132,8 @@ fn start(
         .arg(&jars)
         .arg("kafka.Kafka")
         .arg(&properties);
-    let jars = installed.join("jars").display().to_string();
-    let exports = vec![
-        (variable, format!("127.0.0.1:{port}")),
-        (contract::KAFKA_BROKER, BROKER.to_owned()),
-        (contract::KAFKA_JARS, jars),
-    ];
+    let mut exports = parts(installed);
+    exports.push((variable, format!("127.0.0.1:{port}")));
     Start {
         name,
         folder,
@@ -149,6 +145,26 @@ fn start(
 /// Three nodes that are brokers and controllers: everything is kept three times and acknowledged by
 /// two.
 pub(crate) struct KafkaCluster;
+
+impl KafkaCluster {
+    /// What a test needs to start the nodes by itself.
+    ///
+    /// # Errors
+    /// When Apache Kafka cannot be had.
+    pub(crate) fn parts(cache: &Cache) -> Result<Vec<Export>> {
+        Ok(parts(&Kafka.install(cache)?))
+    }
+}
+
+fn parts(installed: &Path) -> Vec<Export> {
+    vec![
+        (contract::KAFKA_BROKER, BROKER.to_owned()),
+        (
+            contract::KAFKA_JARS,
+            installed.join("jars").display().to_string(),
+        ),
+    ]
+}
 
 impl Peer for KafkaCluster {
     fn name(&self) -> &'static str {
