@@ -1,5 +1,6 @@
 //! Wiring: the parts of a server, in the order in which they need each other.
 
+mod descriptors;
 mod isolation;
 mod kafka_door;
 mod s3_door;
@@ -68,6 +69,7 @@ impl Running {
     /// The folder is in use or damaged, a port is taken, a setting is refused by the part it is for.
     pub(crate) async fn start(config: Config) -> anyhow::Result<Self> {
         let metrics = telemetry::start_metrics()?;
+        descriptors::raise_limit();
         let dir = config.data_dir.clone();
         std::fs::create_dir_all(&dir)
             .with_context(|| format!("make the data folder {}", dir.display()))?;
