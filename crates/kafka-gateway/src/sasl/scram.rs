@@ -67,6 +67,8 @@ struct Challenge {
     user: User,
     /// The header that the client must repeat, encoded.
     binding: String,
+    /// The client's own nonce.
+    client_nonce: String,
     /// Both nonces, one after the other.
     nonce: String,
     /// `client-first-message-bare "," server-first-message`.
@@ -170,6 +172,7 @@ fn first(gate: &Gate, text: &str, server_nonce: &str) -> Result<(Challenge, Stri
             User::Unknown
         },
         binding: BASE64.encode(&text[..text.len() - bare.len()]),
+        client_nonce: client_nonce.to_owned(),
         nonce,
         said: format!("{bare},{answer}"),
     };
@@ -182,7 +185,12 @@ fn last<H: Hash>(challenge: &Challenge, stored: &Stored<H>, text: &str) -> Resul
     let mut fields = unproven.split(',');
     let binding = fields.next().and_then(|field| field.strip_prefix("c="));
     let nonce = fields.next().and_then(|field| field.strip_prefix("r="));
-    if binding != Some(&challenge.binding) || nonce != Some(&challenge.nonce) {
+    // librdkafka before 2.6.1 puts its own nonce before the one that begins with it; brokers let it.
+    let is_ours = |nonce: &str| {
+        nonce == challenge.nonce
+            || nonce.strip_prefix(&challenge.client_nonce) == Some(&challenge.nonce)
+    };
+    if binding != Some(&challenge.binding) || !nonce.is_some_and(is_ours) {
         return Err(Denied::Malformed);
     }
     let proof = BASE64.decode(proof).map_err(|_| Denied::Malformed)?;
@@ -262,6 +270,7 @@ mod tests {
         let challenge = Challenge {
             user: User::Known,
             binding: "biws".to_owned(),
+            client_nonce: "rOprNGfwEbeRWgbNEkqO".to_owned(),
             nonce: nonce.to_owned(),
             said: format!(
                 "n=user,r=rOprNGfwEbeRWgbNEkqO,r={nonce},s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096"

@@ -37,8 +37,8 @@ fn no_mechanism_is_invented() {
     }
 }
 
-/// What a SCRAM client does with the server's first message.
-fn answered<H: scram::Hash>(secret: &str, bare: &str, first: &[u8]) -> String {
+/// What a SCRAM client does with the server's first message; it puts `ahead` before the nonce.
+fn answered<H: scram::Hash>(secret: &str, bare: &str, first: &[u8], ahead: &str) -> String {
     use base64::Engine;
     let base64 = base64::engine::general_purpose::STANDARD;
     let first = std::str::from_utf8(first).unwrap();
@@ -48,7 +48,7 @@ fn answered<H: scram::Hash>(secret: &str, bare: &str, first: &[u8]) -> String {
     };
     let salted = H::stretch(secret.as_bytes(), &base64.decode(field("s=")).unwrap());
     let client_key = H::hmac(salted.as_ref(), b"Client Key");
-    let unproven = format!("c=biws,r={}", field("r="));
+    let unproven = format!("c=biws,r={ahead}{}", field("r="));
     let said = format!("{bare},{first},{unproven}");
     let signature = H::hmac(H::hash(client_key.as_ref()).as_ref(), said.as_bytes());
     let pairs = client_key.as_ref().iter().zip(signature.as_ref());
@@ -63,7 +63,7 @@ fn tried<H: scram::Hash>(mechanism: &str, user: &str, secret: &str) -> Result<St
     let Step::Continue(first) = exchange.step(&gate, format!("n,,{bare}").as_bytes())? else {
         panic!("let in by a name");
     };
-    let answer = answered::<H>(secret, &bare, &first);
+    let answer = answered::<H>(secret, &bare, &first, "");
     exchange.step(&gate, answer.as_bytes())
 }
 
@@ -82,6 +82,22 @@ fn scram_takes_who_knows_the_secret_and_nobody_else() {
         assert!(verifier.starts_with(b"v="));
         assert_eq!(try_it(mechanism, "user", "pen"), Err(Denied::Wrong));
         assert_eq!(try_it(mechanism, "nobody", "pencil"), Err(Denied::Wrong));
+    }
+}
+
+#[test]
+fn scram_takes_the_doubled_nonce_of_older_librdkafka_and_no_other() {
+    for (ahead, lets_in) in [("abc", true), ("abd", false), ("abcabc", false)] {
+        let gate = gate();
+        let bare = "n=user,r=abc";
+        let mut exchange = begin(&gate, "SCRAM-SHA-512");
+        let Ok(Step::Continue(first)) = exchange.step(&gate, format!("n,,{bare}").as_bytes())
+        else {
+            panic!("no challenge");
+        };
+        let answer = answered::<scram::Sha512>("pencil", bare, &first, ahead);
+        let ended = exchange.step(&gate, answer.as_bytes());
+        assert_eq!(ended.is_ok(), lets_in, "{ahead}");
     }
 }
 
@@ -116,7 +132,7 @@ fn a_proof_of_another_exchange_is_worth_nothing() {
     let Ok(Step::Continue(first)) = heard.step(&gate, b"n,,n=user,r=abc") else {
         panic!("no challenge");
     };
-    let proof = answered::<scram::Sha256>("pencil", bare, &first);
+    let proof = answered::<scram::Sha256>("pencil", bare, &first, "");
     let mut replayed = begin(&gate, "SCRAM-SHA-256");
     replayed.step(&gate, b"n,,n=user,r=abc").unwrap();
     let refused = replayed.step(&gate, proof.as_bytes());
