@@ -318,8 +318,11 @@ async fn a_node_bills_only_what_it_holds_and_takes_over_where_another_stopped() 
     let consumer = ConsumerId::new(biller::CONSUMER);
     let first = topic.unwrap().partitions().next().unwrap();
     memory.hold(Share::none().with(Shard::of(&consumer, &first)));
+    let end = log.bounds(&first).unwrap().end;
     let (progress, stop, run) = start(&log);
-    progress.caught_up().await.unwrap();
+    let mut settled = progress.settled.clone();
+    let is_billed = |settled: &Settled| settled.get(&first.partition) == Some(&end);
+    settled.wait_for(is_billed).await.unwrap();
     let billed: Vec<_> = log.checkpoints(&consumer);
     assert!(billed.iter().any(|(place, _)| *place == first));
     assert!(billed.len() < 3, "{billed:?}");
