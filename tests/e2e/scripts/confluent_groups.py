@@ -44,7 +44,7 @@ def drain(consumers, want, seconds=40):
     seen, deadline = set(), time.time() + seconds
     while len(seen) < want and time.time() < deadline:
         for consumer in consumers:
-            message = consumer.poll(0.1)
+            message = consumer.poll(0.01)
             if message is not None and not message.error():
                 seen.add(message.value().decode())
                 commit(consumer, message) if len(seen) % 50 == 0 else None
