@@ -33,7 +33,7 @@ for compression in [None, "gzip", "snappy", "lz4", "zstd"]:
 def member(group, *topics, **settings):
     return KafkaConsumer(*(topics or [TOPIC]), bootstrap_servers=BOOTSTRAP, group_id=group,
                          auto_offset_reset="earliest", enable_auto_commit=False, session_timeout_ms=10_000,
-                         heartbeat_interval_ms=500, **settings)
+                         heartbeat_interval_ms=500, metadata_max_age_ms=2_000, **settings)
 
 
 def until(consumers, done, seen, seconds=60):
