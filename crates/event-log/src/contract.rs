@@ -132,6 +132,15 @@ pub trait EventLog: Send + Sync + std::fmt::Debug + 'static {
     /// [`Error::UnknownTopic`], [`Error::UnknownPartition`].
     fn bounds(&self, partition: &TopicPartition) -> Result<Range<Offset>, Error>;
 
+    /// The end of the partition as it is now. Of a partition that nobody here follows,
+    /// [`bounds`](Self::bounds) may not have heard of what another node has written a moment ago.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTopic`], [`Error::UnknownPartition`]; [`Error::Io`] when a cluster does not say.
+    async fn end(&self, partition: &TopicPartition) -> Result<Offset, Error> {
+        Ok(self.bounds(partition)?.end)
+    }
+
     /// The end of the partition (the last stable offset, exclusive) as it grows. Closed when the topic
     /// is deleted.
     ///

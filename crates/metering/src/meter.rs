@@ -205,7 +205,7 @@ impl Progress {
     /// [`Error::Stopped`] when metering ends before; [`Error::Log`] when the log cannot say where
     /// usage ends.
     pub async fn caught_up(&self) -> Result<(), Error> {
-        let ends = self.ends()?;
+        let ends = self.ends().await?;
         let mut settled = self.settled.clone();
         loop {
             settled.mark_unchanged();
@@ -245,9 +245,9 @@ impl Progress {
     ///
     /// # Errors
     /// [`Error::Log`] when the log cannot say where usage ends.
-    pub fn unbilled(&self) -> Result<u64, Error> {
+    pub async fn unbilled(&self) -> Result<u64, Error> {
         let mut behind = 0;
-        for (partition, end) in self.ends()? {
+        for (partition, end) in self.ends().await? {
             let next = self.billed_to(&partition)?;
             behind += end.get().saturating_sub(next.get());
         }
@@ -270,16 +270,14 @@ impl Progress {
         Ok(next.unwrap_or_default().max(first))
     }
 
-    fn ends(&self) -> Result<BTreeMap<TopicPartition, Offset>, Error> {
+    async fn ends(&self) -> Result<BTreeMap<TopicPartition, Offset>, Error> {
         let topic = TopicName::new(UsageRecord::TOPIC).expect("the name is legal");
         let mut ends = BTreeMap::new();
         if let Some(topic) = self.log.topic(&topic) {
             for partition in topic.partitions() {
-                let bounds = self
-                    .log
-                    .bounds(&partition)
-                    .map_err(Error::log(format!("find the end of {partition}")))?;
-                ends.insert(partition, bounds.end);
+                let end = self.log.end(&partition).await;
+                let end = end.map_err(Error::log(format!("find the end of {partition}")))?;
+                ends.insert(partition, end);
             }
         }
         Ok(ends)

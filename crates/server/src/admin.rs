@@ -106,11 +106,9 @@ async fn bounds(
     let topic = find(&admin, &topic)?;
     let mut bounds = BTreeMap::new();
     for partition in topic.partitions() {
-        let held = admin.log.bounds(&partition).map_err(bad)?;
-        bounds.insert(
-            partition.partition.index(),
-            (held.start.get(), held.end.get()),
-        );
+        let start = admin.log.bounds(&partition).map_err(bad)?.start;
+        let end = admin.log.end(&partition).await.map_err(bad)?;
+        bounds.insert(partition.partition.index(), (start.get(), end.get()));
     }
     Ok(Json(bounds))
 }
@@ -144,7 +142,9 @@ async fn records(
     let mut cursors = BTreeMap::new();
     let mut tails = Vec::new();
     for partition in partitions {
-        let bounds = admin.log.bounds(&partition).map_err(bad)?;
+        let mut bounds = admin.log.bounds(&partition).map_err(bad)?;
+        // A reader who asks for all there is must not miss what another node has just written.
+        bounds.end = admin.log.end(&partition).await.map_err(bad)?;
         tails.push(admin.log.tail(&partition).map_err(bad)?);
         cursors.insert(partition, bounds);
     }

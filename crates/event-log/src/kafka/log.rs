@@ -434,6 +434,10 @@ impl EventLog for KafkaLog {
         Ok(self.place(partition)?.bounds())
     }
 
+    async fn end(&self, partition: &TopicPartition) -> Result<Offset, Error> {
+        self.look_up_end(&self.place(partition)?).await
+    }
+
     fn tail(&self, partition: &TopicPartition) -> Result<watch::Receiver<Offset>, Error> {
         let place = self.place(partition)?;
         let tail = place.end.subscribe();

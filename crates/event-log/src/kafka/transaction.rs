@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use event::Header;
@@ -268,9 +269,26 @@ impl Scribe {
         i32::try_from(topic.partitions().len()).ok()
     }
 
+    /// Takes reports of records from the client while `call` waits in it. An abort waits until each
+    /// record has been reported, and without somebody who takes the reports it waits for ever.
+    fn while_reported<T>(&self, call: impl FnOnce() -> T) -> T {
+        let ended = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !ended.load(Ordering::Relaxed) {
+                    self.producer.poll(Duration::from_millis(10));
+                }
+            });
+            let result = call();
+            ended.store(true, Ordering::Relaxed);
+            result
+        })
+    }
+
     fn abort(&self, outcome: Outcome, stop: &CancellationToken) -> Outcome {
         let abort = || self.producer.abort_transaction(self.timeout);
-        match retried(abort, || !stop.is_cancelled()) {
+        let aborted = self.while_reported(|| retried(abort, || !stop.is_cancelled()));
+        match aborted {
             Ok(()) => outcome,
             Err(error) => Outcome::Broken(error, None),
         }

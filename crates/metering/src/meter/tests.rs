@@ -220,9 +220,9 @@ async fn sums_that_grow_with_the_topic_are_those_of_the_whole_topic() {
     let mut bills = Bills::default();
     for n in 0..4 {
         append(&log, &[usage(2 * n), usage(2 * n + 1)]).await;
-        assert_eq!(progress.unbilled().unwrap(), 2);
+        assert_eq!(progress.unbilled().await.unwrap(), 2);
         progress.caught_up().await.unwrap();
-        assert_eq!(progress.unbilled().unwrap(), 0);
+        assert_eq!(progress.unbilled().await.unwrap(), 0);
         bills.read_on(&log).await.unwrap();
     }
     let whole = read_billing(&log).await.unwrap();
@@ -273,7 +273,7 @@ async fn usage_that_the_log_lost_is_passed_over_and_the_rest_is_billed() {
         append(&log, &[usage(10 + opening)]).await;
         let (progress, _, run) = start(&log);
         progress.caught_up().await.unwrap();
-        assert_eq!(progress.unbilled().unwrap(), 0);
+        assert_eq!(progress.unbilled().await.unwrap(), 0);
         let bills = read_billing(&log).await.unwrap();
         let billed: u64 = bills.iter().map(|bill| bill.invocations.success).sum();
         assert_eq!(billed, 3 + opening);
@@ -329,7 +329,7 @@ async fn a_node_bills_only_what_it_holds_and_takes_over_where_another_stopped() 
 
     memory.hold(Share::all());
     progress.caught_up().await.unwrap();
-    assert_eq!(progress.unbilled().unwrap(), 0);
+    assert_eq!(progress.unbilled().await.unwrap(), 0);
     assert_eq!(log.checkpoints(&consumer).len(), 3);
     assert!(verify(&log).await.is_exact());
     stop.cancel();
