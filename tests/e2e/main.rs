@@ -12,6 +12,7 @@ mod bad_input;
 mod billing;
 mod board;
 mod clients;
+#[cfg(feature = "cluster")]
 mod cluster;
 mod crash;
 mod demo;

@@ -112,7 +112,12 @@ pub(crate) fn run(checkout: &Checkout, args: &Args) -> Result<ExitCode> {
             let mut build = checkout.cargo(&["build", "-p", "server", "-p", "order-total"]);
             command::run(build.args(profile.flags()))?;
             exports.extend(checkout.exports(profile)?);
-            checkout.cargo(&["test", "-p", "tests", "--test", "e2e", whole])
+            let mut test = checkout.cargo(&["test", "-p", "tests", "--test", "e2e"]);
+            if let Rig::Cluster = args.rig {
+                test.args(["--features", "cluster"]);
+            }
+            test.arg(whole);
+            test
         }
     };
     test.args(["--", "--nocapture"])

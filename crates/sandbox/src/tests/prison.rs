@@ -93,7 +93,7 @@ async fn a_fork_bomb_is_contained_and_neighbours_go_on() {
     for _ in 0..5 {
         assert_eq!(bench.run("echo fine").await.0, "fine\n");
     }
-    assert_eq!(bomb.sandbox.has_exited(), None);
+    // It still forks, or its memory limit has ended it: which of its limits comes first is chance.
     bomb.sandbox.kill().await;
     // Nobody is left who could hold the pipe open.
     let mut rest = Vec::new();
