@@ -90,7 +90,10 @@ fn home_paths(text: &str) -> impl Iterator<Item = usize> {
     let names = |line: &&str| {
         HOMES.iter().any(|home| {
             line.match_indices(home).any(|(at, _)| {
-                line[at + home.len()..].starts_with(|c: char| c.is_alphanumeric() || c == '.')
+                // In the middle of a path it is a folder of that name like any other.
+                !line[..at].ends_with(char::is_alphanumeric)
+                    && line[at + home.len()..]
+                        .starts_with(|c: char| c.is_alphanumeric() || c == '.')
             })
         })
     };
@@ -139,8 +142,8 @@ mod tests {
     #[test]
     fn a_path_of_one_machine_is_found_and_a_mere_folder_name_is_not() {
         let text = format!(
-            "fine\nsee {}me/notes\nthe folder {} itself\n",
-            HOMES[1], HOMES[1]
+            "fine\nsee {}me/notes\nthe folder {} itself\nfar down: /proc/1{}etc\n",
+            HOMES[1], HOMES[1], HOMES[0]
         );
         assert_eq!(home_paths(&text).collect::<Vec<_>>(), [2]);
     }
