@@ -13,6 +13,7 @@ use event::Record;
 
 use crate::{Error, Offset, Outcome, ProducerIdentity};
 
+pub use codec::Inflation;
 pub use header::{BatchHeader, Compression, Producer};
 
 /// A record and its place in its partition.
@@ -193,10 +194,18 @@ impl RecordBatch {
     /// # Errors
     /// [`Error::InvalidBatch`] when the records do not match the header or inflate too far.
     pub fn records(&self) -> Result<Vec<StoredRecord>, Error> {
+        self.records_within(&mut Inflation::of(u64::MAX))
+    }
+
+    /// As [`records`](Self::records), where this batch and others may inflate only so far together.
+    ///
+    /// # Errors
+    /// Those of [`records`](Self::records), and when nothing more may inflate.
+    pub fn records_within(&self, inflation: &mut Inflation) -> Result<Vec<StoredRecord>, Error> {
         if self.header.is_control() {
             return Ok(Vec::new());
         }
-        codec::decode(&self.header, &self.bytes)
+        codec::decode(&self.header, &self.bytes, inflation)
     }
 }
 

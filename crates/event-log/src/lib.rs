@@ -31,7 +31,7 @@ pub mod inspect;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 
-pub use batch::{BatchHeader, Compression, Producer, RecordBatch, StoredRecord};
+pub use batch::{BatchHeader, Compression, Inflation, Producer, RecordBatch, StoredRecord};
 pub use broker::{BrokerLog, Isolation, SharedBrokerLog, StoredChunk};
 pub use checkpoint::{Checkpoint, CheckpointUpdate, Rule};
 pub use contract::{Chunk, EventLog, Permit, SharedLog};

@@ -28,8 +28,10 @@ const LARGE_REQUEST_ROOM: usize = 256 << 20;
 /// Larger requests are large, in bytes. Clients' own limits are 1 MiB unless changed. They have a
 /// room of their own, so that a client which claims much and sends little holds up nobody else.
 const LARGE_REQUEST: usize = 2 << 20;
+/// Room for what large requests are decoded to, besides their frames, in bytes.
+const DECODED_ROOM: usize = 256 << 20;
 /// Room for fetched records on their way out, all connections together, in bytes.
-const ANSWER_ROOM: usize = 256 << 20;
+pub(crate) const ANSWER_ROOM: usize = 256 << 20;
 /// Semaphores count in these units, so that 32 bits of permits reach far enough.
 const ROOM_UNIT: usize = 1024;
 
@@ -46,6 +48,9 @@ pub(crate) struct Broker {
     pub(crate) gate: Option<Gate>,
     requests: Room,
     large_requests: Room,
+    /// For what requests are decoded to that have taken room for their frames before. Whoever holds
+    /// some waits for no other room of requests.
+    pub(crate) decoded: Room,
     pub(crate) answers: Room,
     pub(crate) sessions: fetch::Sessions,
     ids: Mutex<TopicIds>,
@@ -57,7 +62,11 @@ pub(crate) struct Room(Arc<Semaphore>);
 
 /// Part of a budget; it returns when this is dropped.
 #[derive(Debug, Default)]
-pub(crate) struct Space(Option<OwnedSemaphorePermit>);
+pub(crate) struct Space {
+    held: Option<OwnedSemaphorePermit>,
+    /// Of another budget.
+    _beside: Option<OwnedSemaphorePermit>,
+}
 
 /// Who asks.
 #[derive(Clone, Debug)]
@@ -101,6 +110,7 @@ impl Broker {
             gate: config.security.sasl.clone().map(Gate::new),
             requests: Room::of(REQUEST_ROOM),
             large_requests: Room::of(large),
+            decoded: Room::of(DECODED_ROOM),
             answers: Room::of(ANSWER_ROOM),
             sessions: fetch::Sessions::default(),
             ids: Mutex::new(TopicIds {
@@ -177,7 +187,9 @@ impl Broker {
                 wire::encode(&header, &authentication::token_out_of_place())
             }
             RequestKind::Metadata(asked) => {
-                wire::encode(&header, &metadata::metadata(&self, asked, version).await)
+                let (response, space) = metadata::metadata(&self, asked, version).await;
+                let frame = Some(wire::encode(&header, &response)?);
+                return Ok(Answer { frame, space });
             }
             RequestKind::DescribeCluster(asked) => {
                 wire::encode(&header, &metadata::cluster(&self, &asked))
@@ -250,20 +262,35 @@ impl Room {
     /// Waits for room. A caller must hold none of the same room while it waits.
     pub(crate) async fn take(&self, bytes: usize) -> Space {
         let permit = self.0.clone().acquire_many_owned(units(bytes)).await;
-        Space(Some(permit.expect("the semaphore is never closed")))
+        Space::of(permit.expect("the semaphore is never closed"))
     }
 
     /// Room, if there is some right now.
     pub(crate) fn try_take(&self, bytes: usize) -> Option<Space> {
         let permit = self.0.clone().try_acquire_many_owned(units(bytes)).ok()?;
-        Some(Space(Some(permit)))
+        Some(Space::of(permit))
     }
 }
 
 impl Space {
+    fn of(permit: OwnedSemaphorePermit) -> Self {
+        Self {
+            held: Some(permit),
+            _beside: None,
+        }
+    }
+
+    /// This, and with it some of another room.
+    pub(crate) fn beside(self, other: Self) -> Self {
+        Self {
+            _beside: other.held,
+            ..self
+        }
+    }
+
     /// Adds `other` to this; both must come from the same room.
     pub(crate) fn merge(&mut self, other: Self) {
-        match (&mut self.0, other.0) {
+        match (&mut self.held, other.held) {
             (Some(held), Some(more)) => held.merge(more),
             (held @ None, more) => *held = more,
             (Some(_), None) => {}
@@ -272,7 +299,7 @@ impl Space {
 
     /// Gives back what is held above `bytes`.
     pub(crate) fn shrink_to(&mut self, bytes: usize) {
-        if let Some(held) = &mut self.0 {
+        if let Some(held) = &mut self.held {
             let surplus = held.num_permits().saturating_sub(units(bytes) as usize);
             drop(held.split(surplus));
         }

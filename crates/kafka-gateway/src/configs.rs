@@ -18,6 +18,7 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 
 use crate::TopicCreation;
+use crate::asked;
 use crate::broker::{Broker, NODE};
 use crate::error_code::Refusal;
 use crate::topic_settings::{self, Described, Kind, Operation, Source};
@@ -40,7 +41,10 @@ pub(crate) fn describe(
         documentation: request.include_documentation && version >= 3,
         kinds: version >= 3,
     };
-    let results = request.resources.into_iter().map(|resource| {
+    let resources = asked::once_by(request.resources, |resource| {
+        (resource.resource_type, resource.resource_name.clone())
+    });
+    let results = resources.into_iter().map(|resource| {
         let described = describe_one(broker, &resource, &detail);
         let result = DescribeConfigsResult::default()
             .with_resource_type(resource.resource_type)

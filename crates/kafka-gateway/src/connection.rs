@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::{Answer, Broker, Client, Space};
-use crate::frames::{self, FrameReader};
+use crate::frames::{self, FrameReader, Head};
 use crate::pipeline::{self, Pipeline};
 use crate::wire::{self, LENGTH, Request, WireError};
 use crate::{authentication, fetch, meter};
@@ -170,11 +170,34 @@ async fn next<R: AsyncRead + Unpin>(
     let Some(head) = input.head(broker.config.max_request_bytes).await? else {
         return Ok(None);
     };
-    let space = broker.request_space(head.frame_len()).await;
-    let frame = input.request(head).await?;
+    receive(broker, input, &head).await.map(Some)
+}
+
+/// Reads a request and decodes it. Room is taken for what has arrived and holds what it claims: a
+/// client that claims much and sends little takes none.
+async fn receive<R: AsyncRead + Unpin>(
+    broker: &Broker,
+    input: &mut FrameReader<R>,
+    head: &Head,
+) -> Result<Received, WireError> {
+    let begun = input.begin(head).await?;
+    let space = if begun.is_whole() {
+        None
+    } else {
+        Some(broker.request_space(head.frame_len()).await)
+    };
+    let frame = input.finish(begun).await?;
     meter::received(LENGTH + frame.len());
-    let request = wire::decode(frame).inspect_err(|_| meter::closed("bad_request"))?;
-    Ok(Some((request, space)))
+    let bad = |_: &WireError| meter::closed("bad_request");
+    let shaped = wire::shape(frame).inspect_err(bad)?;
+    let space = match space {
+        None => {
+            let bytes = shaped.frame_len() + shaped.decoded_bytes();
+            broker.request_space(bytes).await
+        }
+        Some(space) => space.beside(broker.decoded.take(shaped.decoded_bytes()).await),
+    };
+    Ok((shaped.decode().inspect_err(bad)?, space))
 }
 
 async fn write_answers<W: AsyncWrite + Unpin>(

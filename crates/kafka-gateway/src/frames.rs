@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::meter;
 use crate::wire::{self, FIXED_HEADER, LENGTH, WireError};
@@ -14,6 +14,12 @@ use crate::wire::{self, FIXED_HEADER, LENGTH, WireError};
 const FRAME_DEADLINE: Duration = Duration::from_secs(30);
 /// A client must take some bytes of its answers within this time.
 const WRITE_STALL: Duration = Duration::from_secs(30);
+/// And a whole answer within as much time and one second more for each of these: who takes it drop
+/// by drop holds room that others need.
+const BYTES_PER_SECOND: usize = 128 << 10;
+/// Bytes of a frame that are read on trust, before there is room for all of it: what a client that
+/// claims much and sends little can hold.
+const TRUSTED: usize = 64 << 10;
 /// Small requests are read from the connection many at once.
 const READ_BUFFER: usize = 16 << 10;
 
@@ -27,6 +33,13 @@ pub(crate) struct FrameReader<R> {
 #[derive(Debug)]
 pub(crate) struct Head {
     fixed: [u8; FIXED_HEADER],
+    len: usize,
+}
+
+/// A frame of which at least the beginning has arrived.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    frame: BytesMut,
     len: usize,
 }
 
@@ -76,7 +89,27 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
 
     /// The whole frame that began with `head`, without its length.
     pub(crate) async fn request(&mut self, head: Head) -> Result<Bytes, WireError> {
-        self.rest_of(&head.fixed, head.len).await
+        let begun = self.begin(&head).await?;
+        self.finish(begun).await
+    }
+
+    /// As much of the frame that begins with `head` as is read on trust.
+    pub(crate) async fn begin(&mut self, head: &Head) -> Result<Begun, WireError> {
+        let len = head.len;
+        let mut frame = BytesMut::with_capacity(len.min(TRUSTED));
+        frame.extend_from_slice(&head.fixed);
+        in_time(self.fill(&mut frame, len.min(TRUSTED))).await?;
+        Ok(Begun { frame, len })
+    }
+
+    /// The rest of it.
+    pub(crate) async fn finish(&mut self, begun: Begun) -> Result<Bytes, WireError> {
+        let Begun { mut frame, len } = begun;
+        if frame.len() < len {
+            frame.reserve(len - frame.len());
+            in_time(self.fill(&mut frame, len)).await?;
+        }
+        Ok(frame.freeze())
     }
 
     /// The next frame as it is, without its length, at most `limit` bytes; `None` when the client
@@ -87,23 +120,27 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         }
         let len = in_time(self.input.read_i32()).await?;
         let len = checked(len, 0, limit)?;
-        Ok(Some(self.rest_of(&[], len).await?))
+        let mut token = BytesMut::with_capacity(len);
+        in_time(self.fill(&mut token, len)).await?;
+        Ok(Some(token.freeze()))
     }
 
-    async fn rest_of(&mut self, begun: &[u8], len: usize) -> Result<Bytes, WireError> {
-        let mut frame = BytesMut::with_capacity(len);
-        frame.extend_from_slice(begun);
-        let rest = async {
-            let mut rest = (&mut self.input).take((len - begun.len()) as u64);
-            while rest.limit() > 0 {
-                if rest.read_buf(&mut frame).await? == 0 {
-                    return Err(io::ErrorKind::UnexpectedEof.into());
-                }
+    /// Reads until `frame` has `len` bytes.
+    async fn fill(&mut self, frame: &mut BytesMut, len: usize) -> io::Result<()> {
+        let mut rest = (&mut self.input).take((len - frame.len()) as u64);
+        while rest.limit() > 0 {
+            if rest.read_buf(frame).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            Ok(())
-        };
-        in_time(rest).await?;
-        Ok(frame.freeze())
+        }
+        Ok(())
+    }
+}
+
+impl Begun {
+    /// Whether nothing is missing.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.frame.len() == self.len
     }
 }
 
@@ -113,12 +150,14 @@ where
     W: AsyncWrite + Unpin,
 {
     meter::sent(frame.len());
+    let seconds = (frame.len() / BYTES_PER_SECOND) as u64;
+    let until = Instant::now() + WRITE_STALL + Duration::from_secs(seconds);
     while frame.has_remaining() {
-        if taken(output.write_buf(&mut frame)).await? == 0 {
+        if taken(output.write_buf(&mut frame), until).await? == 0 {
             return Err(io::Error::from(io::ErrorKind::WriteZero).into());
         }
     }
-    taken(output.flush()).await
+    taken(output.flush(), until).await
 }
 
 fn checked(claimed: i32, least: usize, limit: usize) -> Result<usize, WireError> {
@@ -141,8 +180,11 @@ async fn in_time<T>(reading: impl Future<Output = io::Result<T>>) -> Result<T, W
     }
 }
 
-async fn taken<T>(writing: impl Future<Output = io::Result<T>>) -> Result<T, WireError> {
-    match timeout(WRITE_STALL, writing).await {
+async fn taken<T>(
+    writing: impl Future<Output = io::Result<T>>,
+    until: Instant,
+) -> Result<T, WireError> {
+    match timeout_at(until.min(Instant::now() + WRITE_STALL), writing).await {
         Ok(written) => Ok(written?),
         Err(_) => {
             meter::closed("slow_reader");

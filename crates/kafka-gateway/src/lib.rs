@@ -18,6 +18,7 @@
 //! What this crate does not know: functions, triggers, buckets, configuration files.
 
 mod apis;
+mod asked;
 mod authentication;
 mod broker;
 mod config;

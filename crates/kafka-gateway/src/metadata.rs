@@ -15,51 +15,58 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 
 use crate::TopicCreation;
-use crate::broker::{Broker, CLUSTER, NODE};
+use crate::asked;
+use crate::broker::{ANSWER_ROOM, Broker, CLUSTER, NODE, Space};
 use crate::error_code::Refusal;
 use crate::topics::{self, LEADER_EPOCH};
 
 /// Kafka's number for a coordinator of consumer groups.
 const GROUP: i8 = 0;
+/// Bytes of one partition in an answer.
+const PARTITION: usize = 64;
 /// Kafka's number for a coordinator of transactions.
 const TRANSACTION: i8 = 1;
 
 /// Describes the broker and topics; creates those that are asked for by name and absent, when the
-/// client lets us.
+/// client lets us. The answer takes the room that comes with it.
 pub(crate) async fn metadata(
     broker: &Broker,
     request: MetadataRequest,
     version: i16,
-) -> MetadataResponse {
+) -> (MetadataResponse, Space) {
     // Before version 1 an empty list stood for all.
     let asked = request
         .topics
         .filter(|topics| version > 0 || !topics.is_empty());
     let create =
         request.allow_auto_topic_creation && broker.config.topic_creation == TopicCreation::OnUse;
-    let topics = match asked {
-        None => broker.topics().into_iter().map(described).collect(),
+    let found = match asked {
+        None => broker.topics().into_iter().map(Ok).collect(),
         Some(asked) => {
             let mut topics = Vec::with_capacity(asked.len());
-            for topic in asked {
+            for topic in asked::once_by(asked, |topic| (topic.name.clone(), topic.topic_id)) {
                 let found = find(broker, &topic, create).await;
-                topics.push(match found {
-                    Ok(topic) => described(topic),
-                    Err(refusal) => refused(topic, &refusal, version),
-                });
+                topics.push(found.map_err(|refusal| refused(topic, &refusal, version)));
             }
             topics
         }
     };
+    let partitions = found.iter().filter_map(|found| found.as_ref().ok());
+    let partitions = partitions.map(|topic| topic.config.partitions as usize);
+    let bytes = partitions.sum::<usize>() * PARTITION;
+    let space = broker.answers.take(bytes.min(ANSWER_ROOM)).await;
+    let topics = found.into_iter();
+    let topics = topics.map(|found| found.map_or_else(|refused| refused, described));
     let node = MetadataResponseBroker::default()
         .with_node_id(BrokerId(NODE))
         .with_host(host(broker))
         .with_port(port(broker));
-    MetadataResponse::default()
+    let response = MetadataResponse::default()
         .with_brokers(vec![node])
         .with_cluster_id(Some(StrBytes::from_static_str(CLUSTER)))
         .with_controller_id(BrokerId(NODE))
-        .with_topics(topics)
+        .with_topics(topics.collect());
+    (response, space)
 }
 
 /// Describes the broker.

@@ -1,5 +1,7 @@
 //! ListOffsets and OffsetForLeaderEpoch: where a partition begins, ends, and was at a time.
 
+use std::collections::HashSet;
+
 use clock::Timestamp;
 use event_log::{Isolation, Offset, TopicName, TopicPartition};
 use kafka_protocol::ResponseError;
@@ -38,11 +40,19 @@ pub(crate) async fn list(
     version: i16,
 ) -> ListOffsetsResponse {
     let isolation = fetch::isolation(request.isolation_level);
+    let mut seen = HashSet::new();
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for asked in topic.partitions {
-            let found = list_one(broker, &topic.name, &asked, isolation).await;
+            let found = if seen.insert((topic.name.clone(), asked.partition_index)) {
+                list_one(broker, &topic.name, &asked, isolation).await
+            } else {
+                Err(Refusal::new(
+                    ResponseError::InvalidRequest,
+                    "the request names the partition twice",
+                ))
+            };
             let mut response =
                 ListOffsetsPartitionResponse::default().with_partition_index(asked.partition_index);
             match found {
@@ -139,6 +149,8 @@ async fn first_not_older(
     place: &TopicPartition,
     time: Timestamp,
 ) -> Result<Option<(Offset, Timestamp)>, Refusal> {
+    // Batches are opened to find a time; others have their turn in between.
+    tokio::task::yield_now().await;
     let Some(found) = broker.log.offset_at(place, time).await? else {
         return Ok(None);
     };

@@ -80,6 +80,7 @@ async fn create_one(
             ));
         }
     }
+    topics::check_room(broker, count - now)?;
     if validate_only {
         return Ok(());
     }

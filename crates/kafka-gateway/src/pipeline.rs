@@ -13,7 +13,7 @@ use futures::future::BoxFuture;
 use kafka_protocol::messages::RequestKind;
 
 use crate::broker::{Answer, Broker, Client, Space};
-use crate::produce::Writes;
+use crate::produce::{Weight, Writes};
 use crate::wire::{self, Body, Header, Request, WireError};
 
 /// Requests of one connection that are read and not yet answered. Clients keep at most five
@@ -68,7 +68,7 @@ impl Pipeline {
 
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Answer, WireError>> {
         for index in 0..self.stages.len() {
-            self.start(index);
+            let started = self.start(index);
             let (stage, _) = &mut self.stages[index];
             match stage {
                 // Behind writes: its turn comes when it is the oldest.
@@ -91,6 +91,11 @@ impl Pipeline {
                     if !writes.are_submitted() {
                         break;
                     }
+                    if started == Weight::Heavy {
+                        // The next one may be as heavy, and other connections wait.
+                        context.waker().wake_by_ref();
+                        break;
+                    }
                 }
             }
         }
@@ -98,29 +103,33 @@ impl Pipeline {
     }
 
     /// Starts the request at `index` if it is its turn: any request when it is the oldest, a
-    /// Produce request also behind others of its kind.
-    fn start(&mut self, index: usize) {
+    /// Produce request also behind others of its kind. Says what that took.
+    fn start(&mut self, index: usize) -> Weight {
         let (stage, _) = &mut self.stages[index];
         let Stage::Waiting(request) = stage else {
-            return;
+            return Weight::Light;
         };
         let is_produce = matches!(request.body, Body::Served(RequestKind::Produce(_)));
         if index > 0 && !is_produce {
-            return;
+            return Weight::Light;
         }
         let placeholder = Stage::Running(Box::pin(std::future::pending()));
         let Stage::Waiting(request) = std::mem::replace(stage, placeholder) else {
-            return;
+            return Weight::Light;
         };
-        *stage = match request.body {
+        match request.body {
             Body::Served(RequestKind::Produce(produce)) => {
-                Stage::Writing(request.header, Writes::begin(&self.broker, produce))
+                let writes = Writes::begin(&self.broker, produce);
+                let weight = writes.weight();
+                *stage = Stage::Writing(request.header, writes);
+                weight
             }
             Body::Served(_) | Body::FutureApiVersions => {
                 let answer = self.broker.clone().answer(request, self.client.clone());
-                Stage::Running(Box::pin(answer))
+                *stage = Stage::Running(Box::pin(answer));
+                Weight::Light
             }
-        };
+        }
     }
 }
 

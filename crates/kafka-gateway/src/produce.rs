@@ -4,8 +4,8 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use event_log::{
-    Appended, Cleanup, Error, Partition, Permit, RecordBatch, Settled, Settlement, SharedLog,
-    StoredRecord, TopicName,
+    Appended, Cleanup, Error, Inflation, Partition, Permit, RecordBatch, Settled, Settlement,
+    SharedLog, StoredRecord, TopicName,
 };
 use futures::future::BoxFuture;
 use kafka_protocol::ResponseError;
@@ -24,12 +24,27 @@ use crate::error_code::Refusal;
 const MAX_BATCH_RECORDS: usize = 1_000_000;
 /// The most records of one batch whose fault is told one by one.
 const MAX_RECORDS_NAMED: usize = 10_000;
+/// How far the batches of one request may inflate together: they are opened while others wait. So
+/// many bytes, or so many times the request's own.
+const MAX_INFLATED: u64 = 256 << 20;
+const MAX_INFLATED_TIMES: u64 = 16;
+/// A request whose batches inflate further is heavy, in bytes.
+const HEAVY: u64 = 8 << 20;
 
 /// The writes of one Produce request, one per partition, each with its own outcome.
 pub(crate) struct Writes {
     log: SharedLog,
     acknowledgement: Acknowledgement,
     topics: Vec<TopicWrites>,
+    weight: Weight,
+}
+
+/// What checking a request took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Weight {
+    Light,
+    /// So long that others should have their turn.
+    Heavy,
 }
 
 /// Whether the client listens for the outcome. Either way records are durable when it is known.
@@ -60,13 +75,27 @@ impl Writes {
         } else {
             Acknowledgement::Wanted
         };
+        let may_inflate = MAX_INFLATED.max(record_bytes(&request) * MAX_INFLATED_TIMES);
+        let mut inflation = Inflation::of(may_inflate);
         let topics = request.topic_data.into_iter();
-        let topics = topics.map(|topic| TopicWrites::begin(broker, topic, refused.as_ref()));
+        let topics = topics
+            .map(|topic| TopicWrites::begin(broker, topic, refused.as_ref(), &mut inflation))
+            .collect();
         Self {
             log: broker.log.clone(),
             acknowledgement,
-            topics: topics.collect(),
+            topics,
+            weight: if may_inflate - inflation.left() > HEAVY {
+                Weight::Heavy
+            } else {
+                Weight::Light
+            },
         }
+    }
+
+    /// What checking it took.
+    pub(crate) fn weight(&self) -> Weight {
+        self.weight
     }
 
     /// Drives every write; ready when all have an outcome. Writes reach the log in order: none is
@@ -122,13 +151,18 @@ impl Writes {
 }
 
 impl TopicWrites {
-    fn begin(broker: &Broker, topic: TopicProduceData, refused: Option<&Refusal>) -> Self {
+    fn begin(
+        broker: &Broker,
+        topic: TopicProduceData,
+        refused: Option<&Refusal>,
+        inflation: &mut Inflation,
+    ) -> Self {
         let name = topic.name;
         let partitions = topic.partition_data.into_iter().map(|data| {
             let index = data.index;
             let admitted = match refused {
                 Some(refusal) => Err(refusal.clone()),
-                None => admit(broker, &name, data),
+                None => admit(broker, &name, data, inflation),
             };
             (index, Write::begin(&broker.log, admitted))
         });
@@ -186,6 +220,13 @@ fn first_place(settled: Settled) -> Appended {
         .expect("a settlement of one batch appends one")
 }
 
+fn record_bytes(request: &ProduceRequest) -> u64 {
+    let topics = request.topic_data.iter();
+    let partitions = topics.flat_map(|topic| &topic.partition_data);
+    let records = partitions.filter_map(|data| data.records.as_ref());
+    records.map(|records| records.len() as u64).sum()
+}
+
 fn refuse_whole(request: &ProduceRequest) -> Option<Refusal> {
     if !(-1..=1).contains(&request.acks) {
         return Some(Refusal::new(
@@ -197,7 +238,12 @@ fn refuse_whole(request: &ProduceRequest) -> Option<Refusal> {
 }
 
 /// Checks one partition's part of a request.
-fn admit(broker: &Broker, name: &str, data: PartitionProduceData) -> Result<Settlement, Refusal> {
+fn admit(
+    broker: &Broker,
+    name: &str,
+    data: PartitionProduceData,
+    inflation: &mut Inflation,
+) -> Result<Settlement, Refusal> {
     let topic_name = TopicName::new(name)?;
     if broker.config.protects(name) {
         return Err(Refusal::protected(name));
@@ -209,13 +255,17 @@ fn admit(broker: &Broker, name: &str, data: PartitionProduceData) -> Result<Sett
     let partition = index.map(|index| topic_name.partition(Partition::new(index)));
     let partition = partition.ok_or_else(|| Refusal::unknown(name))?;
     let cleanup = topic.config.settings.cleanup;
-    let batch = check_batch(data.records.unwrap_or_default(), cleanup)?;
+    let batch = check_batch(data.records.unwrap_or_default(), cleanup, inflation)?;
     Ok(Settlement::of(partition, batch))
 }
 
 /// Takes exactly one batch of records. It is opened once, here, so that whoever reads the
 /// log can rely on it being readable.
-fn check_batch(mut records: Bytes, cleanup: Cleanup) -> Result<RecordBatch, Refusal> {
+fn check_batch(
+    mut records: Bytes,
+    cleanup: Cleanup,
+    inflation: &mut Inflation,
+) -> Result<RecordBatch, Refusal> {
     let invalid = |reason: &str| Refusal::new(ResponseError::InvalidRecord, reason);
     let batch = RecordBatch::take(&mut records)?;
     if !records.is_empty() {
@@ -227,7 +277,7 @@ fn check_batch(mut records: Bytes, cleanup: Cleanup) -> Result<RecordBatch, Refu
     if batch.header().record_count() > MAX_BATCH_RECORDS {
         return Err(invalid("a batch holds at most 1,000,000 records"));
     }
-    let records = batch.records()?;
+    let records = batch.records_within(inflation)?;
     if cleanup.compacts() {
         check_keys(&records)?;
     }

@@ -24,6 +24,8 @@ use crate::topic_settings::{self, Described};
 
 /// The most partitions a client can ask for: each costs memory for as long as the topic exists.
 const MAX_PARTITIONS: u32 = 10_000;
+/// The most partitions of all topics together for which clients can ask.
+const MAX_PARTITIONS_IN_ALL: u64 = 200_000;
 /// There is one leader for the life of a partition.
 pub(crate) const LEADER_EPOCH: i32 = 0;
 
@@ -62,9 +64,9 @@ pub(crate) async fn find_or_create(broker: &Broker, name: &str) -> Result<Topic,
     if broker.config.protects(name) {
         return Err(Refusal::unknown(name));
     }
-    let created = broker
-        .log
-        .ensure_topic(&topic, config(default_partitions(broker)));
+    let partitions = default_partitions(broker);
+    check_room(broker, partitions)?;
+    let created = broker.log.ensure_topic(&topic, config(partitions));
     Ok(created.await?)
 }
 
@@ -149,6 +151,7 @@ fn validate(broker: &Broker, asked: &CreatableTopic) -> Result<(TopicName, Topic
         return Err(event_log::Error::TopicExists { topic: name }.into());
     }
     let partitions = partitions(broker, asked)?;
+    check_room(broker, partitions)?;
     let settings = asked.configs.iter();
     let settings = settings.map(|setting| (setting.name.as_str(), setting.value.as_deref()));
     let settings = configs::settings_of(settings)?;
@@ -202,6 +205,19 @@ pub(crate) fn in_limit(count: i32) -> Result<u32, Refusal> {
                 format!("a topic has 1 to {MAX_PARTITIONS} partitions"),
             )
         })
+}
+
+/// Refuses `more` partitions where there would be too many in all.
+pub(crate) fn check_room(broker: &Broker, more: u32) -> Result<(), Refusal> {
+    let topics = broker.log.topics().into_iter();
+    let there: u64 = topics.map(|topic| u64::from(topic.config.partitions)).sum();
+    if there + u64::from(more) > MAX_PARTITIONS_IN_ALL {
+        return Err(Refusal::new(
+            ResponseError::PolicyViolation,
+            format!("there are {there} partitions, and at most {MAX_PARTITIONS_IN_ALL} in all"),
+        ));
+    }
+    Ok(())
 }
 
 async fn delete_one(broker: &Broker, asked: &DeleteTopicState) -> Result<(), Refusal> {

@@ -20,6 +20,8 @@ use crate::sasl::Denied;
 pub(crate) const LENGTH: usize = 4;
 /// Bytes of a request that every header has: API, version, correlation id.
 pub(crate) const FIXED_HEADER: usize = 8;
+/// Bytes in memory of one decoded array element or tagged field, and of its part of an answer.
+const ELEMENT: usize = 256;
 /// The largest request that carries no records.
 const MAX_WITHOUT_RECORDS: usize = 16 << 20;
 
@@ -99,8 +101,26 @@ pub(crate) fn limit(fixed_header: &[u8; FIXED_HEADER], max_request_bytes: usize)
     }
 }
 
-/// Decodes a frame without its length. Records share the frame's memory.
-pub(crate) fn decode(mut frame: Bytes) -> Result<Request, WireError> {
+/// A frame without its length that has the shape of the request it says it is.
+#[derive(Debug)]
+pub(crate) struct Shaped {
+    frame: Bytes,
+    header: Header,
+    content: Content,
+}
+
+/// What a shaped frame holds.
+#[derive(Clone, Copy, Debug)]
+enum Content {
+    /// A request with so many elements.
+    Served {
+        elements: usize,
+    },
+    FutureApiVersions,
+}
+
+/// Checks that a frame holds what it claims. Nothing is decoded yet.
+pub(crate) fn shape(frame: Bytes) -> Result<Shaped, WireError> {
     if frame.len() < FIXED_HEADER {
         return Err(WireError::FrameLength {
             len: i64::try_from(frame.len()).unwrap_or(i64::MAX),
@@ -112,40 +132,79 @@ pub(crate) fn decode(mut frame: Bytes) -> Result<Request, WireError> {
     let correlation = i32::from_be_bytes([frame[4], frame[5], frame[6], frame[7]]);
     let api = ApiKey::try_from(key).map_err(|()| WireError::UnknownApi { key, version })?;
     let served = apis::find(api).ok_or(WireError::NotServed { api, version })?;
-    if !served.takes(version) {
-        if api == ApiKey::ApiVersions {
-            return Ok(Request {
-                header: Header {
-                    api,
-                    version: 0,
-                    correlation,
-                    client_id: String::new(),
-                },
-                body: Body::FutureApiVersions,
-            });
-        }
+    let (version, content) = if served.takes(version) {
+        let walked = scan::walk(&frame, api, version);
+        let walked = walked.map_err(|reason| malformed(api, version, reason.to_string()))?;
+        let elements = walked.elements;
+        (version, Content::Served { elements })
+    } else if api == ApiKey::ApiVersions {
+        (0, Content::FutureApiVersions)
+    } else {
         return Err(WireError::NotServed { api, version });
-    }
-    let malformed = |reason: String| WireError::Malformed {
-        api,
-        version,
-        reason,
     };
-    let header_version = api.request_header_version(version);
-    scan::request(&frame, api, version).map_err(|reason| malformed(reason.to_string()))?;
-    let header = RequestHeader::decode(&mut frame, header_version)
-        .map_err(|error| malformed(format!("{error:#}")))?;
-    let body = RequestKind::decode(api, &mut frame, version)
-        .map_err(|error| malformed(format!("{error:#}")))?;
-    Ok(Request {
+    Ok(Shaped {
+        frame,
         header: Header {
             api,
             version,
             correlation,
-            client_id: header.client_id.as_deref().unwrap_or("").to_owned(),
+            client_id: String::new(),
         },
-        body: Body::Served(body),
+        content,
     })
+}
+
+impl Shaped {
+    /// Bytes that its parts take in memory once they are decoded, besides the frame.
+    pub(crate) fn decoded_bytes(&self) -> usize {
+        match self.content {
+            Content::Served { elements } => elements * ELEMENT,
+            Content::FutureApiVersions => 0,
+        }
+    }
+
+    /// Bytes of the frame.
+    pub(crate) fn frame_len(&self) -> usize {
+        self.frame.len()
+    }
+
+    /// Decodes the request. Records share the frame's memory.
+    pub(crate) fn decode(self) -> Result<Request, WireError> {
+        let Self {
+            mut frame,
+            mut header,
+            content,
+        } = self;
+        let Header { api, version, .. } = header;
+        let body = match content {
+            Content::FutureApiVersions => Body::FutureApiVersions,
+            Content::Served { .. } => {
+                let failed = |error| malformed(api, version, format!("{error:#}"));
+                let header_version = api.request_header_version(version);
+                let decoded = RequestHeader::decode(&mut frame, header_version).map_err(failed)?;
+                decoded
+                    .client_id
+                    .as_deref()
+                    .unwrap_or("")
+                    .clone_into(&mut header.client_id);
+                Body::Served(RequestKind::decode(api, &mut frame, version).map_err(failed)?)
+            }
+        };
+        Ok(Request { header, body })
+    }
+}
+
+/// Decodes a frame without its length, however much memory that takes.
+pub(crate) fn decode(frame: Bytes) -> Result<Request, WireError> {
+    shape(frame)?.decode()
+}
+
+fn malformed(api: ApiKey, version: i16, reason: String) -> WireError {
+    WireError::Malformed {
+        api,
+        version,
+        reason,
+    }
 }
 
 /// Encodes an answer as a frame with its length.

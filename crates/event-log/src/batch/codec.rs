@@ -14,6 +14,44 @@ use crate::{Error, Offset};
 /// The most that a compressed batch may inflate to.
 const MAX_INFLATED: u64 = 64 << 20;
 
+/// How far compressed batches may still inflate, all of them together: whoever opens many that come
+/// from one place can bound what they cost.
+#[derive(Debug)]
+pub struct Inflation {
+    left: u64,
+}
+
+impl Inflation {
+    /// At most `bytes` in all.
+    #[must_use]
+    pub fn of(bytes: u64) -> Self {
+        Self { left: bytes }
+    }
+
+    /// Bytes that are left.
+    #[must_use]
+    pub fn left(&self) -> u64 {
+        self.left
+    }
+
+    /// What one batch may inflate to.
+    fn limit(&self) -> u64 {
+        self.left.min(MAX_INFLATED)
+    }
+
+    fn spend(&mut self, bytes: usize) {
+        self.left = self.left.saturating_sub(bytes as u64);
+    }
+
+    fn exceeded(&self) -> Error {
+        if self.left < MAX_INFLATED {
+            invalid("the batches inflate too far together")
+        } else {
+            invalid("the records inflate beyond 64 MiB")
+        }
+    }
+}
+
 /// Headers in one batch at most: decoded, each takes many times its bytes, so that a few compressed
 /// kilobytes of empty ones would fill the memory.
 const MAX_HEADERS: usize = 100_000;
@@ -88,9 +126,13 @@ fn records_of<'a>(
     out
 }
 
-pub(super) fn decode(header: &BatchHeader, batch: &Bytes) -> Result<Vec<StoredRecord>, Error> {
+pub(super) fn decode(
+    header: &BatchHeader,
+    batch: &Bytes,
+    inflation: &mut Inflation,
+) -> Result<Vec<StoredRecord>, Error> {
     let packed = batch.slice(header::LEN..);
-    let mut body = inflate(header.compression(), packed)?;
+    let mut body = inflate(header.compression(), packed, inflation)?;
     // The claimed count is a hint only: a record takes at least seven bytes.
     let mut records = Vec::with_capacity(header.record_count().min(body.len() / 7));
     let mut headers_left = MAX_HEADERS;
@@ -154,41 +196,47 @@ fn decode_one(
     })
 }
 
-fn inflate(compression: Compression, packed: Bytes) -> Result<Bytes, Error> {
+fn inflate(
+    compression: Compression,
+    packed: Bytes,
+    inflation: &mut Inflation,
+) -> Result<Bytes, Error> {
     match compression {
         Compression::None => Ok(packed),
-        Compression::Gzip => bounded(flate2::read::MultiGzDecoder::new(packed.reader())),
-        Compression::Lz4 => bounded(lz4_flex::frame::FrameDecoder::new(packed.reader())),
+        Compression::Gzip => bounded(
+            flate2::read::MultiGzDecoder::new(packed.reader()),
+            inflation,
+        ),
+        Compression::Lz4 => bounded(
+            lz4_flex::frame::FrameDecoder::new(packed.reader()),
+            inflation,
+        ),
         Compression::Zstd => bounded(
             zstd::stream::read::Decoder::new(packed.reader())
                 .map_err(|_| invalid("the zstd stream does not open"))?,
+            inflation,
         ),
-        Compression::Snappy => snappy(&packed),
+        Compression::Snappy => snappy(&packed, inflation),
     }
 }
 
-fn bounded(stream: impl Read) -> Result<Bytes, Error> {
+fn bounded(stream: impl Read, inflation: &mut Inflation) -> Result<Bytes, Error> {
+    let limit = inflation.limit();
     let mut out = Vec::new();
-    stream
-        .take(MAX_INFLATED + 1)
-        .read_to_end(&mut out)
-        .map_err(|_| invalid("the compressed records are damaged"))?;
-    within_limit(out)
-}
-
-fn within_limit(out: Vec<u8>) -> Result<Bytes, Error> {
-    if out.len() as u64 > MAX_INFLATED {
-        return Err(invalid("the records inflate beyond 64 MiB"));
-    }
-    Ok(out.into())
+    let read = stream.take(limit + 1).read_to_end(&mut out);
+    let exceeded = (out.len() as u64 > limit).then(|| inflation.exceeded());
+    // What was damaged in the end has cost as much.
+    inflation.spend(out.len());
+    read.map_err(|_| invalid("the compressed records are damaged"))?;
+    exceeded.map_or(Ok(out.into()), Err)
 }
 
 /// Java clients frame snappy as xerial's snappy-java does (16 bytes of header, then length-prefixed
 /// blocks); librdkafka sends one raw block.
-fn snappy(packed: &[u8]) -> Result<Bytes, Error> {
+fn snappy(packed: &[u8], inflation: &mut Inflation) -> Result<Bytes, Error> {
     const XERIAL: &[u8] = b"\x82SNAPPY\0";
     let Some(mut blocks) = packed.strip_prefix(XERIAL).and_then(|rest| rest.get(8..)) else {
-        return within_limit(snappy_block(packed, 0)?);
+        return Ok(snappy_block(packed, 0, inflation)?.into());
     };
     let mut out = Vec::new();
     while !blocks.is_empty() {
@@ -199,17 +247,19 @@ fn snappy(packed: &[u8]) -> Result<Bytes, Error> {
         let block = blocks
             .get(4..4 + len)
             .ok_or_else(|| invalid("a snappy block is cut off"))?;
-        out.extend_from_slice(&snappy_block(block, out.len())?);
+        out.extend_from_slice(&snappy_block(block, out.len(), inflation)?);
         blocks = &blocks[4 + len..];
     }
-    within_limit(out)
+    Ok(out.into())
 }
 
-fn snappy_block(block: &[u8], before: usize) -> Result<Vec<u8>, Error> {
+/// `before` is what the batch's earlier blocks have inflated to.
+fn snappy_block(block: &[u8], before: usize, inflation: &mut Inflation) -> Result<Vec<u8>, Error> {
     let len = snap::raw::decompress_len(block).map_err(|_| invalid("a snappy block is damaged"))?;
-    if (before + len) as u64 > MAX_INFLATED {
-        return Err(invalid("the records inflate beyond 64 MiB"));
+    if (before + len) as u64 > MAX_INFLATED || len as u64 > inflation.left {
+        return Err(inflation.exceeded());
     }
+    inflation.spend(len);
     snap::raw::Decoder::new()
         .decompress_vec(block)
         .map_err(|_| invalid("a snappy block is damaged"))

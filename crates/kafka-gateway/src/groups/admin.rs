@@ -13,6 +13,7 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 
 use super::group::{Group, State};
+use crate::asked;
 use crate::broker::Broker;
 use crate::error_code::Refusal;
 
@@ -79,7 +80,7 @@ pub(super) fn describe(
     request: DescribeGroupsRequest,
     version: i16,
 ) -> DescribeGroupsResponse {
-    let groups = request.groups.into_iter().map(|id| {
+    let groups = asked::once(request.groups).into_iter().map(|id| {
         let described = broker.groups.look(&id, |group| described(group, version));
         let described = described.unwrap_or_else(|| {
             let group = DescribedGroup::default();

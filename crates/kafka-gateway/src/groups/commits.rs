@@ -24,6 +24,7 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 
 use super::member::Caller;
+use crate::asked;
 use crate::broker::Broker;
 use crate::error_code::Refusal;
 use crate::topics::{self, LEADER_EPOCH};
@@ -91,7 +92,8 @@ pub(super) fn fetch(
         Stability::Waived
     };
     if version >= 8 {
-        let groups = request.groups.into_iter().map(|asked| {
+        let groups = asked::once_by(request.groups, |group| group.group_id.clone());
+        let groups = groups.into_iter().map(|asked| {
             if let Err(refusal) = may_fetch(broker, &asked) {
                 return OffsetFetchResponseGroup::default()
                     .with_group_id(asked.group_id)

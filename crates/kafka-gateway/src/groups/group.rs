@@ -163,7 +163,8 @@ impl Group {
     /// Bytes that the group keeps in memory.
     pub(super) fn bytes(&self) -> usize {
         let members: usize = self.members.values().map(Member::bytes).sum();
-        members + self.named.len() * 128
+        let named: usize = self.named.keys().map(|id| id.len() + 128).sum();
+        members + named + self.protocol_type.len() + self.protocol.len()
     }
 
     /// The current generation as member `id` sees it.

@@ -153,7 +153,10 @@ impl Member {
     pub(super) fn bytes(&self) -> usize {
         let protocols = self.protocols.iter();
         let protocols: usize = protocols.map(|(name, own)| name.len() + own.len()).sum();
-        protocols + self.assignment.len() + self.client_id.len() + 512
+        let instance = self.instance.as_ref().map_or(0, String::len);
+        // The member's id begins with the client's or the instance's.
+        let names = 2 * (self.client_id.len() + instance);
+        protocols + self.assignment.len() + names + 512
     }
 
     /// The moment at which its silence ends its membership; none while it waits for us.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::join_group_response::JoinGroupResponseMember;
 use kafka_protocol::messages::leave_group_request::MemberIdentity;
@@ -49,7 +50,7 @@ pub(super) async fn join(
         protocols: request
             .protocols
             .into_iter()
-            .map(|protocol| (protocol.name.to_string(), protocol.metadata))
+            .map(|protocol| (protocol.name.to_string(), kept(&protocol.metadata)))
             .collect(),
         session: millis(request.session_timeout_ms),
         rebalance: millis(rebalance),
@@ -99,7 +100,7 @@ pub(super) async fn sync(
         protocol_type: request.protocol_type.map(|name| name.to_string()),
         protocol: request.protocol_name.map(|name| name.to_string()),
         assignments: assignments
-            .map(|given| (given.member_id.to_string(), given.assignment))
+            .map(|given| (given.member_id.to_string(), kept(&given.assignment)))
             .collect(),
     };
     let group = request.group_id.as_str();
@@ -171,6 +172,11 @@ fn refused_join(code: i16, member: StrBytes, version: i16) -> JoinGroupResponse 
         // The name of no protocol is null from version 7 on and empty before.
         .with_protocol_name((version < 7).then(StrBytes::new))
         .with_member_id(member)
+}
+
+/// What a group keeps must not keep the whole frame in memory that it came in.
+fn kept(part: &[u8]) -> Bytes {
+    Bytes::copy_from_slice(part)
 }
 
 fn code(outcome: Result<(), ResponseError>) -> i16 {

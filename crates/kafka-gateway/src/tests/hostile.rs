@@ -1,5 +1,11 @@
 //! Clients that mean no good, and limits.
 
+mod alone;
+mod bombs;
+mod claims;
+mod damage;
+mod patience;
+
 use std::net::{Ipv4Addr, SocketAddr};
 
 use event_log::MemoryLog;

@@ -144,9 +144,15 @@ pub(crate) fn request(api: ApiKey, v: i16, subject: &Subject) -> RequestKind {
                         .with_name(topic(name))
                         .with_partitions(vec![
                             ListOffsetsPartition::default().with_timestamp(0),
-                            ListOffsetsPartition::default().with_timestamp(-1),
-                            ListOffsetsPartition::default().with_timestamp(-2),
-                            ListOffsetsPartition::default().with_timestamp(-3),
+                            ListOffsetsPartition::default()
+                                .with_partition_index(1)
+                                .with_timestamp(-1),
+                            ListOffsetsPartition::default()
+                                .with_partition_index(2)
+                                .with_timestamp(-2),
+                            ListOffsetsPartition::default()
+                                .with_partition_index(3)
+                                .with_timestamp(-3),
                         ]),
                 ]),
         ),

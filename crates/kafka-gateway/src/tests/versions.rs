@@ -29,7 +29,7 @@ async fn every_refusal_is_encoded_in_every_version() {
 #[tokio::test]
 async fn every_answer_is_encoded_in_every_version() {
     let served = Served::new().await;
-    let config = TopicConfig::new(2, Lifetime::Events);
+    let config = TopicConfig::new(4, Lifetime::Events);
     let name = TopicName::new("there").unwrap();
     let topic = served.log.create_topic(&name, config).await.unwrap();
     let record = Record::new("x", clock::Timestamp::from_millis(1_795_000_000_000));

@@ -1,6 +1,7 @@
 //! ListTransactions, DescribeTransactions and DescribeProducers: what operators look for when a
 //! transaction hangs.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use event_log::{Outcome, TopicName, Transaction, TransactionStage};
@@ -18,6 +19,7 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 
 use super::wire_id;
+use crate::asked;
 use crate::broker::Broker;
 use crate::error_code::Refusal;
 use crate::topics;
@@ -90,19 +92,19 @@ pub(super) fn transactions(
     request: DescribeTransactionsRequest,
 ) -> DescribeTransactionsResponse {
     let known = broker.stored.transactions();
-    let described = request.transactional_ids.into_iter().map(|id| {
-        let found = known.iter().find(|it| it.id.as_str() == id.as_str());
-        match found {
-            Some(transaction) => describe(transaction),
-            None => {
-                let refusal = Refusal::new(
-                    ResponseError::TransactionalIdNotFound,
-                    "no producer has that transactional id",
-                );
-                TransactionState::default()
-                    .with_transactional_id(id)
-                    .with_error_code(refusal.code())
-            }
+    let known = known.iter().map(|it| (it.id.as_str(), it));
+    let known: HashMap<&str, &Transaction> = known.collect();
+    let ids = asked::once(request.transactional_ids);
+    let described = ids.into_iter().map(|id| match known.get(id.as_str()) {
+        Some(transaction) => describe(transaction),
+        None => {
+            let refusal = Refusal::new(
+                ResponseError::TransactionalIdNotFound,
+                "no producer has that transactional id",
+            );
+            TransactionState::default()
+                .with_transactional_id(id)
+                .with_error_code(refusal.code())
         }
     });
     DescribeTransactionsResponse::default().with_transaction_states(described.collect())
@@ -145,9 +147,10 @@ pub(super) fn producers(
     broker: &Broker,
     request: DescribeProducersRequest,
 ) -> DescribeProducersResponse {
-    let topics = request.topics.into_iter().map(|topic| {
-        let partitions = topic.partition_indexes.iter();
-        let partitions = partitions.map(|index| producers_of(broker, &topic, *index));
+    let topics = asked::once_by(request.topics, |topic| topic.name.clone());
+    let topics = topics.into_iter().map(|topic| {
+        let indexes = asked::once(topic.partition_indexes.clone()).into_iter();
+        let partitions = indexes.map(|index| producers_of(broker, &topic, index));
         TopicResponse::default()
             .with_partitions(partitions.collect())
             .with_name(topic.name.clone())

@@ -9,8 +9,7 @@ use kafka_protocol::messages::ApiKey;
 use super::FIXED_HEADER;
 use super::requests;
 
-/// The most array elements and tagged fields in one request. At some hundred bytes each in memory,
-/// a request costs some ten megabytes besides its frame.
+/// The most array elements and tagged fields in one request.
 const MAX_ELEMENTS: usize = 100_000;
 
 /// Why a frame does not have its request's shape.
@@ -69,13 +68,17 @@ struct Scan<'a> {
     elements: usize,
 }
 
-/// Walks header and body of a request in a version that is served.
-pub(super) fn request(frame: &[u8], api: ApiKey, version: i16) -> Result<(), Misshapen> {
-    walk(frame, api, version).map(|_| ())
+/// What is left of a frame after its request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Walked<'a> {
+    /// The bytes after the request.
+    pub(super) rest: &'a [u8],
+    /// Array elements and tagged fields in the request.
+    pub(super) elements: usize,
 }
 
-/// As [`request`]; returns the bytes after the request.
-pub(super) fn walk(frame: &[u8], api: ApiKey, version: i16) -> Result<&[u8], Misshapen> {
+/// Walks header and body of a request in a version that is served.
+pub(super) fn walk(frame: &[u8], api: ApiKey, version: i16) -> Result<Walked<'_>, Misshapen> {
     let form = if api.request_header_version(version) >= 2 {
         Form::Flexible
     } else {
@@ -93,7 +96,10 @@ pub(super) fn walk(frame: &[u8], api: ApiKey, version: i16) -> Result<&[u8], Mis
     scan.form = form;
     scan.tags(&[])?;
     scan.shape(requests::shape(api))?;
-    Ok(scan.rest)
+    Ok(Walked {
+        rest: scan.rest,
+        elements: scan.elements,
+    })
 }
 
 impl Scan<'_> {

@@ -29,7 +29,7 @@ pub(in crate::groups) fn describe(
     version: i16,
 ) -> ConsumerGroupDescribeResponse {
     let catalog = broker.groups.catalogs.latest(broker);
-    let groups = asked.group_ids.into_iter().map(|id| {
+    let groups = crate::asked::once(asked.group_ids).into_iter().map(|id| {
         let described = broker
             .groups
             .look_at_consumer(&id, |group| described(group, &catalog, version));

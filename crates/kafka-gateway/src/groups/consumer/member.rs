@@ -170,6 +170,8 @@ impl Member {
     pub(super) fn bytes(&self) -> usize {
         let names: usize = self.names.iter().map(|name| name.len() + 64).sum();
         let places = self.assigned.len() + self.revoking.len();
+        let texts = [&self.instance, &self.rack].map(|text| text.as_ref().map_or(0, String::len));
+        let names = names + texts.iter().sum::<usize>() + self.client_id.len();
         512 + names + self.pattern.bytes() + places * 64 + self.topics.len() * 64
     }
 }
