@@ -50,6 +50,24 @@ pub trait BrokerLog: EventLog {
     /// Whether an open transaction has staged an offset of this consumer on this partition.
     fn is_staged(&self, consumer: &ConsumerId, partition: &TopicPartition) -> bool;
 
+    /// Forgets those checkpoints of a consumer that still are in the revision named with their
+    /// partition: together, durably on return. One that has been written since stays. Returns the
+    /// partitions whose checkpoint is gone.
+    ///
+    /// # Errors
+    /// [`Error::Full`], [`Error::Closed`].
+    async fn forget_checkpoints(
+        &self,
+        consumer: &ConsumerId,
+        revisions: Vec<(TopicPartition, u64)>,
+    ) -> Result<Vec<TopicPartition>, Error>;
+
+    /// Bytes of the batches that are stored of a partition.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTopic`], [`Error::UnknownPartition`].
+    fn stored_bytes(&self, partition: &TopicPartition) -> Result<u64, Error>;
+
     /// The producers that have written to a partition, as far as they are remembered.
     ///
     /// # Errors

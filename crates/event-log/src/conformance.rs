@@ -9,6 +9,7 @@
 mod appends;
 mod checkpoints;
 mod epochs;
+mod forgetting;
 mod producers;
 mod reads;
 mod sharing;
@@ -31,6 +32,7 @@ use crate::{
 pub use appends::*;
 pub use checkpoints::*;
 pub use epochs::*;
+pub use forgetting::*;
 pub use producers::*;
 pub use reads::*;
 pub use sharing::*;
@@ -168,6 +170,8 @@ macro_rules! broker_conformance_tests {
             deciding_a_transaction_again_changes_nothing
             a_deleted_topic_is_in_no_transaction
             a_settlement_may_stand_between_the_parts_of_a_transaction
+            single_checkpoints_are_forgotten_unless_they_have_been_written_since
+            the_bytes_of_a_partition_are_those_of_its_batches
         }
     };
 }

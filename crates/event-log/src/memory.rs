@@ -444,6 +444,26 @@ impl BrokerLog for MemoryLog {
         self.state.lock().ledger.is_staged(consumer, partition)
     }
 
+    async fn forget_checkpoints(
+        &self,
+        consumer: &ConsumerId,
+        revisions: Vec<(TopicPartition, u64)>,
+    ) -> Result<Vec<TopicPartition>, Error> {
+        let mut state = self.state.lock();
+        let Some(home) = state.ledger.home(consumer) else {
+            return Ok(Vec::new());
+        };
+        let ledger = &state.ledger;
+        let judged = ledger.judge_forgetting_some(consumer, &revisions, home);
+        Ok(state.apply(home, judged))
+    }
+
+    fn stored_bytes(&self, partition: &TopicPartition) -> Result<u64, Error> {
+        let state = self.state.lock();
+        let batches = state.records(partition)?.batches.iter();
+        Ok(batches.map(|batch| batch.as_bytes().len() as u64).sum())
+    }
+
     fn producers(&self, partition: &TopicPartition) -> Result<Vec<PartitionProducer>, Error> {
         self.state.lock().ledger.producers(partition)
     }

@@ -24,8 +24,7 @@ const fn served(api: ApiKey, from: i16, to: i16) -> Served {
     }
 }
 
-/// Every API that is served. Transactions, ACLs and telemetry are not
-/// there; clients fall back or say so.
+/// Every API that is served. ACLs, quotas and telemetry are not there; clients fall back or say so.
 ///
 /// Produce is advertised from 0 although 3 is the lowest that carries v2 batches: librdkafka before
 /// 2.9 stops compressing when it sees a higher floor (KAFKA-18659).
@@ -61,10 +60,12 @@ pub(crate) const SERVED: &[Served] = &[
     served(ApiKey::EndTxn, 0, 4),
     served(ApiKey::DescribeConfigs, 1, 4),
     served(ApiKey::AlterConfigs, 0, 2),
+    served(ApiKey::DescribeLogDirs, 1, 4),
     served(ApiKey::SaslAuthenticate, 0, 2),
     served(ApiKey::CreatePartitions, 0, 3),
     served(ApiKey::DeleteGroups, 0, 2),
     served(ApiKey::IncrementalAlterConfigs, 0, 1),
+    served(ApiKey::OffsetDelete, 0, 0),
     served(ApiKey::DescribeCluster, 0, 1),
     served(ApiKey::DescribeProducers, 0, 0),
     served(ApiKey::DescribeTransactions, 0, 0),

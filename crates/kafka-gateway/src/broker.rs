@@ -14,7 +14,9 @@ use uuid::Uuid;
 use crate::groups::Coordinator;
 use crate::sasl::Gate;
 use crate::wire::{self, Body, Request, WireError};
-use crate::{Advertised, GatewayConfig, apis, authentication, configs, fetch, metadata, offsets};
+use crate::{
+    Advertised, GatewayConfig, apis, authentication, configs, fetch, log_dirs, metadata, offsets,
+};
 use crate::{partitions, producers, topic_pages, topics, transactions};
 
 /// The only node there is.
@@ -234,6 +236,9 @@ impl Broker {
             }
             RequestKind::DescribeTopicPartitions(asked) => {
                 wire::encode(&header, &topic_pages::describe(&self, asked))
+            }
+            RequestKind::DescribeLogDirs(asked) => {
+                wire::encode(&header, &log_dirs::describe(&self, asked))
             }
             RequestKind::InitProducerId(asked) => {
                 wire::encode(&header, &producers::init(&self, asked, version).await)

@@ -33,6 +33,9 @@ pub struct GatewayConfig {
     /// How long a member of a group of the consumer protocol may be silent (in the classic protocol
     /// each member says so itself).
     pub member_session: Duration,
+    /// How long the offsets are kept of a group that has no members and commits nothing (Kafka's
+    /// `offsets.retention.minutes`); they go up to an eighth of that later.
+    pub offsets_retention: Duration,
     /// The largest request that is read, in bytes.
     pub max_request_bytes: usize,
     /// Connections served at once; one more is closed when it arrives.
@@ -94,8 +97,8 @@ impl FromStr for Advertised {
 }
 
 impl Default for GatewayConfig {
-    /// 8 partitions, topics made on use, `tidemill.*` and `bucket.*` protected, 100 MiB, 1,000
-    /// connections, 10 minutes. Hidden are
+    /// 8 partitions, topics made on use, `tidemill.*` and `bucket.*` protected, 7 days, 100 MiB,
+    /// 1,000 connections, 10 minutes. Hidden are
     /// `bucket.tidemill-*`, the server's own buckets: they hold functions' code and environment.
     fn default() -> Self {
         Self {
@@ -108,6 +111,7 @@ impl Default for GatewayConfig {
             protected_prefixes: vec!["tidemill.".to_owned(), "bucket.".to_owned()],
             hidden_prefixes: vec!["bucket.tidemill-".to_owned()],
             member_session: Duration::from_secs(45),
+            offsets_retention: Duration::from_secs(7 * 24 * 3_600),
             max_request_bytes: 100 << 20,
             max_connections: 1_000,
             max_idle: Duration::from_secs(600),

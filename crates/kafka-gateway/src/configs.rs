@@ -331,6 +331,12 @@ fn broker_entries(broker: &Broker, detail: &Detail) -> Vec<DescribeConfigsResour
             "Partitions of a topic that is made without a number.",
         ),
         (
+            "offsets.retention.minutes",
+            (config.offsets_retention.as_secs() / 60).to_string(),
+            Kind::Int,
+            "How long the offsets are kept of a group that has no members and commits nothing.",
+        ),
+        (
             "socket.request.max.bytes",
             config.max_request_bytes.to_string(),
             Kind::Int,

@@ -14,7 +14,7 @@ use crate::broker::Broker;
 use crate::connection;
 use crate::meter;
 use crate::wire::WireError;
-use crate::{Advertised, Error, GatewayConfig, transactions};
+use crate::{Advertised, Error, GatewayConfig, groups, transactions};
 
 /// How long answers in progress may take once a stop was asked for.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -95,6 +95,10 @@ impl Gateway {
             let (broker, stop) = (broker.clone(), stop.clone());
             async move { transactions::run_timeouts(&broker, stop).await }
         });
+        timers.spawn({
+            let (broker, stop) = (broker.clone(), stop.clone());
+            async move { groups::run_retention(&broker, stop).await }
+        });
         loop {
             tokio::select! {
                 biased;
@@ -163,6 +167,9 @@ fn check(config: &GatewayConfig) -> Result<(), Error> {
     }
     if !(1024..=1 << 30).contains(&config.max_request_bytes) {
         return invalid("max_request_bytes", "between 1 KiB and 1 GiB are taken");
+    }
+    if config.offsets_retention.is_zero() {
+        return invalid("offsets_retention", "offsets would go as they come");
     }
     if config.max_connections == 0 {
         return invalid("max_connections", "nobody could connect");

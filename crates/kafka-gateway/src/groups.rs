@@ -14,8 +14,12 @@ mod coordinator;
 mod group;
 mod member;
 mod membership;
+mod note;
+mod offset_delete;
 mod rebalance;
+mod retention;
 mod staging;
+mod subscription;
 
 use std::sync::Arc;
 
@@ -28,6 +32,7 @@ use crate::error_code::Refusal;
 use crate::wire::{self, Header, WireError};
 
 pub(crate) use coordinator::Coordinator;
+pub(crate) use retention::run_retention;
 pub(crate) use staging::stage;
 
 /// In front of a group's id in the name of its consumer.
@@ -79,6 +84,9 @@ pub(crate) async fn answer(
         }
         RequestKind::DeleteGroups(asked) => {
             wire::encode(&header, &admin::delete(broker, asked).await)
+        }
+        RequestKind::OffsetDelete(asked) => {
+            wire::encode(&header, &offset_delete::delete(broker, asked).await)
         }
         other => {
             // The table of served APIs and this match are held together by a test.

@@ -30,6 +30,7 @@ mod fetch;
 mod frames;
 mod gateway;
 mod groups;
+mod log_dirs;
 mod metadata;
 mod meter;
 mod offsets;

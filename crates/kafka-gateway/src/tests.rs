@@ -6,6 +6,7 @@ mod consumers;
 mod data;
 mod groups;
 mod hostile;
+mod offsets;
 pub(crate) mod samples;
 mod security;
 mod sessions;

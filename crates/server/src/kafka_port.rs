@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::credentials::Credentials;
 
+/// Ten years, in minutes.
+const MAX_OFFSETS_RETENTION: u64 = 10 * 365 * 24 * 60;
+
 /// The Kafka protocol.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -31,6 +34,8 @@ pub(crate) struct Kafka {
     pub(crate) any_replication_factor: bool,
     /// Seconds that a member of a group of the consumer protocol may be silent.
     pub(crate) consumer_session_seconds: u64,
+    /// Minutes for which the offsets are kept of a group that has no members and commits nothing.
+    pub(crate) offsets_retention_minutes: u64,
     /// Whether clients must authenticate: by PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512 with the access
     /// key id and the secret access key of the data folder. Else they are anonymous.
     pub(crate) sasl: bool,
@@ -65,6 +70,7 @@ impl Default for Kafka {
             auto_create_topics: true,
             any_replication_factor: false,
             consumer_session_seconds: gateway.member_session.as_secs(),
+            offsets_retention_minutes: gateway.offsets_retention.as_secs() / 60,
             sasl: false,
             max_connections: gateway.max_connections,
             max_idle_seconds: gateway.max_idle.as_secs(),
@@ -82,6 +88,9 @@ impl Kafka {
         }
         if !(1..=3_600).contains(&self.consumer_session_seconds) {
             bail!("kafka.consumer_session_seconds must be 1 to 3600");
+        }
+        if !(1..=MAX_OFFSETS_RETENTION).contains(&self.offsets_retention_minutes) {
+            bail!("kafka.offsets_retention_minutes must be 1 to {MAX_OFFSETS_RETENTION}");
         }
         if self.max_connections == 0 {
             bail!("kafka.max_connections must not be zero");
@@ -137,6 +146,7 @@ impl Kafka {
             },
             default_partitions: self.default_partitions,
             member_session: Duration::from_secs(self.consumer_session_seconds),
+            offsets_retention: Duration::from_secs(self.offsets_retention_minutes * 60),
             replication: if self.any_replication_factor {
                 Replication::One
             } else {

@@ -216,6 +216,7 @@ impl Books {
                     }
                     Change::Checkpointed { .. }
                     | Change::ConsumerForgotten(_)
+                    | Change::CheckpointForgotten { .. }
                     | Change::Positioned { .. }
                     | Change::EpochOpened { .. }
                     | Change::ProducerIds { .. }

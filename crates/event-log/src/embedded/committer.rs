@@ -29,6 +29,8 @@ use crate::{
 const GROUP_BYTES: usize = 4 << 20;
 /// Bytes of a frame beside what its request brings along; a topic's name is among them.
 const FRAME_BYTES: usize = 1024;
+/// Bytes that the end of a checkpoint takes beside its consumer's name.
+const FORGOTTEN_BYTES: usize = 32;
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T, Error>>;
 
@@ -43,6 +45,12 @@ pub(super) enum Command {
     GrowTopic(TopicName, u32, Reply<Topic>),
     DeleteRecords(TopicPartition, Offset, Reply<()>),
     ForgetConsumer(ConsumerId, Reply<()>),
+    /// Those that are in the revisions named.
+    ForgetCheckpoints(
+        ConsumerId,
+        Vec<(TopicPartition, u64)>,
+        Reply<Vec<TopicPartition>>,
+    ),
     OpenEpoch(OwnerId, Reply<Epoch>),
     ProducerId(Reply<i64>),
     Transact(TransactionalId, TransactionStep, Reply<ProducerIdentity>),
@@ -101,6 +109,9 @@ impl Command {
             + match self {
                 Self::Settle(settlement, ..) => settlement.bytes() + wire::weight(settlement),
                 Self::ForgetConsumer(consumer, _) => consumer.as_str().len(),
+                Self::ForgetCheckpoints(consumer, revisions, _) => {
+                    revisions.len() * (consumer.as_str().len() + FORGOTTEN_BYTES)
+                }
                 Self::OpenEpoch(owner, _) => owner.as_str().len(),
                 Self::Transact(id, step, _) => {
                     books.accepted(|ledger| ledger.weight_of_step(id, step))
@@ -130,6 +141,7 @@ impl Command {
                 | Self::ConfigureTopic(..)
                 | Self::DeleteRecords(..)
                 | Self::ForgetConsumer(..)
+                | Self::ForgetCheckpoints(..)
         )
     }
 
@@ -145,6 +157,7 @@ impl Command {
             Self::DeleteTopic(_, reply)
             | Self::DeleteRecords(_, _, reply)
             | Self::ForgetConsumer(_, reply) => drop(reply.send(Err(full.error()))),
+            Self::ForgetCheckpoints(_, _, reply) => drop(reply.send(Err(full.error()))),
             Self::OpenEpoch(_, reply) => drop(reply.send(Err(full.error()))),
             Self::ProducerId(reply) => drop(reply.send(Err(full.error()))),
             Self::Transact(_, _, reply) => drop(reply.send(Err(full.error()))),
@@ -470,6 +483,12 @@ impl Committer {
                 let judged = self
                     .books
                     .accept(home, |ledger| Ok(ledger.judge_forgetting(&consumer, home)));
+                draft.note(judged, reply)
+            }
+            Command::ForgetCheckpoints(consumer, revisions, reply) => {
+                let judged = self.books.accept(home, |ledger| {
+                    Ok(ledger.judge_forgetting_some(&consumer, &revisions, home))
+                });
                 draft.note(judged, reply)
             }
             Command::OpenEpoch(owner, reply) => {

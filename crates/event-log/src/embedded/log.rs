@@ -527,6 +527,24 @@ impl BrokerLog for EmbeddedLog {
             .published(|ledger| ledger.is_staged(consumer, partition))
     }
 
+    async fn forget_checkpoints(
+        &self,
+        consumer: &ConsumerId,
+        revisions: Vec<(TopicPartition, u64)>,
+    ) -> Result<Vec<TopicPartition>, Error> {
+        let Some(home) = self.books.published(|ledger| ledger.home(consumer)) else {
+            return Ok(Vec::new());
+        };
+        let writer = self.writer(home);
+        writer
+            .ask(|reply| Command::ForgetCheckpoints(consumer.clone(), revisions, reply))
+            .await
+    }
+
+    fn stored_bytes(&self, partition: &TopicPartition) -> Result<u64, Error> {
+        Ok(self.books.partition(partition)?.index.read().bytes())
+    }
+
     fn producers(&self, partition: &TopicPartition) -> Result<Vec<PartitionProducer>, Error> {
         self.books.published(|ledger| ledger.producers(partition))
     }

@@ -294,6 +294,7 @@ impl Replay {
                 Change::TopicCreated(_)
                 | Change::Checkpointed { .. }
                 | Change::ConsumerForgotten(_)
+                | Change::CheckpointForgotten { .. }
                 | Change::Positioned { .. }
                 | Change::EpochOpened { .. }
                 | Change::ProducerIds { .. }

@@ -27,6 +27,7 @@ const POSITIONED: u8 = 7;
 const EPOCH_OPENED: u8 = 8;
 const PRODUCER_IDS: u8 = 9;
 const PARTITION: u8 = 10;
+const CHECKPOINT_FORGOTTEN: u8 = 11;
 const TOPIC_CREATED_WITH_SETTINGS: u8 = 20;
 const TOPIC_CONFIGURED: u8 = 21;
 const PARTITIONS_ADDED: u8 = 22;
@@ -121,6 +122,11 @@ pub(super) fn put(out: &mut Vec<u8>, change: &Change) {
         Change::ConsumerForgotten(consumer) => {
             out.put_u8(CONSUMER_FORGOTTEN);
             put_bytes(out, consumer.as_str().as_bytes());
+        }
+        Change::CheckpointForgotten { consumer, key } => {
+            out.put_u8(CHECKPOINT_FORGOTTEN);
+            put_bytes(out, consumer.as_str().as_bytes());
+            put_key(out, *key);
         }
         Change::Positioned { source, position } => {
             out.put_u8(POSITIONED);
@@ -303,6 +309,10 @@ fn take(from: &mut &[u8]) -> Option<Change> {
             checkpoint: take_checkpoint(from)?,
         },
         CONSUMER_FORGOTTEN => Change::ConsumerForgotten(ConsumerId::new(take_text(from)?)),
+        CHECKPOINT_FORGOTTEN => Change::CheckpointForgotten {
+            consumer: ConsumerId::new(take_text(from)?),
+            key: take_key(from)?,
+        },
         POSITIONED => Change::Positioned {
             source: SourceId::new(take_text(from)?),
             position: SourcePosition::new(Bytes::copy_from_slice(take_bytes(from)?)),

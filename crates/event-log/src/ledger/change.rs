@@ -45,6 +45,10 @@ pub(crate) enum Change {
         checkpoint: Checkpoint,
     },
     ConsumerForgotten(ConsumerId),
+    CheckpointForgotten {
+        consumer: ConsumerId,
+        key: PartitionKey,
+    },
     Positioned {
         source: SourceId,
         position: SourcePosition,
@@ -183,6 +187,14 @@ impl Ledger {
             }
             Change::ConsumerForgotten(consumer) => {
                 self.consumers.remove(consumer);
+            }
+            Change::CheckpointForgotten { consumer, key } => {
+                if let Some(known) = self.consumers.get_mut(consumer) {
+                    known.checkpoints.remove(key);
+                    if known.checkpoints.is_empty() {
+                        self.consumers.remove(consumer);
+                    }
+                }
             }
             Change::Positioned { source, position } => {
                 let position = position.clone();

@@ -3,7 +3,7 @@
 //! Judging reads the ledger and changes nothing, so a request that is refused half way leaves no
 //! trace.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use uuid::Uuid;
 
@@ -164,6 +164,31 @@ impl Ledger {
                 .into_iter()
                 .collect(),
             answer: (),
+        }
+    }
+
+    /// Judges the end of those checkpoints that are in the revision named.
+    pub(crate) fn judge_forgetting_some(
+        &self,
+        consumer: &ConsumerId,
+        revisions: &[(TopicPartition, u64)],
+        home: Lifetime,
+    ) -> Judged<Vec<TopicPartition>> {
+        let mut gone = BTreeMap::new();
+        for (place, revision) in revisions {
+            let Ok(key) = self.key(place) else { continue };
+            let known = self.home(consumer) == Some(home);
+            if known && self.revision(consumer, key) == *revision {
+                gone.insert(key, place.clone());
+            }
+        }
+        let changes = gone.keys().map(|key| Change::CheckpointForgotten {
+            consumer: consumer.clone(),
+            key: *key,
+        });
+        Judged {
+            changes: changes.collect(),
+            answer: gone.into_values().collect(),
         }
     }
 

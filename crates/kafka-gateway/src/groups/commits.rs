@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use event_log::{
     Checkpoint, CheckpointUpdate, ConsumerId, Offset, Rule, Settlement, TopicName, TopicPartition,
 };
@@ -24,6 +23,7 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 
 use super::member::Caller;
+use super::note::Note;
 use crate::asked;
 use crate::broker::Broker;
 use crate::error_code::Refusal;
@@ -195,8 +195,8 @@ fn update(
         )
     })?;
     let metadata = asked.committed_metadata.as_ref();
-    let metadata = metadata.map_or_else(Bytes::new, |m| Bytes::copy_from_slice(m.as_bytes()));
-    if metadata.len() > MAX_METADATA {
+    let words = metadata.map_or("", |words| words.as_str());
+    if words.len() > MAX_METADATA {
         return Err(Refusal::new(
             ResponseError::OffsetMetadataTooLarge,
             format!("a commit's metadata has at most {MAX_METADATA} bytes"),
@@ -207,7 +207,7 @@ fn update(
         partition,
         next: Offset::new(next),
         finished_above: Vec::new(),
-        metadata,
+        metadata: Note::stamped(words.as_bytes(), broker.config.clock.now()).encode(),
         rule: Rule::Reset,
     })
 }
@@ -286,7 +286,8 @@ fn on_the_wire(checkpoint: Result<Option<Checkpoint>, Refusal>) -> (i64, StrByte
     match checkpoint {
         Ok(None) => (-1, StrBytes::new(), 0),
         Ok(Some(checkpoint)) => {
-            let metadata = StrBytes::from_utf8(checkpoint.metadata).unwrap_or_default();
+            let words = Note::decode(checkpoint.metadata).words;
+            let metadata = StrBytes::from_utf8(words).unwrap_or_default();
             (checkpoint.next.get().cast_signed(), metadata, 0)
         }
         Err(refusal) => (-1, StrBytes::new(), refusal.code()),

@@ -1,6 +1,6 @@
 //! Keeps the groups, the clients that wait in them, and their timers.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use kafka_protocol::ResponseError;
@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::consumer;
 use super::group::Group;
-use super::member::{Assigned, Caller, Effect, Join, Joined, Sync, Ticket};
+use super::member::{Assigned, Caller, Effect, Join, Joined, Member, Sync, Ticket};
 use crate::broker::Broker;
 use crate::error_code::Refusal;
 
@@ -39,6 +39,17 @@ struct Groups {
     bytes: usize,
     /// What the timers wait for.
     armed: Option<Instant>,
+}
+
+/// What the members of a group read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// It has no members.
+    Nothing,
+    /// Topics of these names.
+    Topics(BTreeSet<String>),
+    /// They are no consumers, or say nothing that is understood.
+    Unknown,
 }
 
 #[derive(Debug)]
@@ -224,6 +235,23 @@ impl Coordinator {
     pub(super) fn has_members(&self, id: &str) -> bool {
         let groups = self.groups.lock();
         groups.by_id.contains_key(id) || groups.consumers.contains_key(id)
+    }
+
+    /// What the members of a group of either protocol read.
+    pub(super) fn reading(&self, broker: &Broker, id: &str) -> Reading {
+        let catalog = self.catalogs.latest(broker);
+        let groups = self.groups.lock();
+        if let Some(group) = groups.consumers.get(id) {
+            return Reading::Topics(group.reads(&catalog));
+        }
+        let Some(group) = groups.by_id.get(id) else {
+            return Reading::Nothing;
+        };
+        let said = group.members.values().map(Member::subscription);
+        let said: Option<Vec<_>> = said.collect();
+        said.map_or(Reading::Unknown, |topics| {
+            Reading::Topics(topics.into_iter().flatten().collect())
+        })
     }
 
     /// Looks at a group of the classic protocol that has members.

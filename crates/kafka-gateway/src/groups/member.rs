@@ -1,9 +1,12 @@
 //! Members of a group, and what goes in and out of its decisions.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
+
+use super::subscription;
 
 /// A protocol that a member could follow, and what it tells its leader under it.
 pub(super) type Protocol = (String, Bytes);
@@ -147,6 +150,18 @@ impl Member {
 
     pub(super) fn supports(&self, protocol: &str) -> bool {
         self.protocols.iter().any(|(name, _)| name == protocol)
+    }
+
+    /// The topics that it reads, as far as it is a consumer that says so.
+    pub(super) fn subscription(&self) -> Option<BTreeSet<String>> {
+        let mut said = self
+            .protocols
+            .iter()
+            .map(|(_, own)| subscription::topics(own));
+        said.try_fold(BTreeSet::new(), |mut all, topics| {
+            all.extend(topics?);
+            Some(all)
+        })
     }
 
     /// Bytes that the member keeps in memory.

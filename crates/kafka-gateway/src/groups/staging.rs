@@ -1,6 +1,5 @@
 //! TxnOffsetCommit: offsets that become checkpoints if their producer's transaction commits.
 
-use bytes::Bytes;
 use event_log::{Offset, StagedOffset, TopicName, TransactionStep, TransactionalId};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::txn_offset_commit_request::TxnOffsetCommitRequestPartition;
@@ -11,6 +10,7 @@ use kafka_protocol::messages::{TxnOffsetCommitRequest, TxnOffsetCommitResponse};
 
 use super::commits::MAX_METADATA;
 use super::member::Caller;
+use super::note::Note;
 use crate::broker::Broker;
 use crate::error_code::Refusal;
 use crate::{topics, transactions};
@@ -99,8 +99,8 @@ fn stage_one(
         )
     })?;
     let metadata = asked.committed_metadata.as_ref();
-    let metadata = metadata.map_or_else(Bytes::new, |m| Bytes::copy_from_slice(m.as_bytes()));
-    if metadata.len() > MAX_METADATA {
+    let words = metadata.map_or("", |words| words.as_str());
+    if words.len() > MAX_METADATA {
         return Err(Refusal::new(
             ResponseError::OffsetMetadataTooLarge,
             format!("a commit's metadata has at most {MAX_METADATA} bytes"),
@@ -109,6 +109,6 @@ fn stage_one(
     Ok(StagedOffset {
         partition,
         next: Offset::new(next),
-        metadata,
+        metadata: Note::stamped(words.as_bytes(), broker.config.clock.now()).encode(),
     })
 }

@@ -1,6 +1,7 @@
 //! A client that speaks single frames.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 use event_log::{MemoryLog, SharedLog};
@@ -28,7 +29,11 @@ impl Served {
     }
 
     pub(super) async fn with(config: GatewayConfig) -> Self {
-        let log = MemoryLog::new();
+        Self::over(MemoryLog::new(), config).await
+    }
+
+    /// A gateway over a log that may hold something.
+    pub(super) async fn over(log: Arc<MemoryLog>, config: GatewayConfig) -> Self {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let gateway = Gateway::bind(any, config, log.clone()).await.unwrap();
         let address = gateway.local_addr();

@@ -247,6 +247,24 @@ pub(crate) fn request(api: ApiKey, v: i16, subject: &Subject) -> RequestKind {
                     .with_require_stable(v >= 7)
             })
         }
+        ApiKey::OffsetDelete => RequestKind::OffsetDelete(
+            OffsetDeleteRequest::default()
+                .with_group_id(group_id)
+                .with_topics(vec![
+                    offset_delete_request::OffsetDeleteRequestTopic::default()
+                        .with_name(topic(name))
+                        .with_partitions(vec![
+                            offset_delete_request::OffsetDeleteRequestPartition::default(),
+                        ]),
+                ]),
+        ),
+        ApiKey::DescribeLogDirs => {
+            RequestKind::DescribeLogDirs(DescribeLogDirsRequest::default().with_topics(Some(vec![
+                describe_log_dirs_request::DescribableLogDirTopic::default()
+                    .with_topic(topic(name))
+                    .with_partitions(vec![0, 1]),
+            ])))
+        }
         ApiKey::ListGroups => {
             let states = since(v, 4, vec![text("Empty"), text("Stable")]);
             let types = since(v, 5, vec![text("classic"), text("consumer")]);

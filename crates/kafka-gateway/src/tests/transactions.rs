@@ -279,7 +279,7 @@ async fn offsets_of_an_open_transaction_are_unstable() {
     let written = served
         .log
         .checkpoint(&ConsumerId::new("group/g"), &place("in"));
-    assert_eq!(written.unwrap().metadata, "note");
+    assert!(written.unwrap().metadata.ends_with(b"note"));
     served.stop().await;
 }
 

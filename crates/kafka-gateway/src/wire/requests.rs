@@ -175,6 +175,16 @@ const OFFSET_FETCH: Shape = of(&[
     since(7, BOOL),
 ]);
 
+const OFFSET_DELETE: Shape = of(&[
+    always(Text),
+    always(Each(&of(&[
+        always(Text),
+        always(Each(&of(&[always(INT32)]))),
+    ]))),
+]);
+
+const DESCRIBE_LOG_DIRS: Shape = of(&[always(Each(&of(&[always(Text), always(INT32S)])))]);
+
 const LIST_GROUPS: Shape = of(&[since(4, TEXTS), since(5, TEXTS)]);
 
 const DESCRIBE_GROUPS: Shape = of(&[always(TEXTS), since(3, BOOL)]);
@@ -337,6 +347,8 @@ pub(super) fn shape(api: ApiKey) -> &'static Shape {
         ApiKey::LeaveGroup => &LEAVE_GROUP,
         ApiKey::OffsetCommit => &OFFSET_COMMIT,
         ApiKey::OffsetFetch => &OFFSET_FETCH,
+        ApiKey::OffsetDelete => &OFFSET_DELETE,
+        ApiKey::DescribeLogDirs => &DESCRIBE_LOG_DIRS,
         ApiKey::ListGroups => &LIST_GROUPS,
         ApiKey::DescribeGroups => &DESCRIBE_GROUPS,
         ApiKey::DeleteGroups => &DELETE_GROUPS,

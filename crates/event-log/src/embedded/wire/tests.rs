@@ -249,6 +249,10 @@ fn change() -> impl Strategy<Value = Change> {
             }
         }),
         ".{0,20}".prop_map(|consumer| Change::ConsumerForgotten(ConsumerId::new(consumer))),
+        (".{0,20}", key()).prop_map(|(consumer, key)| Change::CheckpointForgotten {
+            consumer: ConsumerId::new(consumer),
+            key,
+        }),
         (".{0,20}", vec(any::<u8>(), 0..30)).prop_map(|(source, position)| Change::Positioned {
             source: SourceId::new(source),
             position: SourcePosition::new(position),

@@ -92,6 +92,14 @@ fn assignment(places: &BTreeSet<Place>, catalog: &Catalog) -> Assignment {
     Assignment::default().with_topic_partitions(topics.collect())
 }
 
+impl Group {
+    /// The names of the topics that some member reads.
+    pub(in crate::groups) fn reads(&self, catalog: &Catalog) -> BTreeSet<String> {
+        let topics = self.topics.keys().filter_map(|id| catalog.name(*id));
+        topics.map(str::to_owned).collect()
+    }
+}
+
 impl State {
     /// Kafka's name for it.
     pub(in crate::groups) fn name(self) -> &'static str {
