@@ -1,8 +1,10 @@
-//! The same Kafka client against our port and against Apache Kafka: throughput, and the way of a
-//! record from producer to consumer.
+//! The same Kafka client against our port and against Apache Kafka: throughput, the way of a record
+//! from producer to consumer, and transactions.
 //!
 //! Rounds alternate between the servers; a ratio is the median of the rounds' ratios. Ours syncs
 //! every write before it acknowledges it; Kafka, as it comes, does not.
+
+mod transactions;
 
 use std::env;
 use std::time::{Duration, Instant};
@@ -55,7 +57,7 @@ pub(crate) async fn run(table: &mut Table) -> Result<()> {
         }
         report(table, bytes, &ours, &theirs);
     }
-    Ok(())
+    tokio::task::block_in_place(|| transactions::run(table, &server.bootstrap(), &kafka))
 }
 
 fn report(table: &mut Table, bytes: usize, ours: &[Round], theirs: &[Round]) {
