@@ -163,6 +163,7 @@ impl Numbered {
             runtime: instance::Runtime::ProvidedAl2023,
             handler: "bootstrap".to_owned(),
             code: self.code.clone(),
+            opt: None,
             // One processor's worth: the platform is measured, not a function's share of it.
             memory_mib: 1769,
             timeout: Duration::from_secs(30),

@@ -1,6 +1,7 @@
 //! Errors in AWS's words.
 
 use axum::response::{IntoResponse, Response};
+use function::limits::UNZIPPED_BYTES;
 use http::{HeaderValue, StatusCode};
 use serde_json::{Map, Value, json};
 
@@ -183,6 +184,13 @@ impl From<function::Error> for ApiError {
             function::Error::TriggerExists { .. } => {
                 Self::Conflict("The resource already exists.".to_owned())
             }
+            function::Error::UnknownLayer { ref layer } => {
+                Self::InvalidParameter(format!("Layer version {layer} does not exist."))
+            }
+            function::Error::LayersTooLarge { bytes, .. } => Self::InvalidParameter(format!(
+                "Function code combined with layers exceeds the maximum allowed size of \
+                 {UNZIPPED_BYTES} bytes. The actual size is {bytes} bytes."
+            )),
             function::Error::RevisionMismatch { .. } => Self::PreconditionFailed,
             function::Error::Package(error) => error.into(),
             function::Error::Conflict { document } => Self::Conflict(format!(

@@ -12,7 +12,7 @@ mod shape;
 mod tags;
 
 pub(crate) use account::account_settings;
-pub(crate) use code::download_code;
+pub(crate) use code::{download_code, package};
 pub(crate) use concurrency::{delete_concurrency, get_concurrency, put_concurrency};
 pub(crate) use event_invoke::{
     delete_event_invoke, get_event_invoke, list_event_invoke, put_event_invoke, seconds,
@@ -24,4 +24,5 @@ pub(crate) use read::{
     get, get_code_signing, get_configuration, get_recursion, list, list_versions, listed,
 };
 pub(crate) use settings::check_tags;
+pub(crate) use shape::moment;
 pub(crate) use tags::{list_tags, tag, untag};

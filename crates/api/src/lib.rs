@@ -11,6 +11,7 @@
 mod error;
 mod functions;
 mod invoke;
+mod layers;
 mod mappings;
 mod members;
 mod operation;

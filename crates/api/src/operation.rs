@@ -39,6 +39,14 @@ pub(crate) enum Operation {
     GetPolicy,
     GetFunctionCodeSigningConfig,
     GetFunctionRecursionConfig,
+    PublishLayerVersion,
+    GetLayerVersion,
+    GetLayerVersionByArn,
+    ListLayers,
+    ListLayerVersions,
+    DeleteLayerVersion,
+    /// Our own: the content of a layer, where `Content.Location` leads.
+    DownloadLayer,
     /// Our own: the code of a function, where `GetFunction`'s `Code.Location` leads.
     DownloadCode,
     /// One that AWS has and this server has not.
@@ -87,6 +95,13 @@ impl Operation {
             Self::GetPolicy => "GetPolicy",
             Self::GetFunctionCodeSigningConfig => "GetFunctionCodeSigningConfig",
             Self::GetFunctionRecursionConfig => "GetFunctionRecursionConfig",
+            Self::PublishLayerVersion => "PublishLayerVersion",
+            Self::GetLayerVersion => "GetLayerVersion",
+            Self::GetLayerVersionByArn => "GetLayerVersionByArn",
+            Self::ListLayers => "ListLayers",
+            Self::ListLayerVersions => "ListLayerVersions",
+            Self::DeleteLayerVersion => "DeleteLayerVersion",
+            Self::DownloadLayer => "DownloadLayer",
             Self::DownloadCode => "DownloadCode",
             Self::Unsupported(name) => name,
         }
@@ -130,12 +145,12 @@ const fn unsupported(name: &'static str) -> Operation {
     Operation::Unsupported(name)
 }
 
-/// Every operation of the Lambda service model (botocore 1.44.5, 91 operations) and our own one at
+/// Every operation of the Lambda service model (botocore 1.44.5, 91 operations) and our own ones at
 /// the end. Where two share a path, the one that needs a query comes first.
 #[rustfmt::skip]
-const OPERATIONS: [(Method, &str, Operation); 92] = [
+const OPERATIONS: [(Method, &str, Operation); 93] = [
     (Method::GET, "/2019-09-30/functions/{}/provisioned-concurrency?List=ALL", unsupported("ListProvisionedConcurrencyConfigs")),
-    (Method::GET, "/2018-10-31/layers?find=LayerVersion", unsupported("GetLayerVersionByArn")),
+    (Method::GET, "/2018-10-31/layers?find=LayerVersion", Operation::GetLayerVersionByArn),
     (Method::POST, "/2015-03-31/functions", Operation::CreateFunction),
     (Method::GET, "/2015-03-31/functions/{}", Operation::GetFunction),
     (Method::GET, "/2015-03-31/functions/{}/configuration", Operation::GetFunctionConfiguration),
@@ -175,11 +190,11 @@ const OPERATIONS: [(Method, &str, Operation); 92] = [
     (Method::PUT, "/2021-10-31/functions/{}/url", unsupported("UpdateFunctionUrlConfig")),
     (Method::DELETE, "/2021-10-31/functions/{}/url", unsupported("DeleteFunctionUrlConfig")),
     (Method::GET, "/2021-10-31/functions/{}/urls", unsupported("ListFunctionUrlConfigs")),
-    (Method::POST, "/2018-10-31/layers/{}/versions", unsupported("PublishLayerVersion")),
-    (Method::GET, "/2018-10-31/layers/{}/versions/{}", unsupported("GetLayerVersion")),
-    (Method::DELETE, "/2018-10-31/layers/{}/versions/{}", unsupported("DeleteLayerVersion")),
-    (Method::GET, "/2018-10-31/layers", unsupported("ListLayers")),
-    (Method::GET, "/2018-10-31/layers/{}/versions", unsupported("ListLayerVersions")),
+    (Method::POST, "/2018-10-31/layers/{}/versions", Operation::PublishLayerVersion),
+    (Method::GET, "/2018-10-31/layers/{}/versions/{}", Operation::GetLayerVersion),
+    (Method::DELETE, "/2018-10-31/layers/{}/versions/{}", Operation::DeleteLayerVersion),
+    (Method::GET, "/2018-10-31/layers", Operation::ListLayers),
+    (Method::GET, "/2018-10-31/layers/{}/versions", Operation::ListLayerVersions),
     (Method::POST, "/2018-10-31/layers/{}/versions/{}/policy", unsupported("AddLayerVersionPermission")),
     (Method::DELETE, "/2018-10-31/layers/{}/versions/{}/policy/{}", unsupported("RemoveLayerVersionPermission")),
     (Method::GET, "/2018-10-31/layers/{}/versions/{}/policy", unsupported("GetLayerVersionPolicy")),
@@ -226,6 +241,7 @@ const OPERATIONS: [(Method, &str, Operation); 92] = [
     (Method::PUT, "/2025-11-30/functions/{}/function-scaling-config", unsupported("PutFunctionScalingConfig")),
     (Method::GET, "/2025-11-30/functions/{}/function-scaling-config", unsupported("GetFunctionScalingConfig")),
     (Method::GET, "/2015-03-31/functions/{}/code", Operation::DownloadCode),
+    (Method::GET, "/2018-10-31/layers/{}/versions/{}/content", Operation::DownloadLayer),
 ];
 
 #[cfg(test)]

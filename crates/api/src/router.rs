@@ -12,7 +12,7 @@ use crate::members::Members;
 use crate::operation::{self, Operation};
 use crate::query::Query;
 use crate::sigv4::{Refused, authenticate};
-use crate::{ApiError, State, functions, invoke, mappings};
+use crate::{ApiError, State, functions, invoke, layers, mappings};
 
 /// The service that requests are signed for.
 pub(crate) const SERVICE: &str = "lambda";
@@ -138,6 +138,13 @@ async fn run(state: &State, operation: Operation, request: Request) -> Result<Re
         Operation::UpdateEventSourceMapping => mappings::update(state, &request).await,
         Operation::DeleteEventSourceMapping => mappings::delete(state, &request).await,
         Operation::ListEventSourceMappings => mappings::list(state, &request),
+        Operation::PublishLayerVersion => layers::publish(state, &request).await,
+        Operation::GetLayerVersion => layers::get(state, &request),
+        Operation::GetLayerVersionByArn => layers::get_by_arn(state, &request),
+        Operation::ListLayers => layers::list(state, &request),
+        Operation::ListLayerVersions => layers::list_versions(state, &request),
+        Operation::DeleteLayerVersion => layers::delete(state, &request).await,
+        Operation::DownloadLayer => layers::download(state, &request).await,
         Operation::DownloadCode => functions::download_code(state, &request).await,
         Operation::Unsupported(operation) => Err(ApiError::NotSupported { operation }),
     }
@@ -157,7 +164,11 @@ fn body_limit(operation: Option<Operation>) -> usize {
     if operation == Some(Operation::Invoke) {
         return function::limits::SYNC_PAYLOAD_BYTES;
     }
-    let package = [Operation::CreateFunction, Operation::UpdateFunctionCode];
+    let package = [
+        Operation::CreateFunction,
+        Operation::UpdateFunctionCode,
+        Operation::PublishLayerVersion,
+    ];
     match operation {
         Some(operation) if package.contains(&operation) => PACKAGE_REQUEST_BYTES,
         Some(_) | None => REQUEST_BYTES,

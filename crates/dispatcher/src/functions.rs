@@ -7,6 +7,15 @@ use async_trait::async_trait;
 use function::{Function, FunctionName, Registry, Trigger};
 use tokio::sync::watch;
 
+/// What instances of a function are shown.
+#[derive(Clone, Debug)]
+pub struct Folders {
+    /// The unpacked package.
+    pub code: PathBuf,
+    /// The layers, merged; `None` for a function without.
+    pub opt: Option<PathBuf>,
+}
+
 /// The registry as the dispatcher sees it. Lookups answer from memory.
 #[async_trait]
 pub trait Functions: Send + Sync + std::fmt::Debug + 'static {
@@ -23,15 +32,15 @@ pub trait Functions: Send + Sync + std::fmt::Debug + 'static {
     /// show the change from then on.
     fn changes(&self) -> watch::Receiver<u64>;
 
-    /// The folder that holds the function's unpacked code. It stays for as long as an instance of
-    /// this revision may live.
+    /// Where the function's unpacked code and layers are. The folders stay for as long as an instance
+    /// of this revision may live.
     ///
     /// # Errors
-    /// When the code cannot be fetched or unpacked; trying again may help.
-    async fn code_dir(
+    /// When they cannot be fetched or unpacked; trying again may help.
+    async fn folders(
         &self,
         function: &Function,
-    ) -> Result<PathBuf, Box<dyn std::error::Error + Send + Sync>>;
+    ) -> Result<Folders, Box<dyn std::error::Error + Send + Sync>>;
 }
 
 #[async_trait]
@@ -52,10 +61,13 @@ impl Functions for Registry {
         Registry::changes(self)
     }
 
-    async fn code_dir(
+    async fn folders(
         &self,
         function: &Function,
-    ) -> Result<PathBuf, Box<dyn std::error::Error + Send + Sync>> {
-        Ok(Registry::code_dir(self, function).await?)
+    ) -> Result<Folders, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(Folders {
+            code: self.code_dir(function).await?,
+            opt: self.opt_dir(function).await?,
+        })
     }
 }

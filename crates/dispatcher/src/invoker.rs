@@ -1,7 +1,6 @@
 //! The one way to run a function.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,8 +17,8 @@ use crate::attempt::{Attempt, Ran, Tariff};
 use crate::concurrency::{Concurrency, Permit};
 use crate::queue::{self, OWN_TOPIC, own_topic};
 use crate::{
-    FunctionResult, Functions, InvokeError, InvokeRequest, InvokeResponse, ReservationError,
-    Settings, Throttle,
+    Folders, FunctionResult, Functions, InvokeError, InvokeRequest, InvokeResponse,
+    ReservationError, Settings, Throttle,
 };
 
 /// What an [`Invoker`] is made of.
@@ -328,9 +327,9 @@ impl Invoker {
             act: format!("prepare function {}", function.name),
             source,
         };
-        let code = self.parts.functions.code_dir(function).await;
-        let code = code.map_err(unavailable)?;
-        let spec = self.new_spec(function, revision, code);
+        let folders = self.parts.functions.folders(function).await;
+        let folders = folders.map_err(unavailable)?;
+        let spec = self.new_spec(function, revision, folders);
         let spec = Arc::new(spec.map_err(unavailable)?);
         let replaced = self
             .specs
@@ -348,7 +347,7 @@ impl Invoker {
         &self,
         function: &Function,
         revision: String,
-        code: PathBuf,
+        folders: Folders,
     ) -> Result<Spec, Box<dyn std::error::Error + Send + Sync>> {
         let settings = &self.parts.settings;
         let mut environment = settings.environment.clone();
@@ -362,7 +361,8 @@ impl Invoker {
             region: settings.region.clone(),
             runtime: function.runtime.parse()?,
             handler: function.handler.clone(),
-            code,
+            code: folders.code,
+            opt: folders.opt,
             memory_mib: function.memory_mib,
             timeout: function.timeout(),
             environment,

@@ -29,7 +29,7 @@ mod runtime;
 mod schedule;
 
 pub use concurrency::ReservationError;
-pub use functions::Functions;
+pub use functions::{Folders, Functions};
 pub use invoke::{FunctionResult, InvokeError, InvokeRequest, InvokeResponse, Throttle};
 pub use invoker::{Invoker, InvokerParts};
 pub use payloads::{BatchAnswer, Payloads};

@@ -10,6 +10,8 @@ use event_log::TopicName;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::LayerId;
+
 /// One function at `$LATEST`: configuration and code, as one document of the registry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Function {
@@ -33,6 +35,9 @@ pub struct Function {
     pub environment: BTreeMap<String, String>,
     /// The unpacked code's identity.
     pub code: CodePackage,
+    /// Its layers, in the order in which they are laid over one another.
+    #[serde(default)]
+    pub layers: Vec<LayerId>,
     /// Tags, shown to whoever asks.
     pub tags: BTreeMap<String, String>,
     /// At most this many invocations at once, and that many kept for it; `Some(0)` switches it off.

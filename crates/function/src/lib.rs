@@ -7,6 +7,7 @@
 mod bucket_match;
 mod filter;
 mod function;
+mod layer;
 pub mod limits;
 mod package;
 mod registry;
@@ -18,6 +19,7 @@ pub use function::{
     AsyncPolicy, CodePackage, Destination, Function, FunctionName, NameError, PolicyStatement,
     Qualifier,
 };
+pub use layer::{LayerId, LayerName, LayerNameError, LayerVersion, NewLayerVersion};
 pub use package::{PackageError, unpack};
 pub use registry::{Error, NewFunction, Registry, Writers};
 pub use trigger::{

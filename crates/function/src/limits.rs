@@ -41,6 +41,17 @@ pub const PACKAGE_ENTRIES: usize = 100_000;
 /// Bytes of a path inside a package: ours, Linux's `PATH_MAX` less room for the folder.
 pub const PACKAGE_PATH_BYTES: usize = 3_072;
 
+/// Characters of a layer's name (model, `LayerName`).
+pub const LAYER_NAME_CHARS: usize = 140;
+/// Layers of one function (guide).
+pub const LAYERS: usize = 5;
+/// Runtimes that a layer names (model, `CompatibleRuntimes`).
+pub const COMPATIBLE_RUNTIMES: usize = 15;
+/// Architectures that a layer names (model, `CompatibleArchitectures`).
+pub const COMPATIBLE_ARCHITECTURES: usize = 2;
+/// Characters of a layer's licence (model, `LicenseInfo`).
+pub const LICENSE_CHARS: usize = 512;
+
 /// Bytes of a synchronous event and of its answer (guide).
 pub const SYNC_PAYLOAD_BYTES: usize = 6 * 1024 * 1024;
 /// Bytes of an asynchronous event (guide).

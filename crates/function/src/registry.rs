@@ -1,7 +1,7 @@
-//! The registry: functions and triggers, kept in an object store and known in memory.
+//! The registry: functions, layers and triggers, kept in an object store and known in memory.
 //!
-//! One JSON document per thing (`functions/<account>/<name>.json`, `triggers/<id>.json`) and each
-//! code archive once (`code/<sha256>.zip`). Documents are written by conditional put, so that a
+//! One JSON document per thing (`functions/<account>/<name>.json`, `triggers/<id>.json`,
+//! `layers/<account>/<name>/<version>.json`) and each code archive once (`code/<sha256>.zip`). Documents are written by conditional put, so that a
 //! writer elsewhere is never overwritten unseen; reads are answered from memory. Where several nodes
 //! share a store ([`Writers::Several`]), each must be told when to look again ([`Registry::reread`]).
 //!
@@ -17,6 +17,8 @@ mod code;
 mod document;
 mod error;
 mod functions;
+mod layers;
+mod opt;
 mod reread;
 #[cfg(test)]
 mod tests;
@@ -31,7 +33,7 @@ use object_store::ObjectStore;
 use parking_lot::RwLock;
 use tokio::sync::{Mutex, watch};
 
-use crate::{Function, FunctionName, Trigger, TriggerId};
+use crate::{CodePackage, Function, FunctionName, LayerId, LayerVersion, Trigger, TriggerId};
 use code::CodeCache;
 use document::{Documents, Kept};
 
@@ -69,6 +71,21 @@ pub enum Writers {
 struct Known {
     functions: BTreeMap<FunctionName, Kept<Function>>,
     triggers: BTreeMap<TriggerId, Kept<Trigger>>,
+    layers: BTreeMap<LayerId, Kept<LayerVersion>>,
+}
+
+impl Known {
+    /// Every package that something names: functions' code, layers' content.
+    fn packages(&self) -> impl Iterator<Item = &CodePackage> {
+        let functions = self.functions.values().map(|kept| &kept.value.code);
+        let used = |id: &LayerId| {
+            let mut functions = self.functions.values();
+            functions.any(|kept| kept.value.layers.contains(id))
+        };
+        let layers = self.layers.values().map(|kept| kept.value.as_ref());
+        let layers = layers.filter(move |layer| !layer.deleted || used(&layer.id));
+        functions.chain(layers.map(|layer| &layer.content))
+    }
 }
 
 impl Registry {
@@ -87,8 +104,7 @@ impl Registry {
         let documents = Documents::new(Arc::clone(&store));
         let known = Known::default().reread(&documents).await?;
         let code = CodeCache::open(store, cache_dir.into()).await?;
-        let in_use = known.functions.values().map(|kept| &kept.value.code);
-        code.prune(in_use.cloned().collect()).await?;
+        code.prune(known.packages().cloned().collect()).await?;
         Ok(Self {
             documents,
             code,

@@ -74,6 +74,14 @@ pub enum LaunchError {
         #[source]
         source: UnsupportedEgress,
     },
+    /// Reject: the function has layers, and there is no sandbox to show them in.
+    #[error(
+        "function {function} has layers, which functions find at /opt only where they are sandboxed"
+    )]
+    Layers {
+        /// The function's name.
+        function: String,
+    },
     /// Retry: the machine refused (processes, descriptors, memory, disk).
     #[error("could not start an instance of function {function}")]
     Start {
@@ -98,7 +106,10 @@ impl LaunchError {
     pub const fn is_transient(&self) -> bool {
         match self {
             Self::Start { .. } | Self::ShuttingDown { .. } => true,
-            Self::RuntimeMissing { .. } | Self::EntryPoint { .. } | Self::Egress { .. } => false,
+            Self::RuntimeMissing { .. }
+            | Self::EntryPoint { .. }
+            | Self::Egress { .. }
+            | Self::Layers { .. } => false,
         }
     }
 
@@ -108,14 +119,16 @@ impl LaunchError {
     pub fn body(&self, request_id: &str) -> Bytes {
         let error_type = match self {
             Self::EntryPoint { .. } | Self::RuntimeMissing { .. } => "Runtime.InvalidEntrypoint",
-            Self::Egress { .. } | Self::Start { .. } | Self::ShuttingDown { .. } => {
-                "Sandbox.Failure"
-            }
+            Self::Egress { .. }
+            | Self::Layers { .. }
+            | Self::Start { .. }
+            | Self::ShuttingDown { .. } => "Sandbox.Failure",
         };
         let message = match self {
             Self::Egress { source, .. } => format!("{self}: {source}"),
             Self::EntryPoint { .. }
             | Self::RuntimeMissing { .. }
+            | Self::Layers { .. }
             | Self::Start { .. }
             | Self::ShuttingDown { .. } => self.to_string(),
         };

@@ -10,6 +10,9 @@ use crate::Instance;
 /// The largest response, in bytes: 6 MiB and 100 bytes (AWS's runtime interface emulator, 2026).
 pub const MAX_RESPONSE_BYTES: usize = 6 * 1024 * 1024 + 100;
 
+/// AWS's name for a runtime that has ended by itself.
+pub(crate) const EXIT_ERROR: &str = "Runtime.ExitError";
+
 /// One invocation that has ended.
 pub struct Finished {
     /// How it ended.
@@ -95,7 +98,7 @@ impl Outcome {
             Self::Error { error_type, .. } => Some(error_type),
             Self::Timeout { .. } => Some("Sandbox.Timedout"),
             Self::OutOfMemory => Some("Runtime.OutOfMemory"),
-            Self::Crashed { .. } => Some("Runtime.ExitError"),
+            Self::Crashed { .. } => Some(EXIT_ERROR),
         }
     }
 

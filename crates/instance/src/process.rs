@@ -10,6 +10,7 @@ mod bridge;
 mod environment;
 mod instance;
 mod interpreter;
+mod java;
 mod journal;
 mod output;
 mod place;
@@ -26,7 +27,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use clock::SharedClock;
+use clock::{Monotonic, SharedClock};
 use sandbox::{Job, PlainSpawner, Program, Spawner};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
@@ -55,6 +56,9 @@ const BOOTSTRAPS: [(&str, &str); 3] = [
     ),
     ("bootstrap.mjs", include_str!("bootstraps/bootstrap.mjs")),
 ];
+
+/// The variable that names a script which starts the runtime in the runtime's place.
+const EXEC_WRAPPER: &str = "AWS_LAMBDA_EXEC_WRAPPER";
 
 /// Where processes find what they need.
 #[derive(Clone, Debug)]
@@ -98,11 +102,22 @@ struct Command {
     roots: Vec<PathBuf>,
 }
 
-/// What has been started.
+/// What has been started around a process.
 struct Started {
     body: Body,
     api: RuntimeApi,
     bridges: JoinSet<()>,
+}
+
+/// A process whose initialisation has begun.
+struct Running {
+    body: Body,
+    rest: Rest,
+    api: RuntimeApi,
+    /// To the ports of the server's that it was granted.
+    _bridges: JoinSet<()>,
+    output: Output,
+    started: Monotonic,
 }
 
 impl ProcessLauncher {
@@ -146,20 +161,13 @@ impl ProcessLauncher {
 
     /// What to execute for `spec` in `place`, and with which arguments.
     async fn command(&self, spec: &Spec, place: &Place) -> Result<Command, LaunchError> {
-        let interpreted = async |script: &str| {
-            let Interpreter { path, roots } = self.interpreters.find(spec.runtime).await?;
-            Ok(Command {
-                executable: path,
-                arguments: vec![place.runtimes.join(script)],
-                roots,
-            })
-        };
-        match spec.runtime {
-            Runtime::Python { .. } => interpreted("start.py").await,
-            Runtime::Node { .. } => interpreted("bootstrap.mjs").await,
+        let arguments = match spec.runtime {
+            Runtime::Python { .. } => vec![place.runtimes.join("start.py")],
+            Runtime::Node { .. } => vec![place.runtimes.join("bootstrap.mjs")],
+            Runtime::Java { .. } => java::arguments(spec, &place.code),
             Runtime::Provided | Runtime::ProvidedAl2 | Runtime::ProvidedAl2023 => {
                 let path = spec.code.join("bootstrap");
-                if is_program(&path).await {
+                return if is_program(&path).await {
                     Ok(Command {
                         executable: place.code.join("bootstrap"),
                         arguments: Vec::new(),
@@ -168,9 +176,16 @@ impl ProcessLauncher {
                 } else {
                     let function = spec.function.clone();
                     Err(LaunchError::EntryPoint { function, path })
-                }
+                };
             }
-        }
+        };
+        let Interpreter { path, roots } = self.interpreters.find(spec.runtime).await?;
+        let interpreted = Command {
+            executable: path,
+            arguments,
+            roots,
+        };
+        Ok(interpreted.wrapped(spec))
     }
 
     async fn start(
@@ -179,8 +194,8 @@ impl ProcessLauncher {
         place: &Place,
         command: Command,
         granted: &[Endpoint],
-    ) -> io::Result<ProcessInstance> {
-        let mut journal = Journal::new(Arc::clone(&self.logs), Arc::clone(&self.clock), spec);
+        journal: &mut Journal,
+    ) -> io::Result<Running> {
         let log_stream = journal.stream().to_owned();
         journal.platform(&format!("INIT_START Runtime Version: {}", spec.runtime));
         let started = self.clock.monotonic();
@@ -233,20 +248,35 @@ impl ProcessLauncher {
             }
         };
         let output = Output::new(body.output()?)?;
-        Ok(ProcessInstance {
-            launcher: self.clone(),
-            spec: Arc::clone(spec),
-            clock: Arc::clone(&self.clock),
+        Ok(Running {
             rest: Rest::new(body.freezer()),
             body,
             api,
             _bridges: bridges,
             output,
-            journal,
             started,
-            initialised: false,
-            max_memory_mib: 0,
         })
+    }
+}
+
+impl Command {
+    /// Started by the function's wrapper script, if it names one. AWS's runtimes do that themselves,
+    /// so that `provided` ones do not.
+    fn wrapped(self, spec: &Spec) -> Self {
+        match spec
+            .environment
+            .get(EXEC_WRAPPER)
+            .filter(|path| !path.is_empty())
+        {
+            None => self,
+            Some(wrapper) => Self {
+                executable: PathBuf::from(wrapper),
+                arguments: std::iter::once(self.executable)
+                    .chain(self.arguments)
+                    .collect(),
+                roots: self.roots,
+            },
+        }
     }
 }
 
@@ -268,13 +298,23 @@ fn program(
 #[async_trait]
 impl Launcher for ProcessLauncher {
     async fn launch(&self, spec: &Arc<Spec>) -> Result<Box<dyn Instance>, LaunchError> {
-        Ok(Box::new(self.begin(spec).await?))
+        let mut journal = Journal::new(Arc::clone(&self.logs), Arc::clone(&self.clock), spec);
+        let running = self.begin(spec, &mut journal).await?;
+        Ok(Box::new(ProcessInstance {
+            launcher: self.clone(),
+            spec: Arc::clone(spec),
+            clock: Arc::clone(&self.clock),
+            running,
+            journal,
+            initialised: false,
+            max_memory_mib: 0,
+        }))
     }
 }
 
 impl ProcessLauncher {
     /// Starts a process, whose initialisation has begun on return.
-    async fn begin(&self, spec: &Arc<Spec>) -> Result<ProcessInstance, LaunchError> {
+    async fn begin(&self, spec: &Arc<Spec>, journal: &mut Journal) -> Result<Running, LaunchError> {
         let refused = |source| LaunchError::Egress {
             function: spec.function.clone(),
             source,
@@ -284,19 +324,23 @@ impl ProcessLauncher {
             .map_err(refused)?;
         let place = match &self.isolation {
             Isolation::Sandboxed(_) => Place::inside(),
+            Isolation::None(_) if spec.opt.is_some() => {
+                let function = spec.function.clone();
+                return Err(LaunchError::Layers { function });
+            }
             Isolation::None(_) => Place::outside(spec, &self.config),
         };
         let command = self.command(spec, &place).await?;
         let path = command.executable.clone();
-        let own = path.starts_with(&place.code);
-        match self.start(spec, &place, command, &granted).await {
-            Ok(instance) => Ok(instance),
+        let own = path.starts_with(&place.code) || path.starts_with("/opt");
+        let started = self.start(spec, &place, command, &granted, journal);
+        match started.await {
+            Ok(running) => Ok(running),
             Err(source) => {
                 let function = spec.function.clone();
                 // The package's own script may name an interpreter that is not there: trying again
                 // would not help.
                 if own && is_unusable(&source) {
-                    let path = spec.code.join("bootstrap");
                     Err(LaunchError::EntryPoint { function, path })
                 } else {
                     Err(LaunchError::Start { function, source })

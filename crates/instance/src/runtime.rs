@@ -16,6 +16,11 @@ pub enum Runtime {
         /// The major version, even, 16 to 26.
         major: u8,
     },
+    /// `javaMAJOR`: AWS's client for Java, which the package or a layer brings.
+    Java {
+        /// The major version: 11, 17, 21 or 25.
+        major: u8,
+    },
     /// `provided`: the package's own `bootstrap`.
     Provided,
     /// `provided.al2`: the same on this platform.
@@ -67,6 +72,11 @@ impl FromStr for Runtime {
         {
             return Ok(Self::Node { major });
         }
+        if let Some(major) = identifier.strip_prefix("java").and_then(number)
+            && matches!(major, 11 | 17 | 21 | 25)
+        {
+            return Ok(Self::Java { major });
+        }
         let identifier = identifier.to_owned();
         let retired = matches!(
             identifier.as_str(),
@@ -104,6 +114,7 @@ impl fmt::Display for Runtime {
         match self {
             Self::Python { minor } => write!(f, "python3.{minor}"),
             Self::Node { major } => write!(f, "nodejs{major}.x"),
+            Self::Java { major } => write!(f, "java{major}"),
             Self::Provided => f.write_str("provided"),
             Self::ProvidedAl2 => f.write_str("provided.al2"),
             Self::ProvidedAl2023 => f.write_str("provided.al2023"),
@@ -120,7 +131,8 @@ mod tests {
         let python = (8..=15).map(|minor| format!("python3.{minor}"));
         let node = (16..=26).step_by(2).map(|major| format!("nodejs{major}.x"));
         let provided = ["provided", "provided.al2", "provided.al2023"].map(str::to_owned);
-        for identifier in python.chain(node).chain(provided) {
+        let java = [11, 17, 21, 25].map(|major| format!("java{major}"));
+        for identifier in python.chain(node).chain(java).chain(provided) {
             let runtime: Runtime = identifier.parse().unwrap();
             assert_eq!(runtime.to_string(), identifier);
         }
@@ -129,7 +141,8 @@ mod tests {
     #[test]
     fn a_runtime_that_is_not_run_is_refused_by_name() {
         for identifier in [
-            "java21",
+            "java8.al2",
+            "java17.al2023",
             "ruby3.4",
             "dotnet8",
             "go1.x",

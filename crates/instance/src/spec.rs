@@ -30,6 +30,9 @@ pub struct Spec {
     pub handler: String,
     /// The folder that holds the unpacked package. It must outlive every instance of the revision.
     pub code: PathBuf,
+    /// The folder that holds the function's layers, shown at `/opt`; `None` for one without. It must
+    /// outlive every instance of the revision.
+    pub opt: Option<PathBuf>,
     /// The memory that the function may use, in MiB.
     pub memory_mib: u32,
     /// How long one invocation may take.

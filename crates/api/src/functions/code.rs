@@ -41,7 +41,7 @@ pub(crate) async fn download_code(state: &State, request: &Request) -> Result<Re
 }
 
 /// The package that these members give or name. Takes them.
-pub(super) async fn package(state: &State, members: &mut Members) -> Result<Bytes, ApiError> {
+pub(crate) async fn package(state: &State, members: &mut Members) -> Result<Bytes, ApiError> {
     let zip_file = members.text("ZipFile")?;
     let bucket = members.text("S3Bucket")?;
     let key = members.text("S3Key")?;

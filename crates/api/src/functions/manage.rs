@@ -18,7 +18,7 @@ pub(crate) async fn create(state: &State, request: &Request) -> Result<Response,
     let mut members = request.members()?;
     let named = members.required_text("FunctionName")?;
     let name = state.function_name(&named, None)?;
-    let settings = Settings::take(&mut members, &name)?;
+    let settings = Settings::take(state, &mut members, &name)?;
     let tags = members.map("Tags")?.unwrap_or_default();
     check_tags(&tags)?;
     members.only("PackageType", &json!("Zip"))?;
@@ -58,9 +58,11 @@ pub(crate) async fn create(state: &State, request: &Request) -> Result<Response,
         memory_mib: settings.memory_mib.unwrap_or(DEFAULT_MEMORY_MIB),
         timeout_seconds: settings.timeout_seconds.unwrap_or(DEFAULT_TIMEOUT_SECONDS),
         environment: settings.environment.unwrap_or_default(),
+        layers: settings.layers.unwrap_or_default(),
         tags,
     };
-    let function = state.registry.create_function(new, package).await?;
+    let function = state.registry.create_function(new, package).await;
+    let function = function.map_err(|error| refused(state, error))?;
     Ok(answer(StatusCode::CREATED, configuration(state, &function)))
 }
 
@@ -83,12 +85,12 @@ pub(crate) async fn update_configuration(
     let name = request.function(state)?;
     let mut members = request.members()?;
     let expected = revision(&mut members)?;
-    let settings = Settings::take(&mut members, &name)?;
+    let settings = Settings::take(state, &mut members, &name)?;
     members.finish()?;
     state.expect_function(&name)?;
     let change = |function: &mut Function| settings.apply(function);
     let updated = state.registry.update_configuration(&name, expected, change);
-    let updated = updated.await?;
+    let updated = updated.await.map_err(|error| refused(state, error))?;
     Ok(answer(StatusCode::OK, configuration(state, &updated)))
 }
 
@@ -102,6 +104,17 @@ pub(crate) async fn delete(state: &State, request: &Request) -> Result<Response,
     state.expect_function(&name)?;
     state.registry.delete_function(&name).await?;
     Ok(empty(StatusCode::NO_CONTENT))
+}
+
+/// An error of the registry's, with names as the caller knows them.
+fn refused(state: &State, error: function::Error) -> ApiError {
+    match error {
+        function::Error::UnknownLayer { layer } => {
+            let arn = layer.arn(&state.region, &state.account);
+            ApiError::InvalidParameter(format!("Layer version {arn} does not exist."))
+        }
+        other => other.into(),
+    }
 }
 
 /// The revision that the caller insists on. One that is no UUID can be nobody's.

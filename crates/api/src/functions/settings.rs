@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 
 use function::limits::{
-    DESCRIPTION_CHARS, ENVIRONMENT_BYTES, EPHEMERAL_STORAGE_MIB, HANDLER_CHARS, MEMORY_MIB,
+    DESCRIPTION_CHARS, ENVIRONMENT_BYTES, EPHEMERAL_STORAGE_MIB, HANDLER_CHARS, LAYERS, MEMORY_MIB,
     TAG_KEY_CHARS, TAG_VALUE_CHARS, TAGS, TIMEOUT_SECONDS,
 };
-use function::{Function, FunctionName};
+use function::{Function, FunctionName, LayerId};
 use instance::{Egress, Runtime, UnsupportedRuntime};
 use serde_json::json;
 
-use crate::ApiError;
 use crate::members::Members;
+use crate::{ApiError, State};
 
 /// Variables that the Lambda model keeps to itself (AWS developer guide, "Defined runtime
 /// environment variables", 2026).
@@ -40,8 +40,8 @@ const CURRENT_RUNTIMES: &str = "[nodejs20.x, provided.al2023, python3.12, python
     nodejs22.x, java17, nodejs24.x, python3.14, dotnet10, java25, python3.10, python3.11, dotnet8, \
     java21, ruby3.3, ruby3.4, ruby4.0, java8.al2, provided.al2, java11]";
 
-const RUN_HERE: &str = "python3.8 to python3.15, nodejs16.x to nodejs26.x, provided, provided.al2 \
-    and provided.al2023";
+const RUN_HERE: &str = "python3.8 to python3.15, nodejs16.x to nodejs26.x, java11, java17, java21, \
+    java25, provided, provided.al2 and provided.al2023";
 
 /// What a request says of a function; `None` where it says nothing.
 #[derive(Debug, Default)]
@@ -53,11 +53,16 @@ pub(super) struct Settings {
     pub(super) timeout_seconds: Option<u32>,
     pub(super) memory_mib: Option<u32>,
     pub(super) environment: Option<BTreeMap<String, String>>,
+    pub(super) layers: Option<Vec<LayerId>>,
 }
 
 impl Settings {
     /// Takes and checks them. Members that may have one value only are taken too.
-    pub(super) fn take(members: &mut Members, name: &FunctionName) -> Result<Self, ApiError> {
+    pub(super) fn take(
+        state: &State,
+        members: &mut Members,
+        name: &FunctionName,
+    ) -> Result<Self, ApiError> {
         let settings = Self {
             runtime: runtime(members)?,
             role: role(members)?,
@@ -66,6 +71,7 @@ impl Settings {
             timeout_seconds: members.natural("Timeout", TIMEOUT_SECONDS)?,
             memory_mib: members.natural("MemorySize", MEMORY_MIB)?,
             environment: environment(members)?,
+            layers: layers(state, members)?,
         };
         members.only("TracingConfig", &json!({"Mode": "PassThrough"}))?;
         members.only("EphemeralStorage", &json!({"Size": EPHEMERAL_STORAGE_MIB}))?;
@@ -91,6 +97,7 @@ impl Settings {
         set(&mut function.timeout_seconds, self.timeout_seconds);
         set(&mut function.memory_mib, self.memory_mib);
         set(&mut function.environment, self.environment);
+        set(&mut function.layers, self.layers);
     }
 }
 
@@ -219,4 +226,28 @@ fn environment(members: &mut Members) -> Result<Option<BTreeMap<String, String>>
         )));
     }
     Ok(Some(variables))
+}
+
+/// The layers that are named, in their order.
+fn layers(state: &State, members: &mut Members) -> Result<Option<Vec<LayerId>>, ApiError> {
+    let Some(arns) = members.texts("Layers")? else {
+        return Ok(None);
+    };
+    if arns.len() > LAYERS {
+        return Err(ApiError::InvalidParameter(format!(
+            "Cannot reference more than {LAYERS} layers."
+        )));
+    }
+    let mut layers: Vec<LayerId> = Vec::with_capacity(arns.len());
+    for arn in arns {
+        let id = state.layer_version_arn(&arn)?;
+        if layers.iter().any(|layer| layer.name == id.name) {
+            return Err(ApiError::InvalidParameter(format!(
+                "Two different versions of the same layer are not allowed to be referenced in the \
+                 same function. {arn} is one of them"
+            )));
+        }
+        layers.push(id);
+    }
+    Ok(Some(layers))
 }

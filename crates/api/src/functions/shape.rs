@@ -1,5 +1,6 @@
 //! How a function is shown.
 
+use clock::Timestamp;
 use function::Function;
 use function::limits::EPHEMERAL_STORAGE_MIB;
 use serde_json::{Value, json};
@@ -7,6 +8,7 @@ use time::macros::format_description;
 
 use super::settings::log_group;
 use crate::State;
+use crate::layers::shown_on_function;
 
 /// The machine's architecture in AWS's word: the only one that functions can have here.
 pub(super) const ARCHITECTURE: &str = if cfg!(target_arch = "aarch64") {
@@ -29,7 +31,7 @@ pub(super) fn configuration(state: &State, function: &Function) -> Value {
         "Description": function.description,
         "Timeout": function.timeout_seconds,
         "MemorySize": function.memory_mib,
-        "LastModified": last_modified(function),
+        "LastModified": moment(function.last_modified),
         "Version": Function::VERSION,
         "RevisionId": function.revision.to_string(),
         "State": "Active",
@@ -44,17 +46,18 @@ pub(super) fn configuration(state: &State, function: &Function) -> Value {
     if !function.environment.is_empty() {
         shown["Environment"] = json!({"Variables": function.environment});
     }
+    if !function.layers.is_empty() {
+        shown["Layers"] = json!(shown_on_function(state, function));
+    }
     shown
 }
 
 /// `2026-11-20T23:19:00.123+0000`.
-fn last_modified(function: &Function) -> String {
+pub(crate) fn moment(at: Timestamp) -> String {
     let format = format_description!(
         "[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]+0000"
     );
-    function
-        .last_modified
-        .to_utc()
+    at.to_utc()
         .format(&format)
         .expect("every component of the format is in the date")
 }

@@ -3,5 +3,6 @@
 mod door;
 mod functions;
 mod invoking;
+mod layers;
 mod mappings;
 mod surroundings;

@@ -14,8 +14,8 @@ use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::OnceCell;
 
-use super::Error;
 use super::document::store_error;
+use super::{Error, opt};
 use crate::{CodePackage, unpack};
 
 /// Unpacked packages, one folder for each digest. A folder that is there is complete and durable: it
@@ -24,6 +24,8 @@ use crate::{CodePackage, unpack};
 pub(super) struct CodeCache {
     store: Arc<dyn ObjectStore>,
     root: PathBuf,
+    /// Layers laid over one another, one folder for each such pile. Empty when the cache is opened.
+    merged: PathBuf,
     /// The folders of this process; a cell that is empty is being filled.
     folders: Mutex<HashMap<String, Arc<OnceCell<PathBuf>>>>,
 }
@@ -31,14 +33,41 @@ pub(super) struct CodeCache {
 impl CodeCache {
     pub(super) async fn open(store: Arc<dyn ObjectStore>, cache: PathBuf) -> Result<Self, Error> {
         let root = cache.join("code");
-        let path = root.clone();
-        blocking(move || fs::create_dir_all(&path).map_err(|source| cache_error(&path, source)))
-            .await?;
+        let merged = cache.join("layers");
+        let (path, old) = (root.clone(), merged.clone());
+        blocking(move || {
+            match fs::remove_dir_all(&old) {
+                Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                    return Err(cache_error(&old, source));
+                }
+                Ok(()) | Err(_) => {}
+            }
+            fs::create_dir_all(&path).map_err(|source| cache_error(&path, source))
+        })
+        .await?;
         Ok(Self {
             store,
             root,
+            merged,
             folders: Mutex::default(),
         })
+    }
+
+    /// The folder in which these folders lie over one another, made when it is first asked for.
+    pub(super) async fn merged(&self, layers: &[PathBuf]) -> Result<PathBuf, Error> {
+        let names = layers.iter().filter_map(|layer| layer.file_name());
+        let mut hash = Sha256::new();
+        names.for_each(|name| hash.update(name.as_encoded_bytes()));
+        let digest = hex::encode(hash.finalize());
+        let cell = Arc::clone(self.folders.lock().entry(digest.clone()).or_default());
+        let merge = async {
+            let (layers, to) = (layers.to_vec(), self.merged.join(&digest));
+            let beside = self
+                .merged
+                .join(format!("merging-{}", uuid::Uuid::new_v4()));
+            blocking(move || opt::merge(&layers, &beside, &to).map(|()| to)).await
+        };
+        cell.get_or_try_init(|| merge).await.cloned()
     }
 
     /// Removes folders that none of `in_use` needs, and half-filled ones.
@@ -193,7 +222,7 @@ fn sync(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
     match tokio::task::spawn_blocking(work).await {
@@ -222,7 +251,7 @@ fn archive_path(digest: &str) -> object_store::path::Path {
     object_store::path::Path::from(format!("code/{digest}.zip"))
 }
 
-fn cache_error(path: &Path, source: io::Error) -> Error {
+pub(super) fn cache_error(path: &Path, source: io::Error) -> Error {
     Error::Cache {
         path: path.to_owned(),
         source,

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Error;
-use crate::{Function, Trigger};
+use crate::{Function, LayerVersion, Trigger};
 
 /// A thing that is one document.
 pub(super) trait Document: Serialize + DeserializeOwned {
@@ -29,6 +29,13 @@ impl Document for Function {
 impl Document for Trigger {
     fn path(&self) -> Path {
         Path::from(format!("triggers/{}.json", self.id))
+    }
+}
+
+impl Document for LayerVersion {
+    fn path(&self) -> Path {
+        let (account, id) = (&self.account, &self.id);
+        Path::from(format!("layers/{account}/{}/{}.json", id.name, id.version))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::{FunctionName, PackageError, TriggerId};
+use crate::{FunctionName, LayerId, PackageError, TriggerId};
 
 /// A change or a read that did not happen. Nothing of a failed change is visible.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +31,20 @@ pub enum Error {
     TriggerExists {
         /// The trigger asked for.
         trigger: TriggerId,
+    },
+    /// Reject: there is no such version of a layer.
+    #[error("layer {layer} does not exist")]
+    UnknownLayer {
+        /// The version asked for.
+        layer: LayerId,
+    },
+    /// Reject: code and layers together unpack to more than a function may have.
+    #[error("function {function} and its layers hold {bytes} bytes unzipped")]
+    LayersTooLarge {
+        /// The function.
+        function: FunctionName,
+        /// How many bytes they are.
+        bytes: u64,
     },
     /// Reject: the caller's revision is not the current one.
     #[error("function {function} has another revision than the one given")]

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::document::{Document as _, Written};
 use super::{Error, Kept, Registry, Writers};
-use crate::{AsyncPolicy, CodePackage, Function, FunctionName, Problem, TriggerSource};
+use crate::{AsyncPolicy, CodePackage, Function, FunctionName, LayerId, Problem, TriggerSource};
 
 /// What a new function is made of; the rest begins at its default.
 #[derive(Clone, Debug)]
@@ -32,6 +32,8 @@ pub struct NewFunction {
     pub timeout_seconds: u32,
     /// Environment variables.
     pub environment: BTreeMap<String, String>,
+    /// Layers, in their order.
+    pub layers: Vec<LayerId>,
     /// Tags.
     pub tags: BTreeMap<String, String>,
 }
@@ -59,7 +61,8 @@ impl Registry {
     /// function is visible; it is durable on return.
     ///
     /// # Errors
-    /// [`Error::FunctionExists`], [`Error::Package`], or a failure of store or cache.
+    /// [`Error::FunctionExists`], [`Error::Package`], [`Error::UnknownLayer`],
+    /// [`Error::LayersTooLarge`], or a failure of store or cache.
     pub async fn create_function(
         &self,
         new: NewFunction,
@@ -75,6 +78,7 @@ impl Registry {
         if self.function(&new.name).is_some() {
             return Err(exists);
         }
+        self.expect_layers(&new.layers, &[])?;
         let code = self.code.add(archive).await?;
         let function = Function {
             account: new.account,
@@ -87,6 +91,7 @@ impl Registry {
             timeout_seconds: new.timeout_seconds,
             environment: new.environment,
             code,
+            layers: new.layers,
             tags: new.tags,
             reserved_concurrency: None,
             asynchronous: AsyncPolicy::default(),
@@ -94,6 +99,7 @@ impl Registry {
             revision: Uuid::new_v4(),
             last_modified: self.clock.now(),
         };
+        self.check_size(&function).await?;
         let path = function.path();
         match self.documents.create(function).await? {
             Written::Done(kept) => {
@@ -115,7 +121,7 @@ impl Registry {
     ///
     /// # Errors
     /// [`Error::UnknownFunction`], [`Error::RevisionMismatch`], [`Error::Package`],
-    /// [`Error::Conflict`], or a failure of store or cache.
+    /// [`Error::LayersTooLarge`], [`Error::Conflict`], or a failure of store or cache.
     pub async fn update_code(
         &self,
         name: &FunctionName,
@@ -130,6 +136,7 @@ impl Registry {
         function.code = code;
         function.revision = Uuid::new_v4();
         function.last_modified = now;
+        self.check_size(&function).await?;
         let function = self.write_function(&before, function).await?;
         self.drop_unused_code(&before.value.code).await;
         Ok(function)
@@ -140,8 +147,8 @@ impl Registry {
     /// stay, whatever `change` does to them. Durable on return.
     ///
     /// # Errors
-    /// [`Error::UnknownFunction`], [`Error::RevisionMismatch`], [`Error::Conflict`],
-    /// [`Error::Store`].
+    /// [`Error::UnknownFunction`], [`Error::RevisionMismatch`], [`Error::UnknownLayer`],
+    /// [`Error::LayersTooLarge`], [`Error::Conflict`], [`Error::Store`].
     pub async fn update_configuration(
         &self,
         name: &FunctionName,
@@ -184,7 +191,13 @@ impl Registry {
         function.account.clone_from(&before.value.account);
         function.name = name.clone();
         function.code.clone_from(&before.value.code);
-        self.write_function(&before, function).await
+        if function.layers != before.value.layers {
+            self.expect_layers(&function.layers, &before.value.layers)?;
+            self.check_size(&function).await?;
+        }
+        let function = self.write_function(&before, function).await?;
+        self.drop_unused_layers(&before.value).await;
+        Ok(function)
     }
 
     /// Deletes a function. Its triggers stay, switched off. Durable on return.
@@ -202,6 +215,7 @@ impl Registry {
         self.known.write().functions.remove(name);
         self.changed();
         self.drop_unused_code(&before.value.code).await;
+        self.drop_unused_layers(&before.value).await;
         Ok(())
     }
 
@@ -271,11 +285,21 @@ impl Registry {
         function
     }
 
-    /// Removes an archive that no function names any more. A failure leaves garbage and nothing
-    /// worse, so it is only reported.
-    async fn drop_unused_code(&self, code: &CodePackage) {
-        let in_use = |kept: &Kept<Function>| kept.value.code == *code;
-        if self.writers == Writers::Several || self.known.read().functions.values().any(in_use) {
+    /// Removes deleted layers' archives that only `before` has named.
+    async fn drop_unused_layers(&self, before: &Function) {
+        for id in &before.layers {
+            let kept = self.known.read().layers.get(id).cloned();
+            if let Some(kept) = kept {
+                self.drop_unused_code(&kept.value.content).await;
+            }
+        }
+    }
+
+    /// Removes an archive that nothing names any more. A failure leaves garbage and nothing worse,
+    /// so it is only reported.
+    pub(super) async fn drop_unused_code(&self, code: &CodePackage) {
+        let in_use = self.known.read().packages().any(|package| package == code);
+        if self.writers == Writers::Several || in_use {
             return;
         }
         if let Err(error) = self.code.remove(code).await {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::document::Documents;
 use super::{Error, Known, Registry};
-use crate::{Function, Trigger};
+use crate::{Function, LayerVersion, Trigger};
 
 impl Registry {
     /// Looks at the store again and takes in what others have changed there: documents that are new
@@ -36,7 +36,13 @@ impl Known {
             .await?;
         let triggers = self.triggers.into_values().collect();
         let triggers = documents.load_all::<Trigger>("triggers", triggers).await?;
+        let layers = self.layers.into_values().collect();
+        let layers = documents.load_all::<LayerVersion>("layers", layers).await?;
         Ok(Self {
+            layers: layers
+                .into_iter()
+                .map(|kept| (kept.value.id.clone(), kept))
+                .collect(),
             functions: functions
                 .into_iter()
                 .map(|kept| (kept.value.name.clone(), kept))
@@ -60,6 +66,8 @@ impl Known {
                         .is_some_and(|other| kept.is_same_version(other))
                 })
         }
-        same(&self.functions, &other.functions) && same(&self.triggers, &other.triggers)
+        same(&self.functions, &other.functions)
+            && same(&self.triggers, &other.triggers)
+            && same(&self.layers, &other.layers)
     }
 }

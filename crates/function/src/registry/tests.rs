@@ -64,6 +64,7 @@ fn new(text: &str) -> NewFunction {
         memory_mib: 128,
         timeout_seconds: 3,
         environment: BTreeMap::new(),
+        layers: Vec::new(),
         tags: BTreeMap::new(),
     }
 }

@@ -94,8 +94,14 @@ async function loadHandler() {
   const root = process.env.LAMBDA_TASK_ROOT;
   const name = process.env._HANDLER;
   const match = /^([^.]*)\.(.+)$/.exec(path.basename(name));
-  if (!match || name.includes('..')) {
-    throw new Fault('Runtime.MalformedHandlerName', `Bad handler: '${name}'`);
+  if (name.includes('..')) {
+    throw new Fault(
+      'Runtime.MalformedHandlerName',
+      `'${name}' is not a valid handler name. Use absolute paths when specifying root directories in handler names.`,
+    );
+  }
+  if (!match) {
+    throw new Fault('Runtime.MalformedHandlerName', 'Bad handler');
   }
   const [, file, members] = match;
   const base = path.resolve(root, path.dirname(name), file);
@@ -215,6 +221,63 @@ function run(handler, event, headers) {
   });
 }
 
+// --- Answers in pieces
+
+const STREAMS = Symbol('answers in pieces');
+const HTTP_TYPE = 'application/vnd.awslambda.http-integration-response';
+
+globalThis.awslambda = {
+  streamifyResponse: (handler) => Object.assign(handler, { [STREAMS]: true }),
+  HttpResponseStream: {
+    // The head of an HTTP answer, then its body.
+    from: (stream, head) => {
+      stream.setContentType(HTTP_TYPE);
+      stream.write(JSON.stringify(head) + '\0'.repeat(8));
+      return stream;
+    },
+  },
+};
+
+async function stream(handler, event, headers, requestId) {
+  const request = http.request({
+    host,
+    port,
+    method: 'POST',
+    agent,
+    path: `${API}invocation/${requestId}/response`,
+    headers: {
+      'Content-Type': 'application/octet-stream',
+      'Transfer-Encoding': 'chunked',
+      'Lambda-Runtime-Function-Response-Mode': 'streaming',
+      Trailer: 'Lambda-Runtime-Function-Error-Type, Lambda-Runtime-Function-Error-Body',
+    },
+  });
+  const taken = new Promise((resolve, reject) => {
+    request.on('response', (response) => response.on('end', resolve).resume());
+    request.on('error', reject);
+  });
+  request.setContentType = (type) => request.setHeader('Content-Type', type);
+  try {
+    await handler(event, request, contextOf(headers, () => {}));
+    request.end();
+  } catch (error) {
+    const fault = describe(error);
+    logFault('Invoke Error', fault, error);
+    if (!request.headersSent) {
+      taken.catch(() => {});
+      request.destroy();
+      await postFault(`invocation/${requestId}/error`, fault);
+      return;
+    }
+    request.addTrailers({
+      'Lambda-Runtime-Function-Error-Type': fault.errorType.replace(/[^\x20-\x7e]/g, '?'),
+      'Lambda-Runtime-Function-Error-Body': Buffer.from(JSON.stringify(fault)).toString('base64'),
+    });
+    request.end();
+  }
+  await taken;
+}
+
 async function serveOne(handler) {
   const { headers, body } = await call('GET', 'invocation/next');
   const requestId = headers['lambda-runtime-aws-request-id'];
@@ -224,13 +287,17 @@ async function serveOne(handler) {
   } else {
     process.env._X_AMZN_TRACE_ID = headers['lambda-runtime-trace-id'];
   }
+  if (handler[STREAMS]) {
+    await stream(handler, JSON.parse(body), headers, requestId);
+    return;
+  }
   let json;
   try {
     const result = await run(handler, JSON.parse(body), headers);
     try {
       json = JSON.stringify(result === undefined ? null : result) ?? 'null';
     } catch (error) {
-      throw new Fault('Runtime.MarshalError', `Unable to stringify response body: ${error.message}`);
+      throw new Error('Unable to stringify response body', { cause: error });
     }
   } catch (error) {
     const fault = describe(error);

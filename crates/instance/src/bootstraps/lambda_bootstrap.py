@@ -172,13 +172,17 @@ def load_handler(handler):
 def describe(error):
     """An exception in AWS's shape. The frames of this file are left out."""
     if isinstance(error, Fault):
-        return {"errorMessage": str(error), "errorType": error.error_type, "stackTrace": error.trace}
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if frame.filename != __file__ and "<frozen importlib" not in frame.filename]
+        error_type, trace = error.error_type, error.trace
+    else:
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [frame for frame in frames if frame.filename != __file__ and "<frozen importlib" not in frame.filename]
+        error_type, trace = type(error).__name__, traceback.format_list(own)
     return {
         "errorMessage": str(error),
-        "errorType": type(error).__name__,
-        "stackTrace": traceback.format_list(own),
+        "errorType": error_type,
+        # Empty before there is a request.
+        "requestId": LogHandler.request_id,
+        "stackTrace": trace,
     }
 
 
@@ -226,7 +230,6 @@ def serve_one(api, handler):
         result = encode(handler(decode(body), LambdaContext(headers)))
     except Exception as error:
         description = describe(error)
-        description["requestId"] = request_id
         log_error(description)
         flush()
         fault_headers = {ERROR_TYPE: description["errorType"]}
@@ -243,10 +246,17 @@ def flush():
     sys.stderr.flush()
 
 
+def layers(code):
+    """Where layers bring modules. Outside a sandbox there are none, and `/opt` is somebody else's."""
+    version = "python%d.%d" % sys.version_info[:2]
+    folders = [f"/opt/python/lib/{version}/site-packages", "/opt/python"]
+    return [folder for folder in folders if code == "/var/task" and os.path.isdir(folder)]
+
+
 def main():
     own_folder = os.path.dirname(os.path.abspath(__file__))
     code = os.environ["LAMBDA_TASK_ROOT"]
-    sys.path = [code] + [path for path in sys.path if path != own_folder]
+    sys.path = [code] + layers(code) + [path for path in sys.path if path != own_folder]
     sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")
     sys.stderr.reconfigure(line_buffering=True)
     root = logging.getLogger()

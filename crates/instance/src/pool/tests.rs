@@ -83,6 +83,7 @@ fn spec(account: &str, function: &str, version: &str, revision: &str) -> Arc<Spe
         runtime: Runtime::Provided,
         handler: "x".to_owned(),
         code: PathBuf::new(),
+        opt: None,
         memory_mib: 128,
         timeout: Duration::from_secs(1),
         environment: std::collections::BTreeMap::new(),

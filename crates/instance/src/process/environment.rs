@@ -20,12 +20,28 @@ pub(super) struct Surroundings<'a> {
 pub(super) fn of(spec: &Spec, surroundings: &Surroundings<'_>) -> BTreeMap<String, String> {
     let path = |path: &Path| path.to_string_lossy().into_owned();
     let temporary = path(surroundings.temporary);
+    let (runtimes, code) = (path(surroundings.runtimes), path(surroundings.code));
+    let libraries = format!("{runtimes}:{runtimes}/lib:{code}:{code}/lib:/opt/lib");
     let defaults = [
         ("LANG", "C.UTF-8".to_owned()),
         ("PATH", surroundings.search_path.to_owned()),
         ("TZ", ":UTC".to_owned()),
+        ("LD_LIBRARY_PATH", libraries),
         ("HOME", temporary.clone()),
     ];
+    let modules = match spec.runtime {
+        Runtime::Node { major } => Some((
+            "NODE_PATH",
+            format!(
+                "/opt/nodejs/node{major}/node_modules:/opt/nodejs/node_modules:{runtimes}/node_modules"
+            ),
+        )),
+        Runtime::Python { .. }
+        | Runtime::Java { .. }
+        | Runtime::Provided
+        | Runtime::ProvidedAl2
+        | Runtime::ProvidedAl2023 => None,
+    };
     let reserved = [
         ("_HANDLER", spec.handler.clone()),
         ("AWS_REGION", spec.region.clone()),
@@ -44,19 +60,20 @@ pub(super) fn of(spec: &Spec, surroundings: &Surroundings<'_>) -> BTreeMap<Strin
             surroundings.log_stream.to_owned(),
         ),
         ("AWS_LAMBDA_RUNTIME_API", surroundings.runtime_api.clone()),
-        ("LAMBDA_TASK_ROOT", path(surroundings.code)),
-        ("LAMBDA_RUNTIME_DIR", path(surroundings.runtimes)),
+        ("LAMBDA_TASK_ROOT", code),
+        ("LAMBDA_RUNTIME_DIR", runtimes),
         ("TMPDIR", temporary),
     ];
     // AWS names the runtime only for those it brings itself.
     let brought = match spec.runtime {
-        Runtime::Python { .. } | Runtime::Node { .. } => {
+        Runtime::Python { .. } | Runtime::Node { .. } | Runtime::Java { .. } => {
             Some(("AWS_EXECUTION_ENV", format!("AWS_Lambda_{}", spec.runtime)))
         }
         Runtime::Provided | Runtime::ProvidedAl2 | Runtime::ProvidedAl2023 => None,
     };
     let owned = |(name, value): (&str, String)| (name.to_owned(), value);
-    let mut environment: BTreeMap<_, _> = defaults.into_iter().map(owned).collect();
+    let defaults = defaults.into_iter().chain(modules);
+    let mut environment: BTreeMap<_, _> = defaults.map(owned).collect();
     environment.extend(spec.environment.clone());
     environment.extend(reserved.into_iter().chain(brought).map(owned));
     environment

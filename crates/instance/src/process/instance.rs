@@ -4,19 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use clock::{Monotonic, SharedClock};
+use clock::{SharedClock, Timestamp};
 use sandbox::Exit;
 use tokio::sync::{oneshot, watch};
-use tokio::task::JoinSet;
 use tokio::time::Instant;
+use uuid::Uuid;
 
-use super::ProcessLauncher;
-use super::body::Body;
 use super::journal::Journal;
-use super::output::Output;
-use super::rest::Rest;
-use crate::outcome::error_body;
-use crate::runtime_api::{Answer, Initialisation, Report, RuntimeApi};
+use super::{ProcessLauncher, Running};
+use crate::outcome::{EXIT_ERROR, error_body};
+use crate::runtime_api::{Answer, Initialisation, Report};
 use crate::{Finished, Instance, Invocation, Metrics, Outcome, Spec};
 
 /// How long initialisation may take (AWS Lambda, on-demand).
@@ -32,14 +29,8 @@ pub(super) struct ProcessInstance {
     pub(super) launcher: ProcessLauncher,
     pub(super) spec: Arc<Spec>,
     pub(super) clock: SharedClock,
-    pub(super) body: Body,
-    pub(super) rest: Rest,
-    pub(super) api: RuntimeApi,
-    /// To the ports of the server's that it was granted.
-    pub(super) _bridges: JoinSet<()>,
-    pub(super) output: Output,
+    pub(super) running: Running,
     pub(super) journal: Journal,
-    pub(super) started: Monotonic,
     pub(super) initialised: bool,
     pub(super) max_memory_mib: u32,
 }
@@ -74,19 +65,22 @@ enum Ending {
 
 #[async_trait]
 impl Instance for ProcessInstance {
-    async fn invoke(mut self: Box<Self>, invocation: Invocation) -> Finished {
+    async fn invoke(mut self: Box<Self>, mut invocation: Invocation) -> Finished {
+        invocation
+            .trace_id
+            .get_or_insert_with(|| new_trace_id(self.clock.now()));
         let mut metrics = Metrics::default();
         let mut left = self.spec.timeout;
         let mut initialised = self.initialise(Phase::Init, &mut metrics).await;
-        if let Err(Ending::NotReady) = initialised {
+        if let Err(failure) = initialised {
             let begun = self.clock.monotonic();
-            initialised = self.initialise_again().await;
+            initialised = self.initialise_again(failure).await;
             let took = self.clock.monotonic().since(begun);
             metrics.duration = took;
             left = left.saturating_sub(took);
         }
         // What was printed until now, as far as it has come, belongs to no invocation.
-        if let Some(lines) = self.output.rest() {
+        if let Some(lines) = self.running.output.rest() {
             self.journal.function(lines);
         }
         self.journal.start(&invocation.request_id);
@@ -103,11 +97,11 @@ impl Instance for ProcessInstance {
     }
 
     async fn ready(&mut self) -> bool {
-        self.rest.end();
-        if self.body.has_exited().is_some() {
+        self.running.rest.end();
+        if self.running.body.has_exited().is_some() {
             return false;
         }
-        let mut asking = self.api.exchange.asking();
+        let mut asking = self.running.api.exchange.asking();
         let asks = async move { asking.wait_for(|asking| *asking > 0).await.is_ok() };
         let limit = self.spec.timeout.min(READY_LIMIT);
         match self.wait(asks, limit).await {
@@ -117,19 +111,22 @@ impl Instance for ProcessInstance {
     }
 
     async fn shutdown(self: Box<Self>) {
-        let Self { body, .. } = *self;
-        body.kill().await;
+        self.running.body.kill().await;
     }
 }
 
 impl ProcessInstance {
     /// Starts the process anew and has it initialise as a part of the invocation, as AWS does when
-    /// the first time was too short.
-    async fn initialise_again(&mut self) -> Result<(), Ending> {
-        let Ok(fresh) = self.launcher.clone().begin(&self.spec).await else {
-            return Err(Ending::NotReady);
+    /// the first time has failed. Where it cannot be started, the first failure stands.
+    async fn initialise_again(&mut self, failure: Ending) -> Result<(), Ending> {
+        if let Some(lines) = self.running.output.rest() {
+            self.journal.function(lines);
+        }
+        let launcher = self.launcher.clone();
+        let Ok(fresh) = launcher.begin(&self.spec, &mut self.journal).await else {
+            return Err(failure);
         };
-        let old = std::mem::replace(self, fresh);
+        let old = std::mem::replace(&mut self.running, fresh);
         old.body.kill().await;
         // Its time is the invocation's.
         let mut within = Metrics::default();
@@ -146,42 +143,49 @@ impl ProcessInstance {
         if self.initialised {
             return Ok(());
         }
-        let progress = self.api.exchange.initialisation();
+        let progress = self.running.api.exchange.initialisation();
         let (limit, name) = match phase {
             Phase::Init => (INIT_LIMIT, "init"),
             Phase::Invoke => (self.spec.timeout, "invoke"),
         };
         let waited = self.wait(over(progress), limit).await;
         let took = match &waited {
-            Waited::For(Initialisation::Done(at)) => at.since(self.started),
+            Waited::For(Initialisation::Done(at)) => at.since(self.running.started),
             Waited::For(_) | Waited::Exited | Waited::TimedOut => {
-                self.clock.monotonic().since(self.started)
+                self.clock.monotonic().since(self.running.started)
             }
         };
         metrics.init = Some(took);
         self.note_memory();
-        let (status, ending) = match waited {
+        let (status, error_type, ending) = match waited {
             Waited::For(Initialisation::Done(_)) => {
                 self.initialised = true;
-                self.body.limit_cpu();
+                self.running.body.limit_cpu();
                 return Ok(());
             }
             // `over` returns nothing else.
             Waited::For(Initialisation::Running) | Waited::TimedOut => {
-                ("timeout", Ending::NotReady)
+                ("timeout", None, Ending::NotReady)
             }
             Waited::For(Initialisation::Failed(fault)) => {
+                let error_type = fault.error_type.clone();
                 let outcome = Outcome::Error {
                     body: fault.body,
                     error_type: fault.error_type,
                 };
-                ("error", Ending::Dead(outcome))
+                ("error", Some(error_type), Ending::Dead(outcome))
             }
-            Waited::Exited => ("error", Ending::Gone),
+            Waited::Exited => ("error", Some(EXIT_ERROR.to_owned()), Ending::Gone),
         };
         let millis = took.as_secs_f64() * 1_000.0;
-        let line =
+        let mut line =
             format!("INIT_REPORT Init Duration: {millis:.2} ms\tPhase: {name}\tStatus: {status}");
+        if let Some(error_type) = error_type {
+            line.push_str(&format!("\tError Type: {error_type}"));
+        }
+        if let Some(lines) = self.running.output.rest() {
+            self.journal.function(lines);
+        }
         self.journal.platform(&line);
         Err(ending)
     }
@@ -194,12 +198,12 @@ impl ProcessInstance {
         metrics: &mut Metrics,
     ) -> Ending {
         let offered = self.clock.monotonic();
-        let answer = self.api.exchange.offer(invocation, left);
+        let answer = self.running.api.exchange.offer(invocation, left);
         let waited = self.wait(answered(answer), left).await;
         if let Waited::For(Answer { duration, .. }) = &waited {
             metrics.duration += *duration;
         } else {
-            let from = self.api.exchange.taken_at().unwrap_or(offered);
+            let from = self.running.api.exchange.taken_at().unwrap_or(offered);
             metrics.duration += self.clock.monotonic().since(from);
         }
         match waited {
@@ -229,9 +233,9 @@ impl ProcessInstance {
                 // process that prints without end still meets its deadline.
                 biased;
                 it = &mut what => return Waited::For(it),
-                _ = self.body.exited() => return Waited::Exited,
+                _ = self.running.body.exited() => return Waited::Exited,
                 () = &mut deadline => return Waited::TimedOut,
-                lines = self.output.lines() => self.journal.function(lines),
+                lines = self.running.output.lines() => self.journal.function(lines),
             }
         }
     }
@@ -240,11 +244,13 @@ impl ProcessInstance {
     fn finish(mut self: Box<Self>, outcome: Outcome, mut metrics: Metrics) -> Finished {
         self.note_memory();
         metrics.max_memory_mib = self.max_memory_mib;
-        if let Some(lines) = self.output.rest() {
+        if let Some(lines) = self.running.output.rest() {
             self.journal.function(lines);
         }
         let log_tail = self.journal.end(&outcome, &metrics);
-        self.rest.begin(|| self.api.exchange.asking());
+        self.running
+            .rest
+            .begin(|| self.running.api.exchange.asking());
         Finished {
             outcome,
             metrics,
@@ -257,8 +263,9 @@ impl ProcessInstance {
     async fn bury(mut self: Box<Self>, outcome: Option<Outcome>, mut metrics: Metrics) -> Finished {
         self.note_memory();
         let Self {
-            body,
-            mut output,
+            running: Running {
+                body, mut output, ..
+            },
             mut journal,
             spec,
             max_memory_mib,
@@ -295,7 +302,7 @@ impl ProcessInstance {
 
     /// Reads the memory's high-water mark while there is a process to read it from.
     fn note_memory(&mut self) {
-        if let Some(bytes) = self.body.peak_memory() {
+        if let Some(bytes) = self.running.body.peak_memory() {
             let mib = u32::try_from(bytes.div_ceil(1 << 20)).unwrap_or(u32::MAX);
             self.max_memory_mib = self.max_memory_mib.max(mib);
         }
@@ -320,6 +327,15 @@ async fn answered(answer: oneshot::Receiver<Answer>) -> Answer {
         // The exchange keeps the sender until it answers, and outlives this future.
         Err(_) => std::future::pending().await,
     }
+}
+
+/// A trace of its own for what nobody traces, as every invocation has one at AWS: the time in seconds
+/// and 96 random bits, then 64 more.
+fn new_trace_id(now: Timestamp) -> String {
+    let seconds = now.as_millis() / 1000;
+    let root = Uuid::new_v4().as_u128() & ((1 << 96) - 1);
+    let parent = Uuid::new_v4().as_u64_pair().1;
+    format!("Root=1-{seconds:08x}-{root:024x};Parent={parent:016x};Sampled=0")
 }
 
 fn init_timed_out() -> Outcome {

@@ -24,8 +24,8 @@ const ASK_PYTHON: &str = "import sys; print(sys.executable); print('%d.%d.' % sy
 print(sys.prefix); print(sys.base_prefix); \
 import compileall; compileall.compile_dir(sys.argv[1], quiet=2)";
 
-/// Below the folders that Python lives in: what it needs.
-const PYTHON_PARTS: [&str; 4] = ["bin", "lib", "lib64", "pyvenv.cfg"];
+/// Below the folders that an interpreter lives in: what it needs.
+const PARTS: [&str; 5] = ["bin", "conf", "lib", "lib64", "pyvenv.cfg"];
 
 /// Remembers the interpreters it has found.
 pub(super) struct Interpreters {
@@ -47,8 +47,10 @@ pub(super) struct Interpreter {
 struct Wanted {
     /// By falling preference.
     names: Vec<String>,
-    /// Arguments that have it print its own path and its version on two lines.
+    /// Arguments that have it tell of itself, in a way that `read` understands.
     probe: [&'static str; 2],
+    /// Its own path, its version, and the folders it lives in.
+    read: fn(&str) -> Vec<String>,
     /// The beginning of the version that was asked for.
     version: String,
 }
@@ -84,7 +86,7 @@ impl Interpreters {
                 if !candidate.is_file() {
                     continue;
                 }
-                if let Some(told) = probe(&candidate, wanted.probe, &self.runtimes).await
+                if let Some(told) = probe(&candidate, &wanted, &self.runtimes).await
                     && let [path, version, prefixes @ ..] = told.as_slice()
                 {
                     let path = PathBuf::from(path);
@@ -112,37 +114,67 @@ impl Wanted {
             Runtime::Python { minor } => Self {
                 names: vec![format!("python3.{minor}"), "python3".to_owned()],
                 probe: ["-c", ASK_PYTHON],
+                read: lines,
                 version: format!("3.{minor}."),
             },
             Runtime::Node { major } => Self {
                 names: vec!["nodejs".to_owned(), "node".to_owned()],
                 probe: ["-p", "process.execPath + '\\n' + process.versions.node"],
+                read: lines,
+                version: format!("{major}."),
+            },
+            Runtime::Java { major } => Self {
+                names: vec!["java".to_owned()],
+                probe: ["-XshowSettings:properties", "-version"],
+                read: properties,
                 version: format!("{major}."),
             },
             Runtime::Provided | Runtime::ProvidedAl2 | Runtime::ProvidedAl2023 => Self {
                 names: Vec::new(),
                 probe: ["", ""],
+                read: lines,
                 version: String::new(),
             },
         }
     }
 }
 
-/// The lines that `program` says of itself; `None` if it does not run.
-async fn probe(program: &Path, arguments: [&str; 2], runtimes: &Path) -> Option<Vec<String>> {
+/// What `program` says of itself; `None` if it does not run.
+async fn probe(program: &Path, wanted: &Wanted, runtimes: &Path) -> Option<Vec<String>> {
     let asked = Command::new(program)
-        .args(arguments)
+        .args(wanted.probe)
         .arg(runtimes)
         .stdin(Stdio::null())
-        .stderr(Stdio::null())
         .kill_on_drop(true)
         .output();
     let output = tokio::time::timeout(PROBE, asked).await.ok()?.ok()?;
     if !output.status.success() {
         return None;
     }
-    let text = String::from_utf8(output.stdout).ok()?;
-    Some(text.lines().map(|line| line.trim().to_owned()).collect())
+    let mut text = String::from_utf8(output.stdout).ok()?;
+    // Java tells on standard error.
+    if text.is_empty() {
+        text = String::from_utf8(output.stderr).ok()?;
+    }
+    Some((wanted.read)(&text))
+}
+
+fn lines(text: &str) -> Vec<String> {
+    text.lines().map(|line| line.trim().to_owned()).collect()
+}
+
+/// Java's system properties: where it lives, and which it is.
+fn properties(text: &str) -> Vec<String> {
+    let value = |name: &str| {
+        let mut pairs = text.lines().filter_map(|line| line.split_once('='));
+        pairs
+            .find(|(found, _)| found.trim() == name)
+            .map(|(_, value)| value.trim().to_owned())
+    };
+    let (Some(home), Some(version)) = (value("java.home"), value("java.version")) else {
+        return Vec::new();
+    };
+    vec![format!("{home}/bin/java"), format!("{version}."), home]
 }
 
 /// What a sandbox has to show beside the system's folders for `path` to run.
@@ -150,7 +182,7 @@ fn roots(path: &Path, prefixes: &[String]) -> Vec<PathBuf> {
     let is_system = |path: &Path| SYSTEM.iter().any(|folder| path.starts_with(folder));
     let mut roots: Vec<PathBuf> = Vec::new();
     for prefix in prefixes.iter().map(Path::new) {
-        let parts = PYTHON_PARTS.map(|part| prefix.join(part));
+        let parts = PARTS.map(|part| prefix.join(part));
         roots.extend(parts.into_iter().filter(|part| part.exists()));
     }
     roots.push(path.to_owned());
@@ -159,4 +191,24 @@ fn roots(path: &Path, prefixes: &[String]) -> Vec<PathBuf> {
     // What lies below another is shown with it.
     roots.dedup_by(|later, earlier| later.starts_with(&*earlier));
     roots
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn java_is_known_by_its_properties() {
+        let told = "Property settings:\n    java.home = /usr/lib/jvm/java-17\n    java.io.tmpdir = /tmp\n    \
+                    java.version = 17.0.15\n    java.version.date = 2025-04-15\n";
+        assert_eq!(
+            properties(told),
+            [
+                "/usr/lib/jvm/java-17/bin/java",
+                "17.0.15.",
+                "/usr/lib/jvm/java-17"
+            ]
+        );
+        assert!(properties("no java at all").is_empty());
+    }
 }

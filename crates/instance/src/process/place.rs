@@ -16,6 +16,9 @@ pub(super) const TEMPORARY_BYTES: u64 = 512 << 20;
 /// Where the Runtime API is found in a sandbox (AWS Lambda's port, 2026).
 const RUNTIME_API_PORT: u16 = 9001;
 
+/// Where a sandbox shows layers.
+const OPT: &str = "/opt";
+
 /// Where programs are looked for in a sandbox (AWS Lambda, 2026).
 const SEARCH_PATH: &str = "/usr/local/bin:/usr/bin:/bin:/opt/bin";
 
@@ -75,6 +78,10 @@ impl Place {
                 to: self.runtimes.clone(),
             },
         ];
+        binds.extend(spec.opt.iter().map(|opt| Bind {
+            from: opt.clone(),
+            to: PathBuf::from(OPT),
+        }));
         binds.extend(roots.into_iter().map(|root| Bind {
             from: root.clone(),
             to: root,

@@ -126,6 +126,7 @@ impl Bench {
             runtime: runtime.parse().unwrap(),
             handler: handler.to_owned(),
             code,
+            opt: None,
             memory_mib: 512,
             timeout: Duration::from_secs(30),
             environment: BTreeMap::from([("GREETING".to_owned(), "hello".to_owned())]),

@@ -36,6 +36,9 @@ const ETC: [&str; 14] = [
     "timezone",
 ];
 
+/// How folders of `/etc` begin where Debian keeps what belongs to a Java runtime: without it none starts.
+const ETC_JAVA: &str = "java-";
+
 /// What `/etc` says of this place. The user is AWS Lambda's.
 const WRITTEN: [(&str, &str); 5] = [
     (
@@ -102,10 +105,14 @@ pub(super) fn assemble(at: &Path) -> Result<(), Failure> {
             Err(_) => {}
         }
     }
-    for name in ETC {
-        let here = Path::new("/etc").join(name);
+    let etc = fs::read_dir("/etc").at("list /etc")?.flatten();
+    let java = etc
+        .map(|entry| PathBuf::from(entry.file_name()))
+        .filter(|name| name.to_string_lossy().starts_with(ETC_JAVA));
+    for name in ETC.into_iter().map(PathBuf::from).chain(java) {
+        let here = Path::new("/etc").join(&name);
         if here.exists() {
-            bind(&here, &at.join("etc").join(name))?;
+            bind(&here, &at.join("etc").join(&name))?;
         }
     }
     for (name, text) in WRITTEN {

@@ -204,7 +204,6 @@ async fn a_parameter_that_is_not_applied_is_refused_by_name() {
         "arm64"
     };
     for (name, value) in [
-        ("Layers", json!(["arn:aws:lambda:us-east-1:1:layer:l:1"])),
         (
             "VpcConfig",
             json!({"SubnetIds": ["s"], "SecurityGroupIds": []}),
@@ -313,8 +312,8 @@ async fn bad_values_are_refused_in_the_words_of_aws() {
         ("Role", json!("arn:aws:iam::1:role/r"), "'role'"),
         (
             "Runtime",
-            json!("java21"),
-            "The runtime java21 is not supported by this server: it runs python3.8",
+            json!("ruby3.4"),
+            "The runtime ruby3.4 is not supported by this server: it runs python3.8",
         ),
         (
             "Runtime",
@@ -406,8 +405,8 @@ async fn operations_that_are_not_built_are_refused_by_name() {
         ),
         (
             "GET",
-            "/2018-10-31/layers?find=LayerVersion&Arn=x",
-            "GetLayerVersionByArn",
+            "/2018-10-31/layers/l/versions/1/policy",
+            "GetLayerVersionPolicy",
         ),
         (
             "POST",

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::{BatchAnswer, Functions, Payloads};
+use crate::{BatchAnswer, Folders, Functions, Payloads};
 
 /// Wall time that moves with tokio's.
 #[derive(Debug)]
@@ -100,11 +100,14 @@ impl Functions for Listed {
         self.changes.subscribe()
     }
 
-    async fn code_dir(
+    async fn folders(
         &self,
         _: &Function,
-    ) -> Result<PathBuf, Box<dyn std::error::Error + Send + Sync>> {
-        Ok(PathBuf::from("/nowhere"))
+    ) -> Result<Folders, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(Folders {
+            code: PathBuf::from("/nowhere"),
+            opt: None,
+        })
     }
 }
 

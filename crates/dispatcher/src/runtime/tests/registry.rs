@@ -1,7 +1,6 @@
 //! Triggers and functions that come, change and go while the dispatcher runs.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, mpsc};
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ use uuid::Uuid;
 
 use super::doubles::{Listed, PausedClock, Script, fine};
 use super::world::{TOPIC, World, offset, partition, trigger};
-use crate::{Functions, Invoker, InvokerParts};
+use crate::{Folders, Functions, Invoker, InvokerParts};
 
 #[tokio::test(start_paused = true)]
 async fn a_trigger_made_at_run_time_runs_from_its_start_and_an_idle_one_waits_for_its_topic() {
@@ -175,11 +174,11 @@ impl Functions for Interrupted {
         self.listed.changes()
     }
 
-    async fn code_dir(
+    async fn folders(
         &self,
         function: &Function,
-    ) -> Result<PathBuf, Box<dyn std::error::Error + Send + Sync>> {
-        self.listed.code_dir(function).await
+    ) -> Result<Folders, Box<dyn std::error::Error + Send + Sync>> {
+        self.listed.folders(function).await
     }
 }
 

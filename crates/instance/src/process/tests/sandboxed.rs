@@ -251,3 +251,80 @@ async fn an_initialisation_that_is_too_slow_is_tried_again_within_the_first_invo
     assert_eq!(finished.outcome, Outcome::Timeout { after });
     assert!(bench.log().contains("Phase: invoke\tStatus: timeout"));
 }
+
+/// Writes a file that everyone may execute, and the folders above it that everyone may read.
+fn program(path: &std::path::Path, text: &str) {
+    let folder = path.parent().unwrap();
+    std::fs::create_dir_all(folder).unwrap();
+    std::fs::write(path, text).unwrap();
+    for readable in [path, folder, folder.parent().unwrap()] {
+        let mode = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(readable, mode).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_wrapper_script_starts_the_runtime_in_its_place() {
+    let Some(bench) = Bench::having("python3") else {
+        return;
+    };
+    let text = "import os\ndef handler(event, context): return os.environ['ADDED']\n";
+    let mut spec = Spec::clone(&python(&bench, text));
+    program(
+        &spec.code.join("wrapper"),
+        "#!/bin/sh\nADDED=yes exec \"$@\"\n",
+    );
+    let wrap = |spec: &mut Spec, by: &str| {
+        let name = "AWS_LAMBDA_EXEC_WRAPPER".to_owned();
+        spec.environment.insert(name, by.to_owned());
+    };
+    wrap(&mut spec, "/var/task/wrapper");
+    assert_eq!(
+        bench.answer(&Arc::new(spec.clone()), &json!({})).await,
+        "yes"
+    );
+    spec.revision = "2".to_owned();
+    wrap(&mut spec, "/var/task/absent");
+    let error = bench.launcher.launch(&Arc::new(spec)).await.err().unwrap();
+    assert!(!error.is_transient());
+    assert!(error.to_string().contains("/var/task/absent"), "{error}");
+}
+
+#[tokio::test]
+async fn layers_are_shown_at_opt_and_nowhere_else() {
+    let Some(bench) = Bench::having("python3") else {
+        return;
+    };
+    let text = "import shared, subprocess\ndef handler(event, context):\n    \
+                return [shared.WORD, subprocess.run(['tool'], capture_output=True, text=True).stdout]\n";
+    let mut spec = Spec::clone(&python(&bench, text));
+    let opt = bench.folder.path().join("opt");
+    program(&opt.join("python/shared.py"), "WORD = 'of a layer'");
+    program(&opt.join("bin/tool"), "#!/bin/sh\nprintf found");
+    spec.opt = Some(opt);
+    let answer = bench.answer(&Arc::new(spec.clone()), &json!({})).await;
+    assert_eq!(answer, json!(["of a layer", "found"]));
+    let Some(plain) = Bench::plain("python3") else {
+        return;
+    };
+    let refused = plain.launcher.launch(&Arc::new(spec)).await.err().unwrap();
+    assert!(!refused.is_transient());
+    assert!(refused.to_string().contains("/opt"), "{refused}");
+}
+
+#[tokio::test]
+async fn an_initialisation_that_fails_is_tried_again_within_the_first_invocation() {
+    let Some(mut bench) = Bench::having("python3") else {
+        return;
+    };
+    let text = "raise RuntimeError('no database')\n";
+    let spec = python(&bench, text);
+    let error = bench.error(&spec, &json!({})).await;
+    assert_eq!(error["errorType"], "RuntimeError");
+    let log = bench.log();
+    assert_eq!(log.matches("INIT_START").count(), 2, "{log}");
+    for phase in ["init", "invoke"] {
+        let words = format!("Phase: {phase}\tStatus: error\tError Type: RuntimeError\n");
+        assert!(log.contains(&words), "{log}");
+    }
+}
