@@ -1,6 +1,7 @@
 //! Unmodified clients that tests drive Tidemill with, the way its users do.
 
 mod kafka;
+mod runtimes;
 
 use std::fs;
 use std::path::PathBuf;
@@ -61,6 +62,14 @@ pub(crate) enum Client {
     Kafkajs,
     /// franz-go, the Kafka client in Go.
     Franz,
+    /// awslambdaric, AWS's runtime interface client for Python.
+    RicPython,
+    /// aws-lambda-ric, the one for Node.js.
+    RicNode,
+    /// The one for Java.
+    RicJava,
+    /// A function on aws-lambda-go.
+    RicGo,
     /// Node.js, which runs functions.
     Node,
     /// strace, which shows that an idle server is idle, and puts faults into system calls.
@@ -83,6 +92,10 @@ impl Client {
             Self::KafkaJava => "Java Kafka clients",
             Self::Kafkajs => "kafkajs",
             Self::Franz => "franz-go",
+            Self::RicPython => "awslambdaric",
+            Self::RicNode => "aws-lambda-ric",
+            Self::RicJava => "aws-lambda-java-runtime-interface-client",
+            Self::RicGo => "aws-lambda-go",
             Self::Node => "Node.js",
             Self::Strace => "strace",
             Self::XfsIo => "xfs_io",
@@ -109,6 +122,10 @@ impl Client {
             Self::KafkaJava => kafka::java(cache),
             Self::Kafkajs => kafka::kafkajs(cache),
             Self::Franz => kafka::franz(cache),
+            Self::RicPython => runtimes::python(cache),
+            Self::RicNode => runtimes::node(cache),
+            Self::RicJava => runtimes::java(cache),
+            Self::RicGo => runtimes::go(cache),
             Self::Node => program(
                 contract::NODE,
                 Tool {

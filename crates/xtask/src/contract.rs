@@ -49,6 +49,15 @@ pub(crate) const KAFKA_TOOLS: &str = "TIDEMILL_TEST_KAFKA_TOOLS";
 pub(crate) const KAFKAJS: &str = "TIDEMILL_TEST_KAFKAJS";
 /// Path of a program that takes franz-go through the list of `tests/e2e/kafka_clients.rs`.
 pub(crate) const FRANZ: &str = "TIDEMILL_TEST_FRANZ";
+/// Folder of a package with awslambdaric for the system's Python.
+pub(crate) const RIC_PYTHON: &str = "TIDEMILL_TEST_RIC_PYTHON";
+/// Folder of a package with aws-lambda-ric for the system's Node.js, below `node_modules`.
+pub(crate) const RIC_NODE: &str = "TIDEMILL_TEST_RIC_NODE";
+/// Folder of a package with Java's runtime interface client below `lib`, and the compiled handlers of
+/// `tests/e2e/handlers/java`.
+pub(crate) const RIC_JAVA: &str = "TIDEMILL_TEST_RIC_JAVA";
+/// Path of the `bootstrap` that is built of `tests/e2e/handlers/go`.
+pub(crate) const RIC_GO: &str = "TIDEMILL_TEST_RIC_GO";
 /// Path of Node.js.
 pub(crate) const NODE: &str = "TIDEMILL_TEST_NODE";
 /// Path of strace.

@@ -31,7 +31,7 @@ const FRANZ: [(&str, &str); 3] = [
         include_str!("../../../../tests/e2e/scripts/kafka/franz/main.go"),
     ),
 ];
-const MAVEN: Tool = Tool {
+pub(super) const MAVEN: Tool = Tool {
     program: "mvn",
     package: "maven",
 };
@@ -40,11 +40,11 @@ const JAVA: Tool = Tool {
     package: "openjdk-17-jre-headless",
 };
 /// Java runs a single source file only where its compiler is.
-const COMPILER: Tool = Tool {
+pub(super) const COMPILER: Tool = Tool {
     program: "javac",
     package: "openjdk-17-jdk-headless",
 };
-const NPM: Tool = Tool {
+pub(super) const NPM: Tool = Tool {
     program: "npm",
     package: "npm",
 };
