@@ -73,6 +73,18 @@ fn kafkas_own_tools_work() -> Result<()> {
 }
 
 #[test]
+fn the_scripts_of_kafkas_distribution_do_what_they_do_there() -> Result<()> {
+    let client = Client {
+        environment: &[
+            ("JAVA", "TIDEMILL_TEST_JAVA"),
+            ("KAFKA_JARS", "TIDEMILL_TEST_KAFKA_TOOLS"),
+        ],
+        ..Client::python("the scripts of Kafka's distribution", "kafka_scripts.py")
+    };
+    client.goes_through_the_list()
+}
+
+#[test]
 fn franz_go_goes_through_the_list() -> Result<()> {
     let client = Client {
         test: "franz-go",

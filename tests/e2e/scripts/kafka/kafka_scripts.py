@@ -1,10 +1,11 @@
 """The administration scripts of Apache Kafka's distribution, by what they do: kafka-topics.sh, kafka-configs.sh,
 kafka-consumer-groups.sh, kafka-groups.sh, kafka-get-offsets.sh, kafka-delete-records.sh, kafka-log-dirs.sh,
-kafka-transactions.sh, kafka-cluster.sh and kafka-broker-api-versions.sh. Each is a line of shell around one of these
-classes. What they did is asked of another client wherever there is one."""
+kafka-transactions.sh, kafka-cluster.sh and kafka-broker-api-versions.sh. Each is a line of shell around a class, which
+Scripts.java runs. What they did is asked of another client wherever there is one."""
 import datetime
 import json
 import os
+import pathlib
 import subprocess
 import tempfile
 import time
@@ -31,12 +32,19 @@ SCRIPTS = {
 admin = AdminClient({"bootstrap.servers": SERVER})
 
 
+scripts = subprocess.Popen([os.environ["JAVA"], "-XX:+UseSerialGC", "-cp", os.environ["KAFKA_JARS"] + "/*",
+                            pathlib.Path(__file__).with_name("Scripts.java")], stdin=subprocess.PIPE,
+                           stdout=subprocess.PIPE)
+
+
 def run(script, line, fails=False, before=()):
-    done = subprocess.run([os.environ["JAVA"], "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp",
-                           os.environ["KAFKA_JARS"] + "/*", SCRIPTS[script], *before, "--bootstrap-server", SERVER,
-                           *line.split()], capture_output=True, text=True, timeout=90)
-    said = done.stdout + done.stderr
-    assert fails or done.returncode == 0, (script, line, said)
+    """What a script printed; it must succeed, unless it may fail."""
+    words = [SCRIPTS[script], *before, "--bootstrap-server", SERVER, *line.split()]
+    scripts.stdin.write("\t".join(words).encode() + b"\n")
+    scripts.stdin.flush()
+    code, size = map(int, scripts.stdout.readline().split())
+    said = scripts.stdout.read(size).decode()
+    assert fails or code == 0, (script, line, said)
     return said
 
 
@@ -66,7 +74,7 @@ def partitions(topic):
 run("topics", f"--create --topic {TOPIC} --partitions 2 --config retention.ms=3600000")
 run("topics", f"--create --topic {OTHER} --partitions 1")
 assert partitions(TOPIC) == 2
-assert "already exists" in run("topics", f"--create --topic {OTHER}", fails=True)
+assert "exists" in run("topics", f"--create --topic {OTHER}", fails=True)
 run("topics", f"--create --if-not-exists --topic {OTHER}")
 run("topics", f"--alter --topic {TOPIC} --partitions 3")
 assert partitions(TOPIC) == 3
@@ -74,11 +82,9 @@ assert {TOPIC, OTHER} <= set(run("topics", "--list").split())
 described = run("topics", f"--describe --topic {TOPIC}")
 assert "PartitionCount: 3" in described and "retention.ms=3600000" in described, described
 assert described.count("Leader: 1") == 3 and described.count("Isr: 1") == 3, described
-overridden = run("topics", "--describe --topics-with-overrides")
-assert TOPIC in overridden and OTHER not in overridden, overridden
-for unwell in ["--under-replicated-partitions", "--unavailable-partitions", "--under-min-isr-partitions",
-               "--at-min-isr-partitions"]:
-    assert f"{unwell.startswith('--at')}" == "True" or TOPIC not in run("topics", f"--describe {unwell}")
+assert TOPIC in run("topics", "--describe --topics-with-overrides")
+for unwell in ["under-replicated", "unavailable", "under-min-isr"]:
+    assert TOPIC not in run("topics", f"--describe --{unwell}-partitions")
 
 # Records: 10, 20 and 30, an hour apart in two halves.
 now = int(time.time() * 1000)
@@ -110,7 +116,9 @@ assert offsets(f"--topic {TOPIC} --time max-timestamp") == {0: 5, 1: 10, 2: 15}
 
 def configured(entity, line="--describe"):
     said = run("configs", f"{line} --entity-type {entity}")
-    return dict(word.split("=", 1) for word in said.split() if "=" in word and not word.startswith(("sensitive", "synonyms")))
+    settings = [line.split()[0].split("=", 1) for line in said.splitlines() if "synonyms=" in line]
+    # A broker of Kafka 4 sets this for every topic.
+    return {name: value for name, value in settings if name != "min.insync.replicas" or "brokers" in entity}
 
 
 topic = f"topics --entity-name {TOPIC}"
@@ -150,7 +158,7 @@ for protocol in ["classic", "consumer"]:
     assert any(line.split()[0] == name and "Stable" in line for line in listed.splitlines()), listed
     listed = run("consumer-groups", f"--list --type {protocol}").split()
     assert name in listed, listed
-    assert name in run("groups", f"--list --protocol {'consumer'}"), name
+    assert name in run("groups", "--list --protocol consumer")
     # What members read is not touched.
     said = run("consumer-groups", f"--reset-offsets --group {name} --topic {TOPIC} --to-earliest --execute", fails=True)
     assert "inactive" in said and committed(name) == ENDS, said
@@ -209,7 +217,8 @@ run("consumer-groups", f"--delete-offsets --group {GROUP} --topic {TOPIC}")
 assert committed() == {} and committed(topic=OTHER) == {0: 1}
 said = run("consumer-groups", f"--delete-offsets --group absent-{RUN} --topic {TOPIC}", fails=True)
 assert "does not exist" in said or "not found" in said.lower(), said
-assert rows(run("consumer-groups", f"--describe --group {GROUP} --state"))[0]["#MEMBERS"] == "0"
+state = run("consumer-groups", f"--describe --group {GROUP} --state")
+assert [GROUP, "Empty", "0"] in [[line.split()[0], *line.split()[-2:]] for line in state.splitlines() if line], state
 assert GROUP in run("consumer-groups", "--list").split()
 assert any(row["GROUP"] == GROUP for row in rows(run("consumer-groups", "--describe --all-groups")))
 run("consumer-groups", f"--delete --group {GROUP}")
@@ -241,16 +250,19 @@ assert f"hangs-{RUN}" in run("transactions", "list")
 described = run("transactions", f"describe --transactional-id hangs-{RUN}")
 assert "Ongoing" in described and f"{TOPIC}-1" in described, described
 producers = run("transactions", f"describe-producers --topic {TOPIC} --partition 1")
-assert len([line for line in producers.splitlines() if line.split()[:1] and line.split()[0].isdigit()]) == 2, producers
+open_since = [line.split()[-1] for line in producers.splitlines() if line[:1].isdigit()]
+assert open_since == ["20"], producers
 hanging.abort_transaction(30)
 assert "CompleteAbort" in run("transactions", f"describe --transactional-id hangs-{RUN}")
 
 # kafka-cluster.sh and kafka-broker-api-versions.sh
 assert admin.list_topics(timeout=30).cluster_id in run("cluster", "", before=["cluster-id"])
 versions = run("broker-api-versions", "")
-assert "OffsetDelete(47): 0" in versions and "DescribeLogDirs(35): 1 to 4" in versions, versions
+assert "OffsetDelete(47): 0" in versions and "DescribeLogDirs(35): 1 to" in versions, versions
 
 run("topics", f"--delete --topic {TOPIC}")
 run("topics", f"--delete --topic {OTHER}")
 assert not {TOPIC, OTHER} & set(admin.list_topics(timeout=30).topics)
+scripts.stdin.close()
+assert scripts.wait(30) == 0
 print("ok")
