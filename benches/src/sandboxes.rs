@@ -135,6 +135,7 @@ fn job(code: &Path) -> Job {
             directory: PathBuf::from("/"),
             memory: 512 << 20,
         },
+        companions: Vec::new(),
         binds: vec![Bind {
             from: code.to_owned(),
             to: PathBuf::from("/var/task"),

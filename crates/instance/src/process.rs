@@ -8,6 +8,7 @@
 mod body;
 mod bridge;
 mod environment;
+mod extension;
 mod instance;
 mod interpreter;
 mod java;
@@ -34,7 +35,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::egress::{Egress, Endpoint, Endpoints};
-use crate::runtime_api::RuntimeApi;
+use crate::runtime_api::{Extensions, RuntimeApi};
 use crate::{Instance, LaunchError, Launcher, LogSink, Runtime, Spec};
 
 use body::Body;
@@ -199,6 +200,8 @@ impl ProcessLauncher {
         let log_stream = journal.stream().to_owned();
         journal.platform(&format!("INIT_START Runtime Version: {}", spec.runtime));
         let started = self.clock.monotonic();
+        let names = extension::names(spec).await?;
+        let extensions = Extensions::new(spec, names.clone());
         let Started { body, api, bridges } = match &self.isolation {
             Isolation::Sandboxed(spawner) => {
                 let api = place::runtime_api(granted);
@@ -207,6 +210,7 @@ impl ProcessLauncher {
                 let mut listen = vec![api];
                 listen.extend(granted.iter().map(|endpoint| endpoint.inside));
                 let job = Job {
+                    companions: extension::programs(&names, &program.environment),
                     program,
                     binds: place.binds(spec, &self.config.runtimes, command.roots),
                     temporary: place::TEMPORARY_BYTES,
@@ -224,7 +228,7 @@ impl ProcessLauncher {
                 }
                 Started {
                     body: Body::Sandboxed(sandbox),
-                    api: RuntimeApi::over(listener, Arc::clone(&self.clock)),
+                    api: RuntimeApi::over(listener, Arc::clone(&self.clock), extensions),
                     bridges,
                 }
             }
@@ -242,7 +246,7 @@ impl ProcessLauncher {
                 let tree = spawned.map_err(sandbox::Error::into_io)?;
                 Started {
                     body: Body::Plain(tree, scratch),
-                    api: RuntimeApi::over(listener, Arc::clone(&self.clock)),
+                    api: RuntimeApi::over(listener, Arc::clone(&self.clock), extensions),
                     bridges: JoinSet::new(),
                 }
             }

@@ -4,9 +4,12 @@
 //! request says which instance sent it, so no instance can speak for another by mistake. In a
 //! sandbox the interface is the sandbox's own, and nobody outside can reach the listener at all.
 //!
-//! The [`Exchange`] is the state between the two sides; [`http`] puts it on the wire.
+//! The [`Exchange`] is the state between the two sides, [`Extensions`] that of what runs beside the
+//! runtime; [`http`] and [`extension_http`] put them on the wire.
 
 mod exchange;
+mod extension_http;
+mod extensions;
 mod http;
 
 use std::sync::Arc;
@@ -17,28 +20,33 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 pub(crate) use exchange::{Answer, Exchange, Initialisation, Report};
+pub(crate) use extensions::{Extensions, Reason};
 
 /// The Runtime API of one instance. Dropping it closes every connection.
 pub(crate) struct RuntimeApi {
     pub(crate) exchange: Arc<Exchange>,
+    pub(crate) extensions: Arc<Extensions>,
     _server: JoinSet<()>,
 }
 
 impl RuntimeApi {
     /// Serves whoever connects to `listener`.
-    pub(crate) fn over(listener: TcpListener, clock: SharedClock) -> Self {
+    pub(crate) fn over(listener: TcpListener, clock: SharedClock, extensions: Extensions) -> Self {
         let exchange = Arc::new(Exchange::new(clock));
+        let extensions = Arc::new(extensions);
         let mut server = JoinSet::new();
-        server.spawn(serve(listener, Arc::clone(&exchange)));
+        let both = (Arc::clone(&exchange), Arc::clone(&extensions));
+        server.spawn(serve(listener, both.0, both.1));
         Self {
             exchange,
+            extensions,
             _server: server,
         }
     }
 }
 
 /// Accepts until it is aborted, which closes the connections too.
-async fn serve(listener: TcpListener, exchange: Arc<Exchange>) {
+async fn serve(listener: TcpListener, exchange: Arc<Exchange>, extensions: Arc<Extensions>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -46,7 +54,8 @@ async fn serve(listener: TcpListener, exchange: Arc<Exchange>) {
                 // Errors of accept concern the connection, or descriptors that others will free.
                 let Ok((stream, _)) = accepted else { continue };
                 let _ = stream.set_nodelay(true);
-                let connection = http::connection(TokioIo::new(stream), Arc::clone(&exchange));
+                let (exchange, extensions) = (Arc::clone(&exchange), Arc::clone(&extensions));
+                let connection = http::connection(TokioIo::new(stream), exchange, extensions);
                 connections.spawn(connection);
             }
             Some(_) = connections.join_next() => {}

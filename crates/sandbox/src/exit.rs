@@ -16,8 +16,10 @@ pub enum Exit {
 /// A tree that is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ended {
-    /// How its root ended; by signal 9 when it was still running.
+    /// How the first of its programs ended; by signal 9 when all were still running.
     pub exit: Exit,
+    /// Which companion's end that was, counted from 0; `None` for the root's own.
+    pub companion: Option<usize>,
     /// Whether the kernel killed a member because the tree passed its memory limit. Always false
     /// where the limit is not enforced.
     pub out_of_memory: bool,

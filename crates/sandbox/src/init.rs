@@ -31,8 +31,8 @@ pub(crate) enum Report {
     Ready,
     /// The program has been executed; with it come the listeners, in the job's order.
     Started,
-    /// The program has ended.
-    Exited(Exit),
+    /// A program has ended: the job's own, 0, or one of its companions, counted from 1.
+    Exited(usize, Exit),
     /// Something could not be done, and this process has ended.
     Failed(Failure),
 }
@@ -46,6 +46,9 @@ pub(crate) struct Failure {
 
 /// The act that executes the program: its failure is the program's own.
 pub(crate) const EXECUTE: &str = "execute";
+
+/// The same of a companion.
+const EXECUTE_COMPANION: &str = "execute what is to run beside the program";
 
 /// Names the act that failed.
 pub(super) trait At<T> {
@@ -91,11 +94,10 @@ fn live(order: &Order, channel: &OwnedFd) -> Result<(), Failure> {
     unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWCGROUP) }.at("hide other groups")?;
     root::complete(&order.mount_point, &job, program::owner(order))?;
     let listeners = network::listen(&job.listen)?;
-    let pid = program::start(order, &job, output)?;
+    let programs = program::start(order, &job, output)?;
     tell(channel, &Report::Started, &wire::lend(&listeners)).at("tell the server")?;
     drop(listeners);
-    let exit = reap_until(pid).at("wait for the program")?;
-    tell(channel, &Report::Exited(exit), &[]).at("tell the server")
+    reap(channel, programs)
 }
 
 /// Changing the user undoes it, so it is done anew afterwards.
@@ -103,20 +105,25 @@ fn die_with_parent() -> Result<(), Failure> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).at("die with the spawner")
 }
 
-/// Reaps whatever ends, until the program has.
-fn reap_until(program: i32) -> io::Result<Exit> {
-    loop {
-        match rustix::process::wait(WaitOptions::empty()) {
-            Ok(Some((pid, status))) if pid.as_raw_nonzero().get() == program => {
-                return Ok(match (status.exit_status(), status.terminating_signal()) {
-                    (Some(code), _) => Exit::Status(code),
-                    (None, signal) => Exit::Signal(signal.unwrap_or(libc::SIGKILL)),
-                });
-            }
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
+/// Reaps whatever ends, and tells of the programs, until all of them have.
+fn reap(channel: &OwnedFd, mut programs: Vec<Option<i32>>) -> Result<(), Failure> {
+    while programs.iter().any(Option::is_some) {
+        let (pid, status) = match rustix::process::wait(WaitOptions::empty()) {
+            Ok(Some((pid, status))) => (pid.as_raw_nonzero().get(), status),
+            Ok(None) | Err(rustix::io::Errno::INTR) => continue,
+            Err(error) => return Err(error).at("wait for the program"),
+        };
+        let which = programs.iter().position(|program| *program == Some(pid));
+        if let Some(which) = which {
+            programs[which] = None;
+            let exit = match (status.exit_status(), status.terminating_signal()) {
+                (Some(code), _) => Exit::Status(code),
+                (None, signal) => Exit::Signal(signal.unwrap_or(libc::SIGKILL)),
+            };
+            tell(channel, &Report::Exited(which, exit), &[]).at("tell the server")?;
         }
     }
+    Ok(())
 }
 
 fn tell(
@@ -133,10 +140,14 @@ impl Report {
         match self {
             Self::Ready => to.number(0),
             Self::Started => to.number(1),
-            Self::Exited(Exit::Status(code)) => to.number(2).number(u64::from(code.unsigned_abs())),
-            Self::Exited(Exit::Signal(number)) => {
-                to.number(3).number(u64::from(number.unsigned_abs()))
-            }
+            Self::Exited(which, Exit::Status(code)) => to
+                .number(2)
+                .number(*which as u64)
+                .number(u64::from(code.unsigned_abs())),
+            Self::Exited(which, Exit::Signal(number)) => to
+                .number(3)
+                .number(*which as u64)
+                .number(u64::from(number.unsigned_abs())),
             Self::Failed(failure) => {
                 let errno = failure.source.raw_os_error().unwrap_or(libc::EIO);
                 to.number(4)
@@ -150,8 +161,8 @@ impl Report {
         Ok(match message.number()? {
             0 => Self::Ready,
             1 => Self::Started,
-            2 => Self::Exited(Exit::Status(message.small()?)),
-            3 => Self::Exited(Exit::Signal(message.small()?)),
+            2 => Self::Exited(message.small()?, Exit::Status(message.small()?)),
+            3 => Self::Exited(message.small()?, Exit::Signal(message.small()?)),
             4 => Self::Failed(Failure {
                 act: message.text()?,
                 source: io::Error::from_raw_os_error(message.small()?),
@@ -164,13 +175,9 @@ impl Report {
 impl Job {
     /// What a sandbox's first process is sent.
     pub(crate) fn write(&self) -> Writer {
-        let program = &self.program;
-        let variables: Vec<_> = program.environment.iter().collect();
-        Writer::default()
-            .text(&program.executable)
-            .each(&program.arguments, |to, argument| to.text(argument))
-            .each(&variables, |to, (name, value)| to.text(name).text(value))
-            .text(&program.directory)
+        self.program
+            .write(Writer::default())
+            .each(&self.companions, |to, companion| companion.write(to))
             .each(&self.binds, |to, bind| to.text(&bind.from).text(&bind.to))
             .number(self.temporary)
             .each(&self.listen, Writer::address)
@@ -184,17 +191,8 @@ impl Job {
         let missing = || io::Error::from(io::ErrorKind::InvalidInput);
         let output = message.descriptors.pop().ok_or_else(missing)?;
         let job = Self {
-            program: Program {
-                executable: message.path()?,
-                arguments: message.each(Message::path)?,
-                environment: message
-                    .each(|from| Ok((from.text()?, from.text()?)))?
-                    .into_iter()
-                    .collect(),
-                directory: message.path()?,
-                // Limits are the server's work.
-                memory: 0,
-            },
+            program: Program::read(&mut message)?,
+            companions: message.each(Program::read)?,
             binds: message.each(|from| {
                 Ok(Bind {
                     from: from.path()?,
@@ -205,5 +203,29 @@ impl Job {
             listen: message.each::<SocketAddrV4>(Message::address)?,
         };
         Ok(Some((job, output)))
+    }
+}
+
+impl Program {
+    fn write(&self, to: Writer) -> Writer {
+        let variables: Vec<_> = self.environment.iter().collect();
+        to.text(&self.executable)
+            .each(&self.arguments, |to, argument| to.text(argument))
+            .each(&variables, |to, (name, value)| to.text(name).text(value))
+            .text(&self.directory)
+    }
+
+    fn read(from: &mut Message) -> io::Result<Self> {
+        Ok(Self {
+            executable: from.path()?,
+            arguments: from.each(Message::path)?,
+            environment: from
+                .each(|from| Ok((from.text()?, from.text()?)))?
+                .into_iter()
+                .collect(),
+            directory: from.path()?,
+            // Limits are the server's work.
+            memory: 0,
+        })
     }
 }

@@ -24,6 +24,9 @@ pub struct Program {
 pub struct Job {
     /// What to start.
     pub program: Program,
+    /// What is started beside it, of the same user and seeing the same. Their memory counts towards
+    /// the program's.
+    pub companions: Vec<Program>,
     /// Folders and files of this machine that the sandbox shows, read-only.
     pub binds: Vec<Bind>,
     /// The size of `/tmp`, in bytes.

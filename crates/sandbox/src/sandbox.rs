@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{OnceLock, mpsc};
 
 use parking_lot::Mutex;
-use rustix::process::Pid;
+use rustix::process::{Pid, PidfdFlags, Signal};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
@@ -19,6 +19,15 @@ use crate::spawner::Slot;
 use crate::wire::{self, Message};
 use crate::{Ended, Error, Exit, Job};
 
+/// How a sandbox's programs have ended, in the order in which they did.
+#[derive(Debug)]
+struct Exits {
+    /// How many programs there are.
+    expected: usize,
+    /// Which one, 0 for the job's own, and how.
+    heard: Vec<(usize, Exit)>,
+}
+
 /// A running sandbox. Dropping it kills everything in it.
 #[derive(Debug)]
 pub struct Sandbox {
@@ -29,7 +38,7 @@ pub struct Sandbox {
     output: OwnedFd,
     listeners: Vec<TcpListener>,
     memory: u64,
-    exit: Mutex<Option<Exit>>,
+    exits: Mutex<Exits>,
     program: OnceLock<Pid>,
 }
 
@@ -57,7 +66,7 @@ impl Sandbox {
             }
             Report::Failed(failure) if failure.act == EXECUTE => Err(failed(failure.source)),
             Report::Failed(failure) => Err(Error::prepare(failure.act, failure.source)),
-            Report::Ready | Report::Exited(_) => Err(failed(io::Error::other("it did not start"))),
+            Report::Ready | Report::Exited(..) => Err(failed(io::Error::other("it did not start"))),
         }
     }
 
@@ -81,7 +90,10 @@ impl Sandbox {
             output: output.into(),
             listeners: Vec::new(),
             memory: job.program.memory,
-            exit: Mutex::new(None),
+            exits: Mutex::new(Exits {
+                expected: 1 + job.companions.len(),
+                heard: Vec::new(),
+            }),
             program: OnceLock::new(),
         })
     }
@@ -99,56 +111,107 @@ impl Sandbox {
         self.output.try_clone()
     }
 
-    /// Waits for the program to end by itself. What it has started ends with it. Cancel safe.
+    /// Waits for the program, or one of its companions, to end by itself. What a program has started
+    /// ends with the last of them. Cancel safe.
     pub async fn exited(&self) -> Exit {
+        self.until(Self::has_exited).await
+    }
+
+    /// Waits until the program and all of its companions have ended. Cancel safe.
+    pub async fn all_exited(&self) {
+        let all = |sandbox: &Self| {
+            sandbox.hear();
+            let exits = sandbox.exits.lock();
+            (exits.heard.len() >= exits.expected).then_some(())
+        };
+        self.until(all).await;
+    }
+
+    async fn until<T>(&self, come: impl Fn(&Self) -> Option<T>) -> T {
         loop {
-            if let Some(exit) = self.has_exited() {
-                return exit;
+            if let Some(it) = come(self) {
+                return it;
             }
             // An error means that the runtime is going away, and this future with it.
             if let Ok(mut ready) = self.channel.readable().await {
-                if let Some(exit) = self.has_exited() {
-                    return exit;
+                if let Some(it) = come(self) {
+                    return it;
                 }
                 ready.clear_ready();
             }
         }
     }
 
-    /// How the program ended, if it has.
+    /// How the first to end of the program and its companions ended, if one has.
     #[must_use]
     pub fn has_exited(&self) -> Option<Exit> {
-        let mut exit = self.exit.lock();
-        if exit.is_none() {
-            *exit = match wire::receive(self.channel.get_ref().as_fd()) {
+        if self.exits.lock().heard.is_empty() {
+            self.hear();
+        }
+        self.exits.lock().heard.first().map(|(_, exit)| *exit)
+    }
+
+    /// Takes in what the first process has told.
+    fn hear(&self) {
+        let mut exits = self.exits.lock();
+        while exits.heard.len() < exits.expected {
+            let heard = match wire::receive(self.channel.get_ref().as_fd()) {
                 Ok(Some(mut message)) => match Report::read(&mut message) {
-                    Ok(Report::Exited(exit)) => Some(exit),
+                    Ok(Report::Exited(which, exit)) => (which, exit),
                     Ok(Report::Failed(failure)) => {
                         tracing::warn!(error = %failure.source, "{} failed", failure.act);
-                        Some(Exit::KILLED)
+                        (0, Exit::KILLED)
                     }
-                    Ok(Report::Ready | Report::Started) | Err(_) => None,
+                    Ok(Report::Ready | Report::Started) | Err(_) => continue,
                 },
                 // Killed before it could tell.
-                Ok(None) => Some(Exit::KILLED),
-                Err(_) => None,
+                Ok(None) => {
+                    let expected = exits.expected;
+                    exits.heard.resize(expected, (0, Exit::KILLED));
+                    return;
+                }
+                Err(_) => return,
             };
+            exits.heard.push(heard);
         }
-        *exit
+    }
+
+    /// Asks the program to end (SIGTERM). Its companions are not asked.
+    pub fn terminate(&self) {
+        self.hear();
+        let gone = self.exits.lock().heard.iter().any(|(which, _)| *which == 0);
+        let Some(program) = self.program().filter(|_| !gone) else {
+            return;
+        };
+        // The id is held by a descriptor before it is known to be the program's still.
+        if let Ok(handle) = rustix::process::pidfd_open(program, PidfdFlags::empty())
+            && self
+                .slot
+                .as_ref()
+                .is_some_and(|slot| children(slot.pid).contains(&program))
+        {
+            // One that has just ended needs no signal.
+            let _ = rustix::process::pidfd_send_signal(handle, Signal::TERM);
+        }
+    }
+
+    /// The program's id outside: the first process forks it before its companions.
+    fn program(&self) -> Option<Pid> {
+        let slot = self.slot.as_ref()?;
+        match self.program.get() {
+            Some(pid) => Some(*pid),
+            None => {
+                let first = *children(slot.pid).first()?;
+                Some(*self.program.get_or_init(|| first))
+            }
+        }
     }
 
     /// The most memory that the program's first process has had resident, in bytes; `None` once it
     /// has ended.
     #[must_use]
     pub fn peak_memory(&self) -> Option<u64> {
-        let slot = self.slot.as_ref()?;
-        let program = match self.program.get() {
-            Some(pid) => *pid,
-            None => {
-                let first = *children(slot.pid).first()?;
-                *self.program.get_or_init(|| first)
-            }
-        };
+        let program = self.program()?;
         let status = fs::read_to_string(format!("/proc/{program}/status")).ok()?;
         let line = status
             .lines()
@@ -184,12 +247,14 @@ impl Sandbox {
     pub async fn kill(mut self) -> Ended {
         // Before the blow: what is heard afterwards says no more than that.
         let exit = self.has_exited();
+        let first = self.exits.lock().heard.first().copied();
         let (reply, ended) = oneshot::channel();
         self.end(Some(reply));
         // The ending thread answers every task; without an answer it has died, and so will we.
         let out_of_memory = ended.await.unwrap_or(false);
         Ended {
             exit: exit.unwrap_or(Exit::KILLED),
+            companion: first.and_then(|(which, _)| which.checked_sub(1)),
             out_of_memory,
         }
     }

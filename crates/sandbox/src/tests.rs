@@ -96,6 +96,7 @@ fn program(executable: &str, arguments: &[&str]) -> Job {
             directory: PathBuf::from("/"),
             memory: 256 << 20,
         },
+        companions: Vec::new(),
         binds: Vec::new(),
         temporary: 8 << 20,
         listen: Vec::new(),

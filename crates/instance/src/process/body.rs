@@ -47,6 +47,24 @@ impl Body {
         }
     }
 
+    /// Asks the runtime to end. Without a sandbox there is nobody whom that would give time.
+    pub(super) fn terminate(&self) {
+        match self {
+            Self::Sandboxed(sandbox) => sandbox.terminate(),
+            Self::Plain(..) => {}
+        }
+    }
+
+    /// Waits until all that was started has ended by itself.
+    pub(super) async fn all_exited(&self) {
+        match self {
+            Self::Sandboxed(sandbox) => sandbox.all_exited().await,
+            Self::Plain(tree, _) => {
+                tree.exited().await;
+            }
+        }
+    }
+
     /// Initialisation is over: from now on processor time is in proportion to memory.
     pub(super) fn limit_cpu(&self) {
         match self {

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::journal::Journal;
 use super::{ProcessLauncher, Running};
 use crate::outcome::{EXIT_ERROR, error_body};
-use crate::runtime_api::{Answer, Initialisation, Report};
+use crate::runtime_api::{Answer, Extensions, Initialisation, Reason, Report};
 use crate::{Finished, Instance, Invocation, Metrics, Outcome, Spec};
 
 /// How long initialisation may take (AWS Lambda, on-demand).
@@ -21,6 +21,11 @@ const INIT_LIMIT: Duration = Duration::from_secs(10);
 /// How long a process that has answered may take to ask for more. The next invocation waits for
 /// it, with its concurrency taken: beyond this a new process is the shorter way.
 const READY_LIMIT: Duration = Duration::from_secs(1);
+
+/// How long extensions have for their last words, where there are external ones and where there are
+/// not (AWS Lambda, 2026).
+const LAST_WORDS: Duration = Duration::from_secs(2);
+const LAST_WORDS_INTERNAL: Duration = Duration::from_millis(500);
 
 /// A started process. It is read from only while it serves, and frozen in between where that can be
 /// done, as at AWS: what it prints while idle is logged before the next invocation begins.
@@ -110,7 +115,8 @@ impl Instance for ProcessInstance {
         }
     }
 
-    async fn shutdown(self: Box<Self>) {
+    async fn shutdown(mut self: Box<Self>) {
+        self.part(Reason::Spindown).await;
         self.running.body.kill().await;
     }
 }
@@ -148,7 +154,11 @@ impl ProcessInstance {
             Phase::Init => (INIT_LIMIT, "init"),
             Phase::Invoke => (self.spec.timeout, "invoke"),
         };
-        let waited = self.wait(over(progress), limit).await;
+        let extensions = Arc::clone(&self.running.api.extensions);
+        let waited = self.wait(over(progress, &extensions), limit).await;
+        for line in extensions.lines() {
+            self.journal.platform(&line);
+        }
         let took = match &waited {
             Waited::For(Initialisation::Done(at)) => at.since(self.running.started),
             Waited::For(_) | Waited::Exited | Waited::TimedOut => {
@@ -198,8 +208,23 @@ impl ProcessInstance {
         metrics: &mut Metrics,
     ) -> Ending {
         let offered = self.clock.monotonic();
+        let extensions = Arc::clone(&self.running.api.extensions);
+        let deadline = self.clock.now().plus(left);
+        extensions.invoke(&invocation, deadline);
         let answer = self.running.api.exchange.offer(invocation, left);
         let waited = self.wait(answered(answer), left).await;
+        let waited = if extensions.are_none() {
+            waited
+        } else {
+            let spent = self.clock.monotonic().since(offered);
+            match self.after(waited, left.saturating_sub(spent)).await {
+                Ok(waited) => waited,
+                Err(outcome) => {
+                    metrics.duration += self.clock.monotonic().since(offered);
+                    return Ending::Dead(outcome);
+                }
+            }
+        };
         if let Waited::For(Answer { duration, .. }) = &waited {
             metrics.duration += *duration;
         } else {
@@ -219,6 +244,63 @@ impl ProcessInstance {
             Waited::TimedOut => Ending::Dead(Outcome::Timeout {
                 after: self.spec.timeout,
             }),
+        }
+    }
+
+    /// Waits until the extensions have done with an invocation, too: their time is billed with it, and
+    /// who runs on would be frozen in the middle of its work.
+    async fn after(
+        &mut self,
+        waited: Waited<Answer>,
+        left: Duration,
+    ) -> Result<Waited<Answer>, Outcome> {
+        let mut answer = match waited {
+            Waited::For(answer) => answer,
+            other @ (Waited::Exited | Waited::TimedOut) => return Ok(other),
+        };
+        let begun = self.clock.monotonic();
+        let extensions = Arc::clone(&self.running.api.extensions);
+        match self.wait(extensions.done(), left).await {
+            Waited::For(Ok(())) => {
+                answer.duration += self.clock.monotonic().since(begun);
+                Ok(Waited::For(answer))
+            }
+            Waited::For(Err(fault)) => Err(Outcome::Error {
+                body: fault.body,
+                error_type: fault.error_type,
+            }),
+            Waited::Exited => Ok(Waited::Exited),
+            Waited::TimedOut => Ok(Waited::TimedOut),
+        }
+    }
+
+    /// Gives extensions time for their last words, as AWS does: the runtime is asked to end first.
+    async fn part(&mut self, reason: Reason) {
+        let extensions = Arc::clone(&self.running.api.extensions);
+        if extensions.are_none() {
+            return;
+        }
+        self.running.rest.end();
+        let limit = if extensions.has_external() {
+            LAST_WORDS
+        } else {
+            LAST_WORDS_INTERNAL
+        };
+        self.running.body.terminate();
+        extensions.shut_down(reason, self.clock.now().plus(limit));
+        let deadline = tokio::time::sleep_until(Instant::now() + limit);
+        tokio::pin!(deadline);
+        let Running { body, output, .. } = &mut self.running;
+        loop {
+            tokio::select! {
+                biased;
+                () = body.all_exited() => break,
+                () = &mut deadline => break,
+                lines = output.lines() => self.journal.function(lines),
+            }
+        }
+        if let Some(lines) = output.rest() {
+            self.journal.function(lines);
         }
     }
 
@@ -262,6 +344,12 @@ impl ProcessInstance {
     /// Kills what is left, then reports. Without an outcome, the end of the process is it.
     async fn bury(mut self: Box<Self>, outcome: Option<Outcome>, mut metrics: Metrics) -> Finished {
         self.note_memory();
+        self.part(match &outcome {
+            Some(Outcome::Timeout { .. }) => Reason::Timeout,
+            Some(_) | None => Reason::Failure,
+        })
+        .await;
+        let id = self.journal.id().to_owned();
         let Self {
             running: Running {
                 body, mut output, ..
@@ -275,6 +363,8 @@ impl ProcessInstance {
         let outcome = outcome.unwrap_or_else(|| {
             if ended.out_of_memory && ended.exit == Exit::KILLED {
                 Outcome::OutOfMemory
+            } else if ended.companion.is_some() {
+                extension_crashed(&id, ended.exit)
             } else {
                 Outcome::Crashed {
                     description: ended.exit.to_string(),
@@ -310,13 +400,26 @@ impl ProcessInstance {
 }
 
 /// Resolves when initialisation is over.
-async fn over(mut progress: watch::Receiver<Initialisation>) -> Initialisation {
+async fn over(
+    mut progress: watch::Receiver<Initialisation>,
+    extensions: &Extensions,
+) -> Initialisation {
     let over = |state: &Initialisation| !matches!(state, Initialisation::Running);
-    let state = progress.wait_for(over).await.map(|state| state.clone());
-    match state {
-        Ok(state) => state,
+    let state = tokio::select! {
+        state = progress.wait_for(over) => state.map(|state| state.clone()),
+        fault = extensions.failed() => return Initialisation::Failed(fault),
+    };
+    let Ok(state) = state else {
         // The exchange outlives this future; both are the instance's.
-        Err(_) => std::future::pending().await,
+        return std::future::pending().await;
+    };
+    if !matches!(state, Initialisation::Done(_)) {
+        return state;
+    }
+    extensions.close();
+    match extensions.ready().await {
+        Ok(()) => state,
+        Err(fault) => Initialisation::Failed(fault),
     }
 }
 
@@ -326,6 +429,19 @@ async fn answered(answer: oneshot::Receiver<Answer>) -> Answer {
         Ok(answer) => answer,
         // The exchange keeps the sender until it answers, and outlives this future.
         Err(_) => std::future::pending().await,
+    }
+}
+
+/// An extension has ended while it was needed, in the words of AWS's emulator.
+fn extension_crashed(request_id: &str, exit: Exit) -> Outcome {
+    let how = match exit {
+        Exit::Status(0) => "exit code 0".to_owned(),
+        other => other.to_string(),
+    };
+    let error_type = "Extension.Crash";
+    Outcome::Error {
+        body: error_body(error_type, &format!("RequestId: {request_id} Error: {how}")),
+        error_type: error_type.to_owned(),
     }
 }
 

@@ -95,7 +95,7 @@ impl Journal {
         Bytes::from(Vec::from(std::mem::take(&mut self.tail)))
     }
 
-    fn id(&self) -> &str {
+    pub(super) fn id(&self) -> &str {
         self.request_id.as_deref().unwrap_or_default()
     }
 

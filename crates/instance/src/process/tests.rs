@@ -17,6 +17,7 @@ use super::*;
 use crate::{Finished, Invocation, LogQueue, LogReceiver, Outcome, Pool, PoolConfig, log_queue};
 
 mod examples;
+mod extensions;
 mod node;
 mod provided;
 mod python;

@@ -16,6 +16,8 @@ use serde::Deserialize;
 use tokio::net::TcpStream;
 
 use super::exchange::{Event, Exchange, Fault, Refusal, Report};
+use super::extension_http;
+use super::extensions::Extensions;
 use crate::outcome::{MAX_RESPONSE_BYTES, error_body};
 
 const PREFIX: &str = "/2018-06-01/runtime/";
@@ -29,10 +31,14 @@ const ERROR_TYPE: &str = "lambda-runtime-function-error-type";
 const ERROR_BODY: &str = "lambda-runtime-function-error-body";
 
 /// Serves one connection until the runtime closes it.
-pub(super) async fn connection(io: TokioIo<TcpStream>, exchange: Arc<Exchange>) {
+pub(super) async fn connection(
+    io: TokioIo<TcpStream>,
+    exchange: Arc<Exchange>,
+    extensions: Arc<Extensions>,
+) {
     let service = service_fn(move |request| {
-        let exchange = Arc::clone(&exchange);
-        async move { handle(&exchange, request).await }
+        let (exchange, extensions) = (Arc::clone(&exchange), Arc::clone(&extensions));
+        async move { handle(&exchange, &extensions, request).await }
     });
     if let Err(error) = http1::Builder::new().serve_connection(io, service).await {
         // Instances end in the middle of a request as a matter of course.
@@ -43,12 +49,22 @@ pub(super) async fn connection(io: TokioIo<TcpStream>, exchange: Arc<Exchange>) 
 /// An error ends the connection.
 async fn handle(
     exchange: &Exchange,
+    extensions: &Extensions,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, hyper::Error> {
     if !is_from_a_runtime(request.headers()) {
         return Ok(plain(StatusCode::FORBIDDEN, Bytes::new()));
     }
-    let path = request.uri().path().strip_prefix(PREFIX).unwrap_or("");
+    let path = request.uri().path();
+    if let Some(resource) = path.strip_prefix(extension_http::PREFIX) {
+        let resource = resource.to_owned();
+        return extension_http::handle(extensions, &resource, request).await;
+    }
+    if let Some(response) = extension_http::unsupported(path) {
+        read(request).await?;
+        return Ok(response);
+    }
+    let path = path.strip_prefix(PREFIX).unwrap_or("");
     let path: Vec<&str> = path.split('/').collect();
     let answered = match (request.method(), path.as_slice()) {
         (&Method::GET, ["invocation", "next"]) => match exchange.next().await {
@@ -113,14 +129,14 @@ async fn respond(
 }
 
 /// A request's body, kept up to the limit.
-struct Body {
+pub(super) struct Body {
     headers: HeaderMap,
-    bytes: Bytes,
+    pub(super) bytes: Bytes,
     size: u64,
     trailers: HeaderMap,
 }
 
-async fn read(request: Request<Incoming>) -> Result<Body, hyper::Error> {
+pub(super) async fn read(request: Request<Incoming>) -> Result<Body, hyper::Error> {
     let (head, mut incoming) = request.into_parts();
     let mut kept = BytesMut::new();
     let mut size = 0;
@@ -165,7 +181,7 @@ impl Body {
     }
 }
 
-fn text(headers: &HeaderMap, name: &str) -> Option<String> {
+pub(super) fn text(headers: &HeaderMap, name: &str) -> Option<String> {
     Some(headers.get(name)?.to_str().ok()?.to_owned())
 }
 
@@ -237,7 +253,7 @@ fn too_large() -> Response<Full<Bytes>> {
     )
 }
 
-fn plain(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
+pub(super) fn plain(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;
     let json = HeaderValue::from_static("application/json");

@@ -10,8 +10,8 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets, Gid, Uid};
 
 use super::root::Owner;
-use super::{At, EXECUTE, Failure, die_with_parent};
-use crate::program::Job;
+use super::{At, EXECUTE, EXECUTE_COMPANION, Failure, die_with_parent};
+use crate::program::{Job, Program};
 use crate::seccomp;
 use crate::spawner::process::{Order, Privilege, fork_program};
 
@@ -61,31 +61,67 @@ fn write_maps(pid: &str, order: &Order) -> Result<(), Failure> {
     write("gid_map", &format!("{GROUP} {} 1\n", order.user)).at("map the group")
 }
 
-/// Starts the job's program and gives up this process's rights. Returns once the program has been
-/// executed.
-pub(super) fn start(order: &Order, job: &Job, output: OwnedFd) -> Result<i32, Failure> {
-    let (mut failure, report) = io::pipe().at("make a pipe")?;
+/// Starts the job's program, and its companions after it, and gives up this process's rights. Returns
+/// their ids once all have been executed.
+pub(super) fn start(
+    order: &Order,
+    job: &Job,
+    output: OwnedFd,
+) -> Result<Vec<Option<i32>>, Failure> {
     if order.privilege == Privilege::Root {
-        // The program inherits it, and cannot change it in a namespace that denies groups.
+        // The programs inherit it, and cannot change it in a namespace that denies groups.
         rustix::thread::set_thread_groups(&[]).at("leave all groups")?;
     }
+    let first = begin(
+        order,
+        &job.program,
+        output.try_clone().at("copy the output")?,
+    )?;
+    let mut begun = vec![(first, EXECUTE)];
+    for companion in &job.companions {
+        let output = output.try_clone().at("copy the output")?;
+        begun.push((begin(order, companion, output)?, EXECUTE_COMPANION));
+    }
+    drop(output);
+    give_up_rights(order)?;
+    let executed = begun.into_iter().map(|((pid, failure), act)| {
+        heard(failure, act)?;
+        Ok(Some(pid))
+    });
+    executed.collect()
+}
+
+/// Forks a program's process and lets it go. The pipe says what it could not do.
+fn begin(
+    order: &Order,
+    program: &Program,
+    output: OwnedFd,
+) -> Result<(i32, io::PipeReader), Failure> {
+    let (failure, report) = io::pipe().at("make a pipe")?;
     let (go, mut release) = io::pipe().at("make a pipe")?;
     let Some((pid, _handle)) = fork_program(order.privilege).at("fork the program")? else {
         drop((failure, release));
-        enter(job, output, go, report)
+        enter(program, output, go, report)
     };
     drop((report, output, go));
     if order.privilege == Privilege::Root {
         write_maps(&pid.to_string(), order)?;
     }
     release.write_all(b"!").at("release the program")?;
-    give_up_rights(order)?;
+    Ok((pid, failure))
+}
+
+/// Waits until a program has been executed. `execute` is what the failure of that is called.
+fn heard(mut failure: io::PipeReader, execute: &str) -> Result<(), Failure> {
     let mut told = Vec::new();
     failure.read_to_end(&mut told).at("hear of the program")?;
     let Some((errno, act)) = told.split_first_chunk() else {
-        return Ok(pid);
+        return Ok(());
     };
-    let act = String::from_utf8_lossy(act);
+    let act = match String::from_utf8_lossy(act) {
+        act if act == EXECUTE => execute.into(),
+        act => act,
+    };
     Err(io::Error::from_raw_os_error(i32::from_ne_bytes(*errno))).at(act)
 }
 
@@ -130,8 +166,13 @@ fn drop_capabilities() -> rustix::io::Result<()> {
 }
 
 /// What the program's process does until it is the program.
-fn enter(job: &Job, output: OwnedFd, mut go: io::PipeReader, mut report: io::PipeWriter) -> ! {
-    let failed = match become_program(job, output, &mut go) {
+fn enter(
+    program: &Program,
+    output: OwnedFd,
+    mut go: io::PipeReader,
+    mut report: io::PipeWriter,
+) -> ! {
+    let failed = match become_program(program, output, &mut go) {
         Ok(never) => match never {},
         Err(failure) => failure,
     };
@@ -144,7 +185,7 @@ fn enter(job: &Job, output: OwnedFd, mut go: io::PipeReader, mut report: io::Pip
 }
 
 fn become_program(
-    job: &Job,
+    program: &Program,
     output: OwnedFd,
     go: &mut io::PipeReader,
 ) -> Result<std::convert::Infallible, Failure> {
@@ -164,7 +205,6 @@ fn become_program(
     drop_capabilities().at("drop capabilities")?;
     rustix::thread::set_no_new_privs(true).at("forbid new privileges")?;
     let errors = output.try_clone().at("copy the output")?;
-    let program = &job.program;
     let mut command = Command::new(&program.executable);
     command
         .args(&program.arguments)

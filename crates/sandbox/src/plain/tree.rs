@@ -124,6 +124,7 @@ impl Tree {
         // The ending thread answers every job; without an answer it has died, and so will we.
         ended.await.unwrap_or(Ended {
             exit: Exit::Signal(libc::SIGKILL),
+            companion: None,
             out_of_memory: false,
         })
     }
@@ -210,6 +211,7 @@ impl Remains {
         self.shared.groups.remove(&self.group);
         Ended {
             exit,
+            companion: None,
             out_of_memory,
         }
     }

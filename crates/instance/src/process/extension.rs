@@ -1,0 +1,63 @@
+//! External extensions: the programs in `extensions` of a function's layers.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use sandbox::Program;
+
+use crate::Spec;
+
+/// Where a sandbox shows them.
+const FOLDER: &str = "/opt/extensions";
+
+/// Variables of the runtime's that are none of theirs, beside all that begin with an underscore (AWS
+/// developer guide, "Extensions API", 2026).
+const HIDDEN: [&str; 5] = [
+    "AWS_EXECUTION_ENV",
+    "AWS_LAMBDA_LOG_GROUP_NAME",
+    "AWS_LAMBDA_LOG_STREAM_NAME",
+    "LAMBDA_RUNTIME_DIR",
+    "LAMBDA_TASK_ROOT",
+];
+
+/// Their file names, sorted; empty for a function without layers.
+pub(super) async fn names(spec: &Spec) -> io::Result<Vec<String>> {
+    let Some(opt) = &spec.opt else {
+        return Ok(Vec::new());
+    };
+    let mut entries = match tokio::fs::read_dir(opt.join("extensions")).await {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut names = Vec::new();
+    while let Some(entry) = entries.next_entry().await? {
+        let metadata = tokio::fs::metadata(entry.path()).await?;
+        if metadata.is_file() && metadata.permissions().mode() & 0o111 != 0 {
+            names.extend(entry.file_name().into_string());
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// What is started for each, with the runtime's environment but for what is not theirs.
+pub(super) fn programs(names: &[String], environment: &BTreeMap<String, String>) -> Vec<Program> {
+    let theirs = |name: &&String| !name.starts_with('_') && !HIDDEN.contains(&name.as_str());
+    let environment: BTreeMap<_, _> = environment
+        .iter()
+        .filter(|(name, _)| theirs(name))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    let program = |name: &String| Program {
+        executable: PathBuf::from(FOLDER).join(name),
+        arguments: Vec::new(),
+        environment: environment.clone(),
+        directory: PathBuf::from("/"),
+        // They share the function's.
+        memory: 0,
+    };
+    names.iter().map(program).collect()
+}

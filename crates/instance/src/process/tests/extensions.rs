@@ -1,0 +1,177 @@
+//! Programs and parts of programs that run beside a function's runtime.
+
+use super::*;
+
+/// What extensions begin with. `CODE` is what one does.
+const EXTENSION: &str = r#"#!/usr/bin/python3
+import http.client, json, os, sys, time
+def call(method, path, body=None, headers={}):
+    connection = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
+    connection.request(method, "/2020-01-01/extension/" + path, body, headers)
+    response = connection.getresponse()
+    return response.status, response.headers, json.loads(response.read())
+def register(events, name="watcher"):
+    named = {"Lambda-Extension-Name": name, "Lambda-Extension-Accept-Feature": "accountId"}
+    status, headers, body = call("POST", "register", json.dumps({"events": events}), named)
+    return {"Lambda-Extension-Identifier": headers["Lambda-Extension-Identifier"]}, status, body
+def following(me):
+    return call("GET", "event/next", None, me)[2]
+CODE
+"#;
+
+/// A function with an external extension, whose runtime `text` is.
+fn extended(bench: &Bench, text: &str, code: &str) -> Spec {
+    let mut spec = bench.spec("python3.11", "app.handler", "app.py", text);
+    let opt = TempDir::with_prefix_in("opt-", bench.folder.path())
+        .unwrap()
+        .keep();
+    let folder = opt.join("extensions");
+    std::fs::create_dir(&folder).unwrap();
+    let file = folder.join("watcher");
+    std::fs::write(&file, EXTENSION.replace("CODE", code)).unwrap();
+    for readable in [&file, &folder, &opt] {
+        let mode = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(readable, mode).unwrap();
+    }
+    spec.opt = Some(opt);
+    spec
+}
+
+#[tokio::test]
+async fn an_external_extension_hears_of_invocations_and_of_the_end() {
+    let Some(mut bench) = Bench::having("python3") else {
+        return;
+    };
+    let text = r#"
+import signal, sys
+def end(*_):
+    print("the runtime was asked to end", flush=True)
+    sys.exit(0)
+signal.signal(signal.SIGTERM, end)
+def handler(event, context):
+    return "done"
+"#;
+    let code = r#"
+me, status, told = register(["INVOKE", "SHUTDOWN"])
+hidden = [name for name in ("_HANDLER", "LAMBDA_TASK_ROOT") if name in os.environ]
+print("registered", status, sorted(told.items()), hidden, flush=True)
+while True:
+    event = following(me)
+    print("heard", event["eventType"], event.get("requestId"), event.get("shutdownReason"), flush=True)
+    if event["eventType"] == "SHUTDOWN":
+        time.sleep(0.1)
+        print("last words", flush=True)
+        break
+"#;
+    let spec = Arc::new(extended(&bench, text, code));
+    for _ in 0..2 {
+        assert_eq!(bench.answer(&spec, &json!({})).await, "done");
+    }
+    let log = bench.log();
+    let told = "[('accountId', '000000000000'), ('functionName', 'f'), ('functionVersion', '$LATEST'), \
+                ('handler', 'app.handler')] []";
+    assert!(log.contains(&format!("registered 200 {told}")), "{log}");
+    let line = "EXTENSION\tName: watcher\tState: Ready\tEvents: [INVOKE, SHUTDOWN]\n";
+    assert!(log.contains(line), "{log}");
+    let heard = format!("heard INVOKE {REQUEST} None\n");
+    assert_eq!(log.matches(&heard).count(), 2, "{log}");
+    bench.pool.shutdown(Duration::from_secs(5)).await;
+    let log = bench.log();
+    assert!(log.contains("the runtime was asked to end\n"), "{log}");
+    assert!(log.contains("heard SHUTDOWN None SPINDOWN\n"), "{log}");
+    assert!(log.contains("last words\n"), "{log}");
+}
+
+#[tokio::test]
+async fn an_invocation_ends_when_its_extensions_have_done_with_it() {
+    let Some(bench) = Bench::having("python3") else {
+        return;
+    };
+    let text = "import os\ndef handler(event, context): return os.path.exists('/tmp/after')\n";
+    let code = r#"
+me, _, _ = register(["INVOKE"])
+while following(me):
+    time.sleep(0.3)
+    open("/tmp/after", "w").close()
+"#;
+    let spec = Arc::new(extended(&bench, text, code));
+    let first = bench.invoke(&spec, &json!({})).await;
+    assert_eq!(
+        first.outcome,
+        Outcome::Success(Bytes::from_static(b"false"))
+    );
+    assert!(first.metrics.duration >= Duration::from_millis(300));
+    assert_eq!(bench.answer(&spec, &json!({})).await, true);
+}
+
+#[tokio::test]
+async fn an_extension_that_ends_or_gives_up_ends_the_invocation() {
+    let Some(bench) = Bench::having("python3") else {
+        return;
+    };
+    let text = "import time\ndef handler(event, context): time.sleep(20)\n";
+    let crash = "me, _, _ = register(['INVOKE'])\nfollowing(me)\nsys.exit(5)\n";
+    let error = bench
+        .error(&Arc::new(extended(&bench, text, crash)), &json!({}))
+        .await;
+    assert_eq!(
+        error,
+        json!({
+            "errorType": "Extension.Crash",
+            "errorMessage": format!("RequestId: {REQUEST} Error: exit status 5"),
+        })
+    );
+    let mut gives_up = extended(
+        &bench,
+        "def handler(event, context): pass\n",
+        "me, _, _ = register([])\nme['Lambda-Extension-Function-Error-Type'] = 'Oops'\n\
+         call('POST', 'init/error', '{}', me)\ntime.sleep(20)\n",
+    );
+    gives_up.revision = "2".to_owned();
+    let error = bench.error(&Arc::new(gives_up), &json!({})).await;
+    assert_eq!(error["errorType"], "Extension.InitError");
+}
+
+#[tokio::test]
+async fn a_part_of_the_runtime_may_be_an_extension_but_not_hear_of_the_end() {
+    let Some(bench) = Bench::having("python3") else {
+        return;
+    };
+    let text = EXTENSION.replace(
+        "CODE",
+        r#"
+import threading
+_, refused, _ = register(["SHUTDOWN"], "inner")
+_, absent, _ = register(["DANCE"], "inner")
+me, taken, _ = register(["INVOKE"], "inner")
+_, again, _ = register(["INVOKE"], "inner")
+stranger = call("GET", "event/next", None, {"Lambda-Extension-Identifier": "8476a536-e9f4-11e8-9739-2dfe598c3fcd"})
+nobody = call("GET", "event/next")
+heard = []
+def follow():
+    while True:
+        heard.append(following(me)["eventType"])
+threading.Thread(target=follow, daemon=True).start()
+def handler(event, context):
+    while not heard:
+        time.sleep(0.001)
+    late = register(["INVOKE"], "late")[1]
+    return [refused, absent, taken, again, late, stranger[2]["errorType"], nobody[2]["errorType"], heard]
+"#,
+    );
+    let spec = Arc::new(bench.spec("python3.11", "app.handler", "app.py", &text));
+    let answer = bench.answer(&spec, &json!({})).await;
+    assert_eq!(
+        answer,
+        json!([
+            403,
+            403,
+            200,
+            403,
+            403,
+            "Extension.UnknownExtensionIdentifier",
+            "Extension.MissingExtensionIdentifier",
+            ["INVOKE"]
+        ])
+    );
+}
