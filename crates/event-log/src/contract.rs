@@ -34,6 +34,8 @@ pub type SharedLog = Arc<dyn EventLog>;
 ///   would take effect, is refused; so a node that was cut off, however long, moves nothing that
 ///   another has taken over. What a share holds is read as it stands: whatever an earlier holder
 ///   settled is there. Appends need no share. A log with one node has a share of everything.
+/// - **Waiting**: what is written waits for a cluster that is away. Questions, reads and changes of topics
+///   are answered with [`Error::Unavailable`] when it does not answer in time.
 /// - **Cancellation**: dropping the future of `settle` after it was first polled leaves open whether
 ///   the settlement happens; it still happens whole or not at all.
 #[async_trait]
@@ -136,7 +138,8 @@ pub trait EventLog: Send + Sync + std::fmt::Debug + 'static {
     /// [`bounds`](Self::bounds) may not have heard of what another node has written a moment ago.
     ///
     /// # Errors
-    /// [`Error::UnknownTopic`], [`Error::UnknownPartition`]; [`Error::Io`] when a cluster does not say.
+    /// [`Error::UnknownTopic`], [`Error::UnknownPartition`]; [`Error::Unavailable`] when a cluster does not
+    /// say.
     async fn end(&self, partition: &TopicPartition) -> Result<Offset, Error> {
         Ok(self.bounds(partition)?.end)
     }

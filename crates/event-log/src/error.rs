@@ -153,6 +153,16 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// Retry later: the cluster under the log did not answer in time, or could not do it just now. What
+    /// waits for it to be written is not answered like that: it is written once the cluster is back.
+    #[error("{act}")]
+    Unavailable {
+        /// The failed act.
+        act: String,
+        /// The client library's error.
+        #[source]
+        source: std::io::Error,
+    },
     /// Fatal for this range only: stored bytes do not match their checksum.
     #[error("stored data is damaged in {file} at byte {position}: {reason}")]
     Corrupt {

@@ -27,13 +27,17 @@
 //! - **What Kafka does not promise**: it acknowledges when every replica in sync has the record, not
 //!   when it is on disk. With one replica, a power cut may lose what was acknowledged.
 //!
-//! Calls of the client library that block run on threads of their own. The one thing that is looked
-//! for at intervals is the cluster's metadata: Kafka tells nobody of new topics.
+//! Calls of the client library that block run on threads of their own, few for each kind of call: a
+//! broker that does not answer must not gather threads that wait for it. The one thing that is looked for
+//! at intervals is the cluster's metadata, and where partitions begin and end: Kafka tells nobody of new
+//! topics.
 
 mod catch_up;
 mod client;
 mod committer;
+mod deliveries;
 mod draft;
+mod ends;
 mod fact;
 mod follower;
 mod log;

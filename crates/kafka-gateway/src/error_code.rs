@@ -93,7 +93,7 @@ impl From<Error> for Refusal {
             Error::UnknownProducer { .. } => ResponseError::InvalidProducerIdMapping,
             Error::InvalidTransaction { .. } => ResponseError::InvalidTxnState,
             // Clients retry on a storage error and pass a corrupt message on to their user.
-            Error::Full { .. } | Error::Io { .. } | Error::Closed => {
+            Error::Full { .. } | Error::Io { .. } | Error::Unavailable { .. } | Error::Closed => {
                 ResponseError::KafkaStorageError
             }
             Error::Corrupt { .. } => ResponseError::CorruptMessage,

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use clock::SharedClock;
 use event_log::{ConsumerId, Offset, Partition, Share, SharedLog, TopicName, TopicPartition};
-use futures::future::select_all;
+use futures::future::{select_all, try_join_all};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +24,8 @@ use crate::{Error, UsageRecord};
 
 /// How long to leave a full disk alone.
 const FULL_DISK_PAUSE: Duration = Duration::from_secs(5);
+/// How long to leave a cluster alone that does not answer.
+const CLUSTER_PAUSE: Duration = Duration::from_secs(1);
 
 /// How often somebody who waits for bills of other nodes looks for them.
 const LOOK: Duration = Duration::from_millis(50);
@@ -101,8 +103,8 @@ impl Metering {
     /// Dropping the future loses nothing: the next run resumes at the checkpoint.
     ///
     /// # Errors
-    /// [`Error::Log`] when the log refuses: fenced by a newer run, damaged, closed. A full disk is
-    /// waited for.
+    /// [`Error::Log`] when the log refuses: fenced by a newer run, damaged, closed. A full disk and a
+    /// cluster that does not answer are waited for.
     pub async fn run(self, stop: CancellationToken) -> Result<(), Error> {
         let mut share = self.log.share();
         let mut biller = Biller::open(Arc::clone(&self.log), self.settings.partitions).await?;
@@ -163,15 +165,18 @@ impl Metering {
                         source: event_log::Error::NotHeld { .. },
                         ..
                     }) => return Ok(Ended::ShareChanged),
-                    Err(Error::Log {
-                        act,
-                        source: event_log::Error::Full { source },
-                    }) => {
-                        tracing::warn!(error = %source, "{act}: the disk is full, billing waits");
-                        let retry_at = Instant::now() + FULL_DISK_PAUSE;
+                    Err(Error::Log { act, source }) => {
+                        let (pause, reason) = match &source {
+                            event_log::Error::Full { .. } => (FULL_DISK_PAUSE, "the disk is full"),
+                            event_log::Error::Unavailable { .. } => {
+                                (CLUSTER_PAUSE, "the cluster does not answer")
+                            }
+                            _ => return Err(Error::Log { act, source }),
+                        };
+                        tracing::warn!(error = %source, "{act}: {reason}, billing waits");
                         tokio::select! {
                             () = stop.cancelled() => return Ok(Ended::Stopped),
-                            () = tokio::time::sleep_until(retry_at) => {}
+                            () = tokio::time::sleep_until(Instant::now() + pause) => {}
                         }
                     }
                     Err(error) => return Err(error),
@@ -205,11 +210,11 @@ impl Progress {
     /// [`Error::Stopped`] when metering ends before; [`Error::Log`] when the log cannot say where
     /// usage ends.
     pub async fn caught_up(&self) -> Result<(), Error> {
-        let ends = self.ends().await?;
-        let mut settled = self.settled.clone();
+        let mut ends = self.ends().await?;
+        let (mut settled, mut unbilled) = (self.settled.clone(), None);
         loop {
             settled.mark_unchanged();
-            if self.is_billed(&ends).await? {
+            if self.is_billed(&mut ends, &mut unbilled).await? {
                 return Ok(());
             }
             self.hurry.notify_one();
@@ -228,14 +233,25 @@ impl Progress {
         }
     }
 
-    /// Whether no usage record below `ends` is unbilled.
-    async fn is_billed(&self, ends: &BTreeMap<TopicPartition, Offset>) -> Result<bool, Error> {
-        for (partition, end) in ends {
+    /// Whether no usage record below `ends` is unbilled. Keeps in `ends` what was not found to be billed,
+    /// and in `unbilled` where usage was found that is not: nothing is read twice.
+    async fn is_billed(
+        &self,
+        ends: &mut BTreeMap<TopicPartition, Offset>,
+        unbilled: &mut Option<(TopicPartition, Offset)>,
+    ) -> Result<bool, Error> {
+        while let Some((partition, end)) = ends.first_key_value() {
             let next = self.billed_to(partition)?;
-            let unbilled = self.log.has_records(partition, next, *end).await;
-            if unbilled.map_err(Error::log(format!("look for usage in {partition}")))? {
+            let here = Some((partition.clone(), next));
+            if *unbilled == here {
                 return Ok(false);
             }
+            let found = self.log.has_records(partition, next, *end).await;
+            if found.map_err(Error::log(format!("look for usage in {partition}")))? {
+                *unbilled = here;
+                return Ok(false);
+            }
+            ends.pop_first();
         }
         Ok(true)
     }
@@ -272,15 +288,16 @@ impl Progress {
 
     async fn ends(&self) -> Result<BTreeMap<TopicPartition, Offset>, Error> {
         let topic = TopicName::new(UsageRecord::TOPIC).expect("the name is legal");
-        let mut ends = BTreeMap::new();
-        if let Some(topic) = self.log.topic(&topic) {
-            for partition in topic.partitions() {
-                let end = self.log.end(&partition).await;
-                let end = end.map_err(Error::log(format!("find the end of {partition}")))?;
-                ends.insert(partition, end);
-            }
-        }
-        Ok(ends)
+        let Some(topic) = self.log.topic(&topic) else {
+            return Ok(BTreeMap::new());
+        };
+        // At once: a cluster answers many questions in one.
+        let ends = topic.partitions().map(async |partition| {
+            let end = self.log.end(&partition).await;
+            let end = end.map_err(Error::log(format!("find the end of {partition}")))?;
+            Ok((partition, end))
+        });
+        Ok(try_join_all(ends).await?.into_iter().collect())
     }
 }
 

@@ -33,8 +33,11 @@ pub async fn read_topic(log: &SharedLog, topic: &TopicName) -> Result<Vec<RawRec
         let bounds = log
             .bounds(&partition)
             .map_err(Error::log(format!("find the bounds of {partition}")))?;
+        // A reader of a whole topic must not miss what another node has just written.
+        let last = log.end(&partition).await;
+        let last = last.map_err(Error::log(format!("find the end of {partition}")))?;
         let mut next = bounds.start;
-        while next < bounds.end {
+        while next < last {
             let (chunk, end) = read_chunk(log, &partition, next, READ_BYTES).await?;
             records.extend(chunk);
             if end <= next {

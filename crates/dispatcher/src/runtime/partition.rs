@@ -485,10 +485,12 @@ impl From<Error> for Halt {
         match error {
             Error::UnknownTopic { .. } | Error::UnknownPartition { .. } => Self::TopicGone,
             Error::NotHeld { .. } => Self::Moved,
-            Error::Io { .. } | Error::Full { .. } => Self::Failed(Failure {
-                reason: error_text(&error),
-                cure: Cure::Time,
-            }),
+            Error::Io { .. } | Error::Full { .. } | Error::Unavailable { .. } => {
+                Self::Failed(Failure {
+                    reason: error_text(&error),
+                    cure: Cure::Time,
+                })
+            }
             other => Self::Failed(Failure::until_changed(&other)),
         }
     }

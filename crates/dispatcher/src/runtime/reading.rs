@@ -1,13 +1,19 @@
 //! From the log's batches to arrivals.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use clock::Timestamp;
-use event_log::{Error, Offset, StoredRecord, TopicPartition};
+use event_log::{Chunk, Error, Offset, StoredRecord, TopicPartition};
+use tokio::time::Instant;
 
 use super::Shared;
 use super::feed::Feed;
+use super::flight::error_text;
 use crate::schedule::{Arrival, ArrivalKind, Limits};
+
+/// How long a cluster that does not answer is left alone.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// What one read found.
 #[derive(Debug)]
@@ -35,7 +41,7 @@ pub(super) async fn fetch(
         records: Vec::new(),
         unreadable: Vec::new(),
     };
-    let chunk = match shared.parts().log.read(&place, from, max_bytes).await {
+    let chunk = match read_patiently(&shared, &place, from, max_bytes).await {
         // Retention was faster than we were: what lies below is gone.
         Err(Error::OffsetOutOfRange { first, .. }) if from < first => {
             fetched.end = first;
@@ -65,6 +71,24 @@ pub(super) async fn fetch(
     Ok(fetched)
 }
 
+/// Reads; a cluster that does not answer is waited for, as what runs need not end because of it.
+async fn read_patiently(
+    shared: &Shared,
+    place: &TopicPartition,
+    from: Offset,
+    max_bytes: usize,
+) -> Result<Chunk, Error> {
+    loop {
+        match shared.parts().log.read(place, from, max_bytes).await {
+            Err(error @ Error::Unavailable { .. }) => {
+                tracing::warn!(partition = %place, reason = error_text(&error), "reading waits for the log");
+                tokio::time::sleep_until(Instant::now() + PAUSE).await;
+            }
+            read => return read,
+        }
+    }
+}
+
 /// The records at these offsets, as far as the log still has them.
 pub(super) async fn load(
     shared: &Shared,
@@ -76,7 +100,7 @@ pub(super) async fn load(
         if found.last().is_some_and(|last| last.offset >= *offset) {
             continue;
         }
-        let chunk = match shared.parts().log.read(place, *offset, 1).await {
+        let chunk = match read_patiently(shared, place, *offset, 1).await {
             Err(Error::OffsetOutOfRange { .. }) => continue,
             other => other?,
         };

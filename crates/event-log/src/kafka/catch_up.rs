@@ -10,7 +10,7 @@ use rdkafka::{Offset as At, TopicPartitionList};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::client::{Clients, PATIENCE, failed};
+use super::client::{ANSWER, Clients, failed};
 use super::places::{Place, index, number, size, stored};
 use crate::{Error, Offset, StoredRecord, TopicPartition};
 
@@ -21,8 +21,18 @@ const WAIT: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(super) struct CatchUp {
     clients: Clients,
-    idle: Arc<Mutex<Vec<Cursor>>>,
-    slots: Semaphore,
+    readers: Arc<Mutex<Readers>>,
+    /// As many as there may be clients. A read keeps its own to its end, whether or not anybody waits
+    /// for it any more.
+    slots: Arc<Semaphore>,
+}
+
+/// The clients that have been made.
+#[derive(Debug, Default)]
+struct Readers {
+    idle: Vec<Cursor>,
+    /// Those that work count, too.
+    made: usize,
 }
 
 /// A client and where its next record comes from.
@@ -44,8 +54,8 @@ impl CatchUp {
     pub(super) fn new(clients: Clients) -> Self {
         Self {
             clients,
-            idle: Arc::default(),
-            slots: Semaphore::new(CLIENTS),
+            readers: Arc::default(),
+            slots: Arc::new(Semaphore::new(CLIENTS)),
         }
     }
 
@@ -58,8 +68,9 @@ impl CatchUp {
         end: Offset,
         max_bytes: usize,
     ) -> Result<Records, Error> {
-        let slot = self.slots.acquire().await.map_err(|_| Error::Closed)?;
-        let (mut cursor, idle) = (self.take(&place.name, from)?, Arc::clone(&self.idle));
+        let slot = Arc::clone(&self.slots).acquire_owned().await;
+        let slot = slot.map_err(|_| Error::Closed)?;
+        let (mut cursor, readers) = (self.take(&place.name, from)?, Arc::clone(&self.readers));
         let place = Arc::clone(place);
         let read = tokio::task::spawn_blocking(move || {
             let read = cursor.read(&place, from, end, max_bytes);
@@ -67,33 +78,33 @@ impl CatchUp {
                 Ok((_, next)) if *next < end => cursor.at = Some((place.name.clone(), *next)),
                 Ok(_) | Err(_) => cursor.rest(),
             }
-            idle.lock().push(cursor);
+            readers.lock().idle.push(cursor);
+            drop(slot);
             read
         });
-        let read = read.await.map_err(|_| Error::Closed)?;
-        drop(slot);
-        read
+        read.await.map_err(|_| Error::Closed)?
     }
 
-    /// A client that stands there already, or else any.
+    /// A client that stands there already, or else one that rests, a new one, or any. Whoever has a
+    /// slot finds one.
     fn take(&self, place: &TopicPartition, from: Offset) -> Result<Cursor, Error> {
-        let mut idle = self.idle.lock();
+        let mut readers = self.readers.lock();
+        let idle = &readers.idle;
         let stands = |cursor: &Cursor| {
             let at = cursor.at.as_ref();
             at.is_some_and(|(at, next)| at == place && *next == from)
         };
         let found = idle.iter().position(stands);
         let found = found.or_else(|| idle.iter().position(|cursor| cursor.at.is_none()));
-        let found = found.or_else(|| (idle.len() == CLIENTS).then_some(0));
-        if let Some(found) = found {
-            return Ok(idle.swap_remove(found));
+        let any = || (readers.made >= CLIENTS && !idle.is_empty()).then_some(0);
+        if let Some(found) = found.or_else(any) {
+            // The one that has waited longest comes first.
+            return Ok(readers.idle.remove(found));
         }
-        drop(idle);
         let consumer = self.clients.reader(WAIT).create();
-        Ok(Cursor {
-            consumer: consumer.map_err(|error| failed("make a reader", error))?,
-            at: None,
-        })
+        let consumer = consumer.map_err(|error| failed("make a reader", error))?;
+        readers.made += 1;
+        Ok(Cursor { consumer, at: None })
     }
 }
 
@@ -118,7 +129,7 @@ impl Cursor {
                 .map_err(|error| failed(act(), error))?;
         }
         let stable = at.stable();
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + ANSWER;
         let (mut records, mut bytes, mut next) = (Vec::new(), 0, from);
         while next < end && (records.is_empty() || bytes < max_bytes) {
             let left = until.saturating_duration_since(Instant::now());

@@ -10,8 +10,12 @@ use rdkafka::error::KafkaError;
 use super::KafkaConfig;
 use crate::{Error, TopicName};
 
-/// How long a single request may take before it counts as failed.
+/// How long a start, or a change of the cluster's topics, may take before it counts as failed.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a question may take before it counts as failed: brokers that are up answer within
+/// milliseconds, and partitions of one that is gone have another leader by then.
+pub(super) const ANSWER: Duration = Duration::from_secs(10);
 
 /// Longest wait of a thread for an event: how soon it notices that the log is closed.
 pub(super) const TICK: Duration = Duration::from_millis(100);
@@ -114,6 +118,10 @@ impl Clients {
             )
             .set("transaction.timeout.ms", &timeout)
             .set("message.timeout.ms", &timeout)
+            // Whoever sends offsets waits for the group's coordinator without an end when that broker
+            // has left the metadata meanwhile: the library asks for another only once some connection
+            // comes or goes (its issues 5456 and 5511). With this, one does.
+            .set("connections.max.idle.ms", "6000")
             .set("message.max.bytes", largest)
             .set("linger.ms", "0")
             .set("queue.buffering.max.messages", "1000000")
@@ -158,10 +166,17 @@ impl Clients {
     }
 }
 
-/// An error of the cluster, for the act named.
+/// An error of the client library, for the act named. Once there is a client, it is the cluster that
+/// has not answered, or not as it should.
 pub(super) fn failed(act: impl Into<String>, error: KafkaError) -> Error {
-    Error::Io {
-        act: act.into(),
-        source: io::Error::other(error),
+    let act = act.into();
+    let useless = matches!(
+        error,
+        KafkaError::ClientConfig(..) | KafkaError::ClientCreation(_)
+    );
+    let source = io::Error::other(error);
+    match useless {
+        true => Error::Io { act, source },
+        false => Error::Unavailable { act, source },
     }
 }

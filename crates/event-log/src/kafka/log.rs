@@ -10,6 +10,7 @@ use clock::{SharedClock, Timestamp};
 use event::{SourceId, SourcePosition};
 use parking_lot::Mutex;
 use rdkafka::consumer::Consumer;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset as At, TopicPartitionList};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
@@ -18,8 +19,9 @@ use uuid::Uuid;
 
 use super::KafkaConfig;
 use super::catch_up::CatchUp;
-use super::client::{Clients, Names, PATIENCE, failed};
+use super::client::{ANSWER, Clients, Names, PATIENCE, failed};
 use super::committer::{Command, Committer, Queue, queue};
+use super::ends::Ends;
 use super::follower::Follower;
 use super::member::{Member, Membership};
 use super::places::{Place, Places, chunk, index, number, offset, unknown};
@@ -34,6 +36,11 @@ use crate::{
 /// How much is read at once where a record is sought by its time.
 const SEARCHED_BYTES: usize = 1 << 18;
 
+/// Searches by time that may be under way: each has a thread.
+const SEARCHES: usize = 2;
+/// How long a question that went wrong rests before it is asked again.
+const PAUSE: Duration = Duration::from_millis(100);
+
 /// A node's log on a Kafka cluster. Dropping it leaves the group; requests that wait are refused.
 #[derive(Debug)]
 pub struct KafkaLog {
@@ -41,7 +48,9 @@ pub struct KafkaLog {
     places: Arc<Places>,
     tailer: Arc<Tailer>,
     warden: Arc<Warden>,
+    ends: Ends,
     catch_up: CatchUp,
+    searches: Arc<Semaphore>,
     admin: Admin,
     queue: Queue,
     budget: Arc<Semaphore>,
@@ -71,12 +80,14 @@ impl KafkaLog {
         let membership = Arc::new(Membership::new(node));
         let places = Arc::new(Places::default());
         let tailer = Arc::new(Tailer::open(&clients, names.clone(), Arc::clone(&places))?);
+        let ends = Ends::open(&clients)?;
         let (queue, requests) = queue();
         let (warden, nudges) = Warden::new(
             names.clone(),
             Arc::clone(&membership),
             Arc::clone(&places),
             Arc::clone(&tailer),
+            ends.clone(),
             queue.clone(),
             config.metadata_interval * 3,
         );
@@ -89,6 +100,8 @@ impl KafkaLog {
         )?;
         let log = Arc::new(Self {
             catch_up: CatchUp::new(clients.clone()),
+            searches: Arc::new(Semaphore::new(SEARCHES)),
+            ends,
             membership: Arc::clone(&membership),
             places: Arc::clone(&places),
             tailer: Arc::clone(&tailer),
@@ -205,19 +218,26 @@ impl KafkaLog {
         })
     }
 
-    /// The end as the cluster has it now.
+    /// The end as the cluster has it now. Partitions move from broker to broker, so that one refusal is
+    /// not the last word.
     async fn look_up_end(&self, place: &Arc<Place>) -> Result<Offset, Error> {
-        let (tailer, of) = (Arc::clone(&self.tailer), Arc::clone(place));
-        let watermarks = blocking(move || {
-            let (topic, partition) = (&*of.outside, index(&of.name));
-            tailer.client().fetch_watermarks(topic, partition, PATIENCE)
-        });
-        let (first, end) = watermarks
-            .await?
-            .map_err(|error| failed(format!("find the end of {}", place.name), error))?;
-        place.begins_at(offset(first));
-        place.is_stable_to(offset(end));
-        Ok(offset(end))
+        let until = Instant::now() + ANSWER;
+        loop {
+            let asked = tokio::time::timeout_at(until, self.ends.ask(place)).await;
+            let error = match asked {
+                Ok(Ok(Ok(end))) => return Ok(end),
+                Ok(Ok(Err(error))) => error,
+                // No answer in time, or nobody to ask.
+                Ok(Err(_)) | Err(_) => KafkaError::OffsetFetch(RDKafkaErrorCode::OperationTimedOut),
+            };
+            let again = Instant::now() + PAUSE;
+            if again >= until {
+                return Err(failed(format!("find the end of {}", place.name), error));
+            }
+            tokio::time::sleep_until(again).await;
+            // It may have gone meanwhile.
+            self.place(&place.name)?;
+        }
     }
 }
 
@@ -451,13 +471,17 @@ impl EventLog for KafkaLog {
         time: Timestamp,
     ) -> Result<Option<(Offset, Timestamp)>, Error> {
         let place = self.place(partition)?;
-        let (tailer, of) = (Arc::clone(&self.tailer), Arc::clone(&place));
+        let (ends, of) = (self.ends.clone(), Arc::clone(&place));
         let act = format!("find a time in {partition}");
+        let search = Arc::clone(&self.searches).acquire_owned().await;
+        let search = search.map_err(|_| Error::Closed)?;
         let found = blocking(move || {
+            // To its end, whether or not anybody waits for it any more.
+            let _search = search;
             let mut list = TopicPartitionList::new();
             let at = At::Offset(time.as_millis().max(0));
             list.add_partition_offset(&of.outside, index(&of.name), at)?;
-            let found = tailer.client().offsets_for_times(list, PATIENCE)?;
+            let found = ends.client().offsets_for_times(list, ANSWER)?;
             let element = found.find_partition(&of.outside, index(&of.name));
             Ok(element.map(|element| element.offset()))
         });

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use event::{Header, Record};
@@ -35,6 +35,8 @@ pub(super) struct Place {
     /// Its topic's name in Kafka.
     pub(super) outside: Arc<str>,
     pub(super) topic: Uuid,
+    /// Kafka's number of the broker that leads it, as far as is known; negative for none.
+    leader: AtomicI32,
     first: AtomicU64,
     /// Everything below has been committed, as far as is known. Right after a commit the cluster's
     /// last stable offset may still be below, for a moment.
@@ -66,24 +68,9 @@ impl Places {
         self.0.read().values().cloned().collect()
     }
 
-    pub(super) fn add(
-        &self,
-        name: TopicPartition,
-        outside: Arc<str>,
-        topic: Uuid,
-        bounds: Range<Offset>,
-    ) {
-        let place = Place {
-            name: name.clone(),
-            outside,
-            topic,
-            first: AtomicU64::new(bounds.start.get()),
-            end: watch::Sender::new(bounds.end),
-            stable: AtomicU64::new(bounds.end.get()),
-            ring: Mutex::default(),
-            pushed: Notify::new(),
-        };
-        self.0.write().insert(name, Arc::new(place));
+    /// Returns the one that it takes the place of.
+    pub(super) fn add(&self, place: Arc<Place>) -> Option<Arc<Place>> {
+        self.0.write().insert(place.name.clone(), place)
     }
 
     /// Drops those that `keep` does not want, which closes their tails.
@@ -101,6 +88,29 @@ impl Places {
 }
 
 impl Place {
+    /// A partition of which nothing is known yet but its name.
+    pub(super) fn new(name: TopicPartition, outside: Arc<str>, topic: Uuid, leader: i32) -> Self {
+        Self {
+            name,
+            outside,
+            topic,
+            leader: AtomicI32::new(leader),
+            first: AtomicU64::default(),
+            end: watch::Sender::default(),
+            stable: AtomicU64::default(),
+            ring: Mutex::default(),
+            pushed: Notify::new(),
+        }
+    }
+
+    pub(super) fn leader(&self) -> i32 {
+        self.leader.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_led_by(&self, leader: i32) {
+        self.leader.store(leader, Ordering::Relaxed);
+    }
+
     pub(super) fn bounds(&self) -> Range<Offset> {
         let first = Offset::new(self.first.load(Ordering::Acquire));
         first..self.end.borrow().max(first)

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::{Message, TopicPartitionList};
@@ -21,10 +22,12 @@ pub(super) struct Tailer {
     names: Names,
     places: Arc<Places>,
     consumer: Client,
+    /// One change of what is followed at a time: what the client follows is what places say.
+    changing: Mutex<()>,
 }
 
 /// Has no picture of itself.
-pub(super) struct Client(pub(super) BaseConsumer);
+struct Client(BaseConsumer);
 
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -43,15 +46,13 @@ impl Tailer {
             names,
             places,
             consumer: Client(consumer.map_err(|error| failed("make a reader", error))?),
+            changing: Mutex::default(),
         })
-    }
-
-    pub(super) fn client(&self) -> &BaseConsumer {
-        &self.consumer.0
     }
 
     /// Follows a partition from its end on.
     pub(super) fn follow(&self, place: &Place) {
+        let _one = self.changing.lock();
         let Some(from) = place.follow() else {
             return;
         };
@@ -64,7 +65,21 @@ impl Tailer {
         }
     }
 
+    /// Leaves a partition alone that nobody waits on.
+    pub(super) fn follow_if_wanted(&self, place: &Place) {
+        let _one = self.changing.lock();
+        // Whoever begins to wait asks to follow it after that.
+        if place.end.receiver_count() == 0 {
+            self.leave(place);
+        }
+    }
+
     pub(super) fn follow_no_more(&self, place: &Place) {
+        let _one = self.changing.lock();
+        self.leave(place);
+    }
+
+    fn leave(&self, place: &Place) {
         if !place.ring.lock().follows {
             return;
         }

@@ -9,17 +9,18 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
-use rdkafka::{Offset as At, TopicPartitionList};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
-use super::client::{Names, PATIENCE, TICK};
+use super::client::{ANSWER, Names, TICK};
 use super::committer::{Command, Queue};
+use super::ends::Ends;
 use super::member::Membership;
-use super::places::{Places, index, offset};
+use super::places::{Place, Places};
 use super::tailer::Tailer;
-use crate::{Offset, Partition, Topic, TopicName, TopicPartition};
+use crate::{Partition, Topic, TopicName, TopicPartition};
 
 #[derive(Debug)]
 pub(super) struct Warden {
@@ -27,6 +28,7 @@ pub(super) struct Warden {
     membership: Arc<Membership>,
     places: Arc<Places>,
     tailer: Arc<Tailer>,
+    ends: Ends,
     queue: Queue,
     pub(super) changed: watch::Sender<u64>,
     nudge: mpsc::SyncSender<()>,
@@ -34,6 +36,8 @@ pub(super) struct Warden {
     certain_after: Duration,
     /// One look at a time: an older one must not undo a newer.
     looking: Mutex<Looking>,
+    /// What the latest look has found.
+    found: Mutex<HashSet<TopicName>>,
 }
 
 /// Topics that the latest look did not find any more: which of that name, and since when.
@@ -46,16 +50,18 @@ struct Looking {
     /// Topics that are about to go, and since when that is known.
     ending: HashMap<TopicName, Instant>,
     shown: Vec<Topic>,
-    found: HashSet<TopicName>,
 }
 
 /// How long a topic that is about to go is hidden, should nobody bring it to its end.
 const ENDING: Duration = Duration::from_secs(15);
 
+/// Kafka's number for it.
+const NO_LEADER: i32 = -1;
+
 /// What a look at the cluster's metadata has found.
 struct Found {
-    /// Topics that can be used, and their partitions.
-    there: HashMap<TopicName, u32>,
+    /// Topics that can be used, and the leader of each of their partitions.
+    there: HashMap<TopicName, Vec<i32>>,
     /// Topics of which nothing can be said just now.
     unclear: HashSet<TopicName>,
 }
@@ -66,6 +72,7 @@ impl Warden {
         membership: Arc<Membership>,
         places: Arc<Places>,
         tailer: Arc<Tailer>,
+        ends: Ends,
         queue: Queue,
         certain_after: Duration,
     ) -> (Self, mpsc::Receiver<()>) {
@@ -75,11 +82,13 @@ impl Warden {
             membership,
             places,
             tailer,
+            ends,
             queue,
             changed: watch::Sender::default(),
             nudge,
             certain_after,
             looking: Mutex::default(),
+            found: Mutex::default(),
         };
         (warden, nudges)
     }
@@ -116,9 +125,9 @@ impl Warden {
                 Err(error) => tracing::warn!(%error, "cannot ask the Kafka cluster for its topics"),
             }
             for place in self.places.all() {
-                if place.end.receiver_count() == 0 {
-                    self.tailer.follow_no_more(&place);
-                }
+                self.tailer.follow_if_wanted(&place);
+                // Nobody waits for it: what is known is enough until it is answered.
+                drop(self.ends.ask(&place));
             }
         }
     }
@@ -127,57 +136,57 @@ impl Warden {
     /// has recorded the end of.
     pub(super) fn refresh(&self) -> Result<Vec<(TopicName, u64)>, KafkaError> {
         let mut looking = self.looking.lock();
-        let Found { mut there, unclear } = self.found()?;
-        looking.found = there.keys().chain(&unclear).cloned().collect();
-        let shown = self.membership.with(|view| {
+        let Found { there, unclear } = self.look_around()?;
+        *self.found.lock() = there.keys().chain(&unclear).cloned().collect();
+        let before: Vec<(TopicName, u32, u64)> = self.membership.with(|view| {
             let topics = view.ledger.topics();
             let known = |topic: &Topic| {
                 let incarnation = view.topic_fact(&topic.name).incarnation;
                 (topic.name.clone(), topic.config.partitions, incarnation)
             };
-            topics.map(known).collect::<Vec<_>>()
+            topics.map(known).collect()
         });
+        self.survey(&there);
+        // What is shown can be asked for its bounds, so that what is new has to wait for them.
+        let mut shown: HashMap<TopicName, u32> = HashMap::new();
+        for (name, leaders) in &there {
+            let count = u32::try_from(leaders.len()).unwrap_or(u32::MAX);
+            if self.knows(name, count) {
+                shown.insert(name.clone(), count);
+            }
+        }
         let (mut ended, now) = (Vec::new(), Instant::now());
-        let mut still = Missing::new();
-        for (name, partitions, incarnation) in shown {
-            if unclear.contains(&name) {
-                there.entry(name).or_insert(partitions);
-            } else if !there.contains_key(&name) {
-                still.insert(name, (incarnation, now));
+        let mut missing = Missing::new();
+        for (name, partitions, incarnation) in before {
+            if !there.contains_key(&name) && !unclear.contains(&name) {
+                let earlier = looking.missing.get(&name);
+                let earlier = earlier.filter(|(of, _)| *of == incarnation);
+                let since = earlier.map_or(now, |(_, since)| *since);
+                if now.duration_since(since) > self.certain_after {
+                    ended.push((name, incarnation));
+                    continue;
+                }
+                missing.insert(name.clone(), (incarnation, since));
             }
+            // One broker's word is not enough to take away what others work on.
+            shown.entry(name).or_insert(partitions);
         }
-        for (name, (incarnation, since)) in std::mem::take(&mut looking.missing) {
-            let current = self
-                .membership
-                .with(|view| view.topic_fact(&name).incarnation);
-            let gone = !there.contains_key(&name) && !unclear.contains(&name);
-            if !gone || current != incarnation {
-                continue;
-            }
-            if now.duration_since(since) > self.certain_after {
-                ended.push((name, incarnation));
-            } else {
-                still.insert(name, (incarnation, since));
-            }
-        }
-        looking.missing = still;
+        looking.missing = missing;
         let ends = |name: &TopicName| self.membership.with(|view| view.topic_fact(name).ending);
         looking.ending.retain(|name, _| ends(name));
-        there.retain(|name, _| {
+        shown.retain(|name, _| {
             let mut since = || *looking.ending.entry(name.clone()).or_insert(now);
             !ends(name) || now.duration_since(since()) > ENDING
         });
-        // Bounds first: what is shown can be asked for them.
-        self.survey(&there)?;
         let shown = self.membership.change(|view| {
-            view.show(&there);
+            view.show(&shown);
             view.ledger.topics().cloned().collect()
         });
         if looking.shown != shown {
             looking.shown = shown;
             self.changed.send_modify(|count| *count += 1);
         }
-        let shown = |place: &super::places::Place| {
+        let shown = |place: &Place| {
             self.membership
                 .with(|view| view.ledger.topic(&place.name.topic).map(|topic| topic.id))
                 == Some(place.topic)
@@ -190,80 +199,77 @@ impl Warden {
 
     /// Whether the latest look has found a topic that is about to go.
     pub(super) fn finds(&self, name: &TopicName) -> bool {
-        self.looking.lock().found.contains(name)
+        self.found.lock().contains(name)
     }
 
-    fn found(&self) -> Result<Found, KafkaError> {
-        let metadata = self.tailer.client().fetch_metadata(None, PATIENCE)?;
+    fn look_around(&self) -> Result<Found, KafkaError> {
+        let metadata = self.ends.client().fetch_metadata(None, ANSWER)?;
         let (mut there, mut unclear) = (HashMap::new(), HashSet::new());
         for topic in metadata.topics() {
-            if topic.error().is_some() {
-                unclear.extend(self.names.inside(topic.name()));
+            let Some(name) = self.names.inside(topic.name()) else {
                 continue;
+            };
+            let mut leaders = vec![NO_LEADER; topic.partitions().len()];
+            for partition in topic.partitions() {
+                let index = usize::try_from(partition.id()).ok();
+                if let Some(leader) = index.and_then(|index| leaders.get_mut(index)) {
+                    *leader = partition.leader();
+                }
             }
-            let count = u32::try_from(topic.partitions().len()).unwrap_or(0);
-            if let Some(name) = self.names.inside(topic.name())
-                && count > 0
-            {
-                there.insert(name, count);
+            if topic.error().is_some() {
+                unclear.insert(name);
+            } else if !leaders.is_empty() {
+                there.insert(name, leaders);
             }
         }
         Ok(Found { there, unclear })
     }
 
-    /// Learns where partitions begin and end.
-    fn survey(&self, there: &HashMap<TopicName, u32>) -> Result<(), KafkaError> {
-        let identities = self.membership.with(|view| {
-            let names = there.keys();
-            let id = |name: &TopicName| (name.clone(), view.identity(name));
-            names.map(id).collect::<HashMap<_, _>>()
-        });
-        let places = there.iter().flat_map(|(name, count)| {
-            (0..*count).map(|index| name.partition(Partition::new(index)))
-        });
-        let places: Vec<TopicPartition> = places.collect();
-        if places.is_empty() {
-            return Ok(());
-        }
-        let outside = there
-            .keys()
-            .map(|name| (name.clone(), self.names.outside(name)));
-        let outside: HashMap<_, _> = outside.collect();
-        let ask = |at: At| {
-            let mut list = TopicPartitionList::with_capacity(places.len());
-            for place in &places {
-                list.add_partition_offset(&outside[&place.topic], index(place), at)?;
-            }
-            self.tailer.client().offsets_for_times(list, PATIENCE)
-        };
-        let (first, end) = (ask(At::Beginning)?, ask(At::End)?);
-        let found = |list: &TopicPartitionList, place: &TopicPartition| -> Option<Offset> {
-            let element = list.find_partition(&outside[&place.topic], index(place))?;
-            match (element.error(), element.offset()) {
-                (Ok(()), At::Offset(at)) => Some(offset(at)),
-                _ => None,
-            }
-        };
-        for place in places {
-            let (Some(first), Some(end)) = (found(&first, &place), found(&end, &place)) else {
-                continue;
-            };
-            let identity = identities[&place.topic];
-            match self
-                .places
-                .get(&place)
-                .filter(|known| known.topic == identity)
-            {
-                Some(known) => {
-                    known.begins_at(first);
-                    known.is_stable_to(end);
-                }
-                None => {
-                    let outside = Arc::clone(&outside[&place.topic]);
-                    self.places.add(place, outside, identity, first..end);
+    /// Learns who leads partitions, and of new ones where they begin and end, as far as their leaders say.
+    fn survey(&self, there: &HashMap<TopicName, Vec<i32>>) {
+        let mut asked = Vec::new();
+        for (name, leaders) in there {
+            let identity = self.membership.with(|view| view.identity(name));
+            let outside = self.names.outside(name);
+            for (index, leader) in (0..).zip(leaders) {
+                let name = name.partition(Partition::new(index));
+                match self.place(&name, identity) {
+                    Some(known) => known.is_led_by(*leader),
+                    None if *leader == NO_LEADER => {}
+                    None => {
+                        let place = Place::new(name, Arc::clone(&outside), identity, *leader);
+                        let place = Arc::new(place);
+                        asked.push((self.ends.ask(&place), place));
+                    }
                 }
             }
         }
-        Ok(())
+        for (answer, place) in asked {
+            match answer.blocking_recv() {
+                Ok(Ok(_)) => {
+                    // One of another topic of that name is followed by nobody any more.
+                    if let Some(former) = self.places.add(place) {
+                        self.tailer.follow_no_more(&former);
+                    }
+                }
+                Ok(Err(error)) => {
+                    tracing::debug!(partition = %place.name, %error, "find the ends of a partition");
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Whether it is known of every partition where it begins and ends.
+    fn knows(&self, name: &TopicName, count: u32) -> bool {
+        let identity = self.membership.with(|view| view.identity(name));
+        (0..count).all(|index| {
+            let place = name.partition(Partition::new(index));
+            self.place(&place, identity).is_some()
+        })
+    }
+
+    fn place(&self, name: &TopicPartition, topic: Uuid) -> Option<Arc<Place>> {
+        self.places.get(name).filter(|place| place.topic == topic)
     }
 }

@@ -2,27 +2,26 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use event::Header;
-use parking_lot::Mutex;
-use rdkafka::client::ClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{DeliveryResult, Header as KafkaHeader, Message, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use rdkafka::message::{Header as KafkaHeader, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::client::Clients;
+use super::deliveries::{Deliveries, Reporter};
 use super::draft::{Draft, Of, Output};
 use super::member::Standing;
 use crate::{Error, Share};
 
 /// The transactional producer.
 pub(super) struct Scribe {
-    producer: BaseProducer<Deliveries>,
+    producer: Arc<BaseProducer<Deliveries>>,
+    reporter: Reporter,
     shards: Arc<str>,
     timeout: Duration,
 }
@@ -41,39 +40,6 @@ pub(super) enum Outcome {
     Broken(KafkaError, Option<Vec<i64>>),
 }
 
-/// What has become of the records of the running transaction.
-#[derive(Default)]
-struct Deliveries(Mutex<Running>);
-
-#[derive(Default)]
-struct Running {
-    /// Which transaction: a report of an earlier one may still arrive.
-    number: usize,
-    results: Vec<Option<Result<i64, KafkaError>>>,
-}
-
-/// Records of one transaction are below this.
-const NUMBERED: usize = 1 << 32;
-
-impl ClientContext for Deliveries {}
-
-impl ProducerContext for Deliveries {
-    type DeliveryOpaque = usize;
-
-    fn delivery(&self, delivery: &DeliveryResult<'_>, at: usize) {
-        let result = match delivery {
-            Ok(message) => Ok(message.offset()),
-            Err((error, _)) => Err(error.clone()),
-        };
-        let mut running = self.0.lock();
-        if at / NUMBERED == running.number
-            && let Some(slot) = running.results.get_mut(at % NUMBERED)
-        {
-            *slot = Some(result);
-        }
-    }
-}
-
 impl Scribe {
     /// A producer that is ready; whatever an earlier one of the same id left open has ended.
     pub(super) fn open(
@@ -85,7 +51,9 @@ impl Scribe {
             .producer()
             .create_with_context(Deliveries::default())?;
         producer.init_transactions(timeout.max(Duration::from_secs(30)))?;
+        let producer = Arc::new(producer);
         Ok(Self {
+            reporter: Reporter::start(Arc::clone(&producer)),
             producer,
             shards,
             timeout,
@@ -106,6 +74,8 @@ impl Scribe {
             (Some(generation), false) => Some(generation),
             (None, false) => return Outcome::Stale,
         };
+        // To the end: an abort, too, waits until each record has been reported.
+        let _reported = self.reporter.report();
         if let Err(error) = self.producer.begin_transaction() {
             return Outcome::Broken(error, None);
         }
@@ -148,12 +118,7 @@ impl Scribe {
     fn produce(&self, drafts: &[Draft]) -> Result<Vec<i64>, Outcome> {
         let deliveries = self.producer.context();
         let count = drafts.iter().map(|draft| draft.outputs.len()).sum();
-        let mut at = {
-            let mut running = deliveries.0.lock();
-            running.number += 1;
-            running.results = vec![None; count];
-            running.number * NUMBERED
-        };
+        let mut at = deliveries.expect(count);
         let mut refused = BTreeMap::new();
         for (of, draft) in drafts.iter().enumerate() {
             for output in &draft.outputs {
@@ -169,9 +134,7 @@ impl Scribe {
         if !refused.is_empty() {
             return Err(Outcome::Refused(refused));
         }
-        self.drain().map_err(Outcome::Later)?;
-        let results = std::mem::take(&mut deliveries.0.lock().results);
-        let mut results = results.into_iter();
+        let mut results = deliveries.wait(self.timeout).into_iter();
         let mut offsets = Vec::with_capacity(count);
         let mut later = None;
         for (of, draft) in drafts.iter().enumerate() {
@@ -190,18 +153,6 @@ impl Scribe {
             return Err(Outcome::Refused(refused));
         }
         later.map_or(Ok(offsets), |error| Err(Outcome::Later(error)))
-    }
-
-    /// Waits until every record has been reported. The library's own `flush` looks ten times a second.
-    fn drain(&self) -> Result<(), KafkaError> {
-        let until = Instant::now() + self.timeout;
-        while self.producer.in_flight_count() > 0 {
-            if Instant::now() > until {
-                return Err(KafkaError::Flush(RDKafkaErrorCode::MessageTimedOut));
-            }
-            self.producer.poll(Duration::from_millis(1));
-        }
-        Ok(())
     }
 
     fn send(&self, output: &Output, at: usize) -> Result<(), KafkaError> {
@@ -269,26 +220,9 @@ impl Scribe {
         i32::try_from(topic.partitions().len()).ok()
     }
 
-    /// Takes reports of records from the client while `call` waits in it. An abort waits until each
-    /// record has been reported, and without somebody who takes the reports it waits for ever.
-    fn while_reported<T>(&self, call: impl FnOnce() -> T) -> T {
-        let ended = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                while !ended.load(Ordering::Relaxed) {
-                    self.producer.poll(Duration::from_millis(10));
-                }
-            });
-            let result = call();
-            ended.store(true, Ordering::Relaxed);
-            result
-        })
-    }
-
     fn abort(&self, outcome: Outcome, stop: &CancellationToken) -> Outcome {
         let abort = || self.producer.abort_transaction(self.timeout);
-        let aborted = self.while_reported(|| retried(abort, || !stop.is_cancelled()));
-        match aborted {
+        match retried(abort, || !stop.is_cancelled()) {
             Ok(()) => outcome,
             Err(error) => Outcome::Broken(error, None),
         }
