@@ -18,7 +18,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::{Bytes, BytesMut};
 use event_log::{Offset, SharedLog, StoredRecord, Topic, TopicName, TopicPartition};
-use futures::future::select_all;
+use futures::future::{select_all, try_join_all};
 use futures::stream;
 use metering::Progress;
 use serde::{Deserialize, Serialize};
@@ -86,8 +86,8 @@ pub(crate) fn router(admin: Admin) -> Router {
         .with_state(admin)
 }
 
-async fn status(State(admin): State<Admin>) -> Json<Status> {
-    Json(admin.status.read().await)
+async fn status(State(admin): State<Admin>) -> Result<Json<Status>, (StatusCode, String)> {
+    admin.status.read().await.map(Json).map_err(bad)
 }
 
 /// Answers once everything used so far is in the billing topic.
@@ -104,13 +104,27 @@ async fn bounds(
     Path(topic): Path<String>,
 ) -> Result<Json<BTreeMap<u32, (u64, u64)>>, (StatusCode, String)> {
     let topic = find(&admin, &topic)?;
-    let mut bounds = BTreeMap::new();
-    for partition in topic.partitions() {
-        let start = admin.log.bounds(&partition).map_err(bad)?.start;
-        let end = admin.log.end(&partition).await.map_err(bad)?;
-        bounds.insert(partition.partition.index(), (start.get(), end.get()));
-    }
-    Ok(Json(bounds))
+    let bounds = held(&admin.log, topic.partitions()).await?;
+    let bounds = bounds.into_iter().map(|(partition, held)| {
+        let index = partition.partition.index();
+        (index, (held.start.get(), held.end.get()))
+    });
+    Ok(Json(bounds.collect()))
+}
+
+/// Where partitions begin and end now: a reader who asks for all there is must not miss what another
+/// node has just written. All are asked at once, as a cluster answers many questions in one.
+async fn held(
+    log: &SharedLog,
+    partitions: impl IntoIterator<Item = TopicPartition>,
+) -> Result<BTreeMap<TopicPartition, Range<Offset>>, (StatusCode, String)> {
+    let held = partitions.into_iter().map(async |partition| {
+        let end = log.end(&partition).await?;
+        let start = log.bounds(&partition)?.start;
+        Ok((partition, start..end))
+    });
+    let held = try_join_all(held).await.map_err(bad)?;
+    Ok(held.into_iter().collect())
 }
 
 fn find(admin: &Admin, topic: &str) -> Result<Topic, (StatusCode, String)> {
@@ -125,7 +139,11 @@ fn find(admin: &Admin, topic: &str) -> Result<Topic, (StatusCode, String)> {
 }
 
 fn bad(error: event_log::Error) -> (StatusCode, String) {
-    (StatusCode::BAD_REQUEST, format!("{error}\n"))
+    let status = match error {
+        event_log::Error::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::BAD_REQUEST,
+    };
+    (status, format!("{error}\n"))
 }
 
 async fn records(
@@ -139,20 +157,19 @@ async fn records(
         Some(key) => vec![topic.partition_for(key)],
         None => topic.partitions().collect(),
     };
-    let mut cursors = BTreeMap::new();
-    let mut tails = Vec::new();
-    for partition in partitions {
-        let mut bounds = admin.log.bounds(&partition).map_err(bad)?;
-        // A reader who asks for all there is must not miss what another node has just written.
-        bounds.end = admin.log.end(&partition).await.map_err(bad)?;
-        tails.push(admin.log.tail(&partition).map_err(bad)?);
-        cursors.insert(partition, bounds);
-    }
+    let tails = match selection.follow {
+        true => {
+            let tails = partitions.iter().map(|partition| admin.log.tail(partition));
+            Some(tails.collect::<Result<_, _>>().map_err(bad)?)
+        }
+        false => None,
+    };
+    let cursors = held(&admin.log, partitions).await?;
     let walk = Walk {
         log: admin.log,
         key,
         cursors,
-        tails: selection.follow.then_some(tails),
+        tails,
         stop: admin.stop,
     };
     let lines = stream::unfold(walk, async |mut walk| {

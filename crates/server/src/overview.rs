@@ -105,7 +105,13 @@ impl Overview {
     }
 
     async fn triggers(&self) -> Vec<TriggerRow> {
-        let status = self.status.read().await;
+        let status = match self.status.read().await {
+            Ok(status) => status,
+            Err(error) => {
+                tracing::warn!(%error, "the overview shows no triggers");
+                return Vec::new();
+            }
+        };
         let known = self.registry.triggers();
         let row = |line: TriggerLine| {
             let of_line = |trigger: &&Arc<Trigger>| trigger.id.to_string() == line.trigger;

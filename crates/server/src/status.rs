@@ -17,7 +17,10 @@ pub(crate) struct StatusSource {
 
 impl StatusSource {
     /// Every trigger as it stands. A trigger that is off shows what it did while it ran.
-    pub(crate) async fn read(&self) -> Status {
+    ///
+    /// # Errors
+    /// The log cannot say where topics end.
+    pub(crate) async fn read(&self) -> Result<Status, event_log::Error> {
         let mut lines: BTreeMap<_, TriggerLine> = BTreeMap::new();
         let triggers = self.registry.triggers();
         for trigger in &triggers {
@@ -34,7 +37,7 @@ impl StatusSource {
             };
             lines.insert(Some(trigger.id), line);
         }
-        for partition in self.dispatcher.everywhere(&triggers).await {
+        for partition in self.dispatcher.everywhere(&triggers).await? {
             if let Some(line) = lines.get_mut(&partition.trigger)
                 && line.last_result == "-"
             {
@@ -56,9 +59,9 @@ impl StatusSource {
             line.failed += partition.tallies.failed;
             line.expired += partition.tallies.expired;
         }
-        Status {
+        Ok(Status {
             triggers: lines.into_values().collect(),
-        }
+        })
     }
 }
 

@@ -1,11 +1,12 @@
 //! How far every trigger has come, for whoever asks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
-use event_log::{ConsumerId, Offset, Share, SharedLog, TopicPartition};
+use event_log::{ConsumerId, Error, Offset, Share, SharedLog, TopicPartition};
 use function::{StartingPosition, Trigger, TriggerId};
+use futures::future::try_join_all;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -87,14 +88,24 @@ impl DispatcherStatus {
     /// Every partition of enabled triggers and of asynchronous invocations, whichever node works on
     /// it. Of others' work it says what their latest settlements have left: what was still being
     /// written a moment ago is not in it, and neither is what a batch in flight there will come to.
-    pub async fn everywhere(&self, triggers: &[Arc<Trigger>]) -> Vec<TriggerStatus> {
-        let mut found = self.list();
+    /// Ends are those of now: whatever was acknowledged before the call is settled or in the lag.
+    ///
+    /// # Errors
+    /// Those of [`EventLog::end`](event_log::EventLog::end).
+    pub async fn everywhere(&self, triggers: &[Arc<Trigger>]) -> Result<Vec<TriggerStatus>, Error> {
         let alone = *self.log.share().borrow() == Share::all();
         if alone {
-            return found;
+            return Ok(self.list());
         }
+        // Ends first: what has been settled is looked at later, and can only have come further.
+        let ends = self.ends(triggers).await?;
+        let mut found = self.list();
         found.extend(self.elsewhere(triggers));
         for status in &mut found {
+            if let Some(end) = ends.get(&status.partition) {
+                status.end = status.end.max(*end);
+                status.lag = status.end.get().saturating_sub(status.next.get());
+            }
             // Markers of transactions are no events; nobody settles a trailing one by itself.
             let records = self
                 .log
@@ -103,7 +114,23 @@ impl DispatcherStatus {
                 status.lag = 0;
             }
         }
-        found
+        Ok(found)
+    }
+
+    /// Where the partitions of these triggers end now. All are asked at once, as a cluster answers many
+    /// questions in one.
+    async fn ends(
+        &self,
+        triggers: &[Arc<Trigger>],
+    ) -> Result<BTreeMap<TopicPartition, Offset>, Error> {
+        let enabled = triggers.iter().filter(|trigger| trigger.enabled);
+        let mut topics: BTreeSet<_> = enabled.map(|trigger| trigger.topic()).collect();
+        topics.insert(own_topic(ASYNC_TOPIC));
+        let topics = topics.iter().filter_map(|topic| self.log.topic(topic));
+        let ends = topics
+            .flat_map(|topic| topic.partitions().collect::<Vec<_>>())
+            .map(async |partition| Ok((partition.clone(), self.log.end(&partition).await?)));
+        Ok(try_join_all(ends).await?.into_iter().collect())
     }
 
     fn elsewhere(&self, triggers: &[Arc<Trigger>]) -> Vec<TriggerStatus> {
