@@ -2,9 +2,7 @@
 
 use anyhow::Result;
 use serde_json::Value;
-use tests::{Cli, Server, eventually, skip, topic_lines, zip_file};
-
-use crate::main_job::{charged, sum};
+use tests::{Cli, Server, charged, eventually, skip, sum, topic_lines, zip_file};
 
 #[tokio::test]
 async fn the_bill_equals_the_usage_and_a_second_report_is_the_same_to_the_byte() -> Result<()> {

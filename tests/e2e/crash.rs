@@ -8,13 +8,11 @@ use aws_sdk_s3::primitives::ByteStream;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use serde_json::{Value, json};
 use tests::{
-    Cli, Ledger, Server, check_usage, ends, eventually, order_total, producer, skip, topic_lines,
-    until_settled, zip_file,
+    Cli, Ledger, Server, charged, check_usage, ends, eventually, map_topic, order_total, producer,
+    skip, topic_lines, until_settled, zip_file,
 };
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
-
-use crate::main_job::{charged, map_topic};
 
 /// Kills in the ordinary run of the suite; `cargo xtask crash --rounds N` sets another number.
 const ROUNDS: u32 = 6;

@@ -3,9 +3,9 @@
 use anyhow::Result;
 use base64::Engine;
 use serde_json::{Value, json};
-use tests::{Cli, Server, eventually, publish, skip, topic_lines, until_settled, zip_file};
-
-use crate::main_job::map_topic;
+use tests::{
+    Cli, Server, eventually, map_topic, publish, skip, topic_lines, until_settled, zip_file,
+};
 
 const MISCHIEF: &str = r#"
 import os, sys, time

@@ -12,8 +12,6 @@ mod bad_input;
 mod billing;
 mod board;
 mod clients;
-#[cfg(feature = "cluster")]
-mod cluster;
 mod crash;
 mod demo;
 mod failures;

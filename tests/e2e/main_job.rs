@@ -6,7 +6,8 @@ use anyhow::Result;
 use aws_sdk_s3::primitives::ByteStream;
 use serde_json::{Value, json};
 use tests::{
-    Cli, Server, eventually, order_total, publish, skip, topic_lines, until_settled, zip_file,
+    Cli, Server, charged, eventually, map_topic, order_total, publish, skip, topic_lines,
+    until_settled, zip_file,
 };
 
 const COPY_UPPER: &str = r#"
@@ -156,43 +157,4 @@ fn deploy(aws: &Cli<'_>, work: &std::path::Path) -> Result<()> {
         map_topic(aws, function, "orders")?;
     }
     Ok(())
-}
-
-/// An event source mapping of a topic on our own port, from its beginning.
-pub(crate) fn map_topic(aws: &Cli<'_>, function: &str, topic: &str) -> Result<String> {
-    let servers = aws.bootstrap();
-    let servers: Vec<_> = servers.split(',').collect();
-    let own = json!({"Endpoints": {"KAFKA_BOOTSTRAP_SERVERS": servers}});
-    aws.run(&[
-        "lambda",
-        "create-event-source-mapping",
-        "--function-name",
-        function,
-        "--topics",
-        topic,
-        "--starting-position",
-        "TRIM_HORIZON",
-        "--batch-size",
-        "10",
-        "--self-managed-event-source",
-        &own.to_string(),
-    ])
-}
-
-/// Charged invocations in a report.
-pub(crate) fn charged(report: &Value) -> u64 {
-    let kinds = ["success", "error", "timeout", "out_of_memory", "crashed"];
-    sum(report, |line| {
-        let invocations = &line["totals"]["invocations"];
-        kinds
-            .iter()
-            .filter_map(|kind| invocations[kind].as_u64())
-            .sum()
-    })
-}
-
-/// The sum of a figure over a report's lines.
-pub(crate) fn sum(report: &Value, figure: impl Fn(&Value) -> u64) -> u64 {
-    let lines = report["lines"].as_array();
-    lines.into_iter().flatten().map(figure).sum()
 }

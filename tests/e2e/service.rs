@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 use aws_sdk_s3::presigning::PresigningConfig;
-use tests::{Cli, Server, eventually, publish, publish_to, run, skip, topic_lines, zip_file};
-
-use crate::main_job::map_topic;
+use tests::{
+    Cli, Server, eventually, map_topic, publish, publish_to, run, skip, topic_lines, zip_file,
+};
 
 #[tokio::test]
 async fn health_answers_when_ready_and_metrics_are_there() -> Result<()> {

@@ -12,11 +12,9 @@ use rdkafka::message::Message;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tests::{
-    Cli, Ledger, Server, consume_all, create_topic, eventually, skip, topic_lines, until_settled,
-    zip_file,
+    Cli, Ledger, Server, consume_all, create_topic, eventually, map_topic, skip, topic_lines,
+    until_settled, zip_file,
 };
-
-use crate::main_job::map_topic;
 
 /// Kills in one run.
 const ROUNDS: u32 = 6;

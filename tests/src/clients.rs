@@ -4,7 +4,7 @@ use std::process::{Command, Output};
 
 use anyhow::{Context, Result, ensure};
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{Server, program};
 
@@ -150,4 +150,28 @@ impl<'a> Cli<'a> {
             .output()
             .with_context(|| format!("run {}", self.program.display()))
     }
+}
+
+/// An event source mapping of a topic of the server's log, from its beginning.
+///
+/// # Errors
+/// It is refused; the message holds what was said.
+pub fn map_topic(aws: &Cli<'_>, function: &str, topic: &str) -> Result<String> {
+    let servers = aws.bootstrap();
+    let servers: Vec<_> = servers.split(',').collect();
+    let own = json!({"Endpoints": {"KAFKA_BOOTSTRAP_SERVERS": servers}});
+    aws.run(&[
+        "lambda",
+        "create-event-source-mapping",
+        "--function-name",
+        function,
+        "--topics",
+        topic,
+        "--starting-position",
+        "TRIM_HORIZON",
+        "--batch-size",
+        "10",
+        "--self-managed-event-source",
+        &own.to_string(),
+    ])
 }

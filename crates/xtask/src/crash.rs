@@ -98,9 +98,11 @@ pub(crate) fn run(checkout: &Checkout, args: &Args) -> Result<ExitCode> {
             let running = S3.start(&S3.install(checkout.cache())?)?;
             exports.extend(running.exports.iter().cloned());
             store = Some(running);
-            "cluster::"
+            &["cluster"][..]
         }
-        Rig::Server | Rig::Kill | Rig::Syscall | Rig::Sync | Rig::Power | Rig::Damage => "crash",
+        Rig::Server | Rig::Kill | Rig::Syscall | Rig::Sync | Rig::Power | Rig::Damage => {
+            &["e2e", "crash"]
+        }
     };
     let mut test = match args.rig.tests() {
         Some(tests) => {
@@ -112,11 +114,8 @@ pub(crate) fn run(checkout: &Checkout, args: &Args) -> Result<ExitCode> {
             let mut build = checkout.cargo(&["build", "-p", "server", "-p", "order-total"]);
             command::run(build.args(profile.flags()))?;
             exports.extend(checkout.exports(profile)?);
-            let mut test = checkout.cargo(&["test", "-p", "tests", "--test", "e2e"]);
-            if let Rig::Cluster = args.rig {
-                test.args(["--features", "cluster"]);
-            }
-            test.arg(whole);
+            let mut test = checkout.cargo(&["test", "-p", "tests", "--test"]);
+            test.args(whole);
             test
         }
     };

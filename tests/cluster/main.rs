@@ -1,5 +1,10 @@
 //! Several nodes on one Kafka cluster and one store: whichever is killed or hangs, the books close.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests read the environment and give deadlines to real processes"
+)]
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,13 +13,11 @@ use anyhow::{Context, Result};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use serde_json::{Value, json};
 use tests::{
-    Brokers, Cli, ForeignStore, Ledger, Server, check_usage, create_topic, ends, eventually,
-    order_total, producer, skip, topic_lines, until_settled, zip_file,
+    Brokers, Cli, ForeignStore, Ledger, Server, charged, check_usage, create_topic, ends,
+    eventually, map_topic, order_total, producer, skip, topic_lines, until_settled, zip_file,
 };
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
-
-use crate::main_job::{charged, map_topic};
 
 /// Rounds in the ordinary run of the suite, each with one failure of each kind; `cargo xtask crash
 /// --rig cluster --rounds N` sets another number.
@@ -24,6 +27,9 @@ const PARTITIONS: i32 = 6;
 const TRIGGERS: usize = 2;
 /// After how long a silent node is given up.
 const SESSION: Duration = Duration::from_secs(6);
+/// Threads of a node at most. A client of the cluster has about ten, and a node up to a dozen clients;
+/// a broker that is away must not gather more.
+const THREADS: usize = 300;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_or_settled_twice_when_brokers_and_nodes_are_killed() -> Result<()> {
@@ -78,17 +84,24 @@ async fn nothing_is_lost_or_settled_twice_when_brokers_and_nodes_are_killed() ->
         let leaver = (victim + 2) % NODES;
         nodes[leaver].stop()?;
         nodes[leaver].restart()?;
+        let threads = nodes.iter().map(threads).collect::<Result<Vec<_>>>()?;
         eprintln!(
-            "round {} of {rounds}: {} records accepted",
+            "round {} of {rounds}: {} records accepted; threads of the nodes: {threads:?}",
             round + 1,
             ledger.lock().await.acknowledged()
         );
+        assert!(threads.iter().all(|count| *count <= THREADS), "{threads:?}");
     }
     stop.cancel();
     sends.await??;
     let told = close_the_books(&nodes, &*ledger.lock().await).await?;
     eprintln!("{told}");
     Ok(())
+}
+
+fn threads(node: &Server) -> Result<usize> {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", node.pid()?))?;
+    Ok(tasks.count())
 }
 
 /// Every record settled exactly once for each trigger, usage equal to the load driver's ledger, bills
