@@ -268,11 +268,15 @@ def crash_sometimes(function):
     assert function.report["init"] is not None, function.log
 
 
-@case(Timeout=1)
+# Long enough for a first answer on a machine that does other things too.
+PATIENCE = 4 if LANGUAGE == "java" else 2
+
+
+@case(Timeout=PATIENCE)
 def hang(function):
     first = function.answers({})
-    function.fails_by_platform({"hang": True}, "Sandbox.Timedout", "Task timed out after 1.00 seconds")
-    assert 1000 <= float(function.report["duration"]) < 5000, function.log
+    function.fails_by_platform({"hang": True}, "Sandbox.Timedout", f"Task timed out after {PATIENCE}.00 seconds")
+    assert float(function.report["duration"]) >= PATIENCE * 1000, function.log
     assert function.answers({}) != first, "what has timed out serves no more"
 
 
