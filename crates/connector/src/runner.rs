@@ -173,10 +173,11 @@ impl Runner {
             if copy {
                 continue;
             }
-            let to = place(id, topics, delivery)?;
             let at = delivery.record.timestamp;
             newest = Some(newest.map_or((1, at), |(count, last)| (count + 1, last.max(at))));
-            records.entry(to).or_default().push(delivery.record.clone());
+            for to in places(id, topics, delivery)? {
+                records.entry(to).or_default().push(delivery.record.clone());
+            }
         }
         let settlement = Settlement {
             appends: records
@@ -237,22 +238,23 @@ async fn ensure_topics(
     Ok(topics)
 }
 
-fn place(
+fn places(
     id: &SourceId,
     topics: &HashMap<TopicName, Topic>,
     delivery: &Delivery,
-) -> Result<TopicPartition, Error> {
+) -> Result<Vec<TopicPartition>, Error> {
     let topic = topics.get(&delivery.topic).ok_or_else(|| Error::Contract {
         id: id.clone(),
         reason: format!("it did not announce topic {}", delivery.topic),
     })?;
     match delivery.placement {
-        Placement::ByKey => Ok(match &delivery.record.key {
+        Placement::ByKey => Ok(vec![match &delivery.record.key {
             Some(key) => topic.partition_for(key),
             None => topic.name.partition(event_log::Partition::new(0)),
-        }),
+        }]),
+        Placement::Every => Ok(topic.partitions().collect()),
         Placement::Exact(partition) if partition.index() < topic.config.partitions => {
-            Ok(topic.name.partition(partition))
+            Ok(vec![topic.name.partition(partition)])
         }
         Placement::Exact(partition) => Err(Error::TopicTaken {
             id: id.clone(),

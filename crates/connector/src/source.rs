@@ -88,4 +88,6 @@ pub enum Placement {
     ByKey,
     /// This one, which the topic must have.
     Exact(Partition),
+    /// Every partition gets a copy: it concerns all keys and keeps its place among the events of each.
+    Every,
 }
