@@ -25,6 +25,8 @@ pub(crate) const KAFKA_JARS: &str = "TIDEMILL_TEST_KAFKA_JARS";
 pub(crate) const KAFKA_CLUSTER: &str = "TIDEMILL_TEST_KAFKA_CLUSTER";
 /// `postgres://postgres@127.0.0.1:PORT/postgres`: a superuser without password, `wal_level=logical`.
 pub(crate) const POSTGRES: &str = "TIDEMILL_TEST_POSTGRES";
+/// The folder of PostgreSQL's server programs, for tests that kill a server of their own.
+pub(crate) const POSTGRES_PROGRAMS: &str = "TIDEMILL_TEST_POSTGRES_PROGRAMS";
 /// `http://127.0.0.1:PORT` of an S3-compatible store that is not ours; region `us-east-1`.
 pub(crate) const S3: &str = "TIDEMILL_TEST_S3";
 /// Access key of that store's owner.

@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::checkout::{Checkout, Profile};
 use crate::clients::Client;
 use crate::contract::Export;
-use crate::peers::{self, Kafka, Peer, Running, S3};
+use crate::peers::{self, Kafka, Peer, Postgres, Running, S3};
 use crate::steps::Steps;
 
 /// Something that tests find in their environment.
@@ -17,9 +17,9 @@ enum Need {
     Peer(&'static dyn Peer),
 }
 
-/// PostgreSQL is absent until a test reads from it; `cargo xtask servers postgres` starts it all the same.
 const NEEDS: &[(&str, &[Need])] = &[
     ("connector-kafka", &[Need::Peer(&Kafka)]),
+    ("connector-table-stream", &[Need::Peer(&Postgres)]),
     ("instance", &[Need::Client(Client::Node)]),
     (
         "log-rigs",

@@ -62,15 +62,18 @@ impl Peer for Postgres {
             "listen_addresses=127.0.0.1",
             "unix_socket_directories=",
             "wal_level=logical",
-            "max_replication_slots=16",
-            "max_wal_senders=16",
+            "max_replication_slots=32",
+            "max_wal_senders=32",
         ] {
             server.args(["-c", setting]);
         }
-        let exports = vec![(
-            contract::POSTGRES,
-            format!("postgres://postgres@127.0.0.1:{port}/postgres"),
-        )];
+        let exports = vec![
+            (
+                contract::POSTGRES,
+                format!("postgres://postgres@127.0.0.1:{port}/postgres"),
+            ),
+            (contract::POSTGRES_PROGRAMS, installed.display().to_string()),
+        ];
         let ready = installed.join("pg_isready");
         Start {
             name: self.name(),

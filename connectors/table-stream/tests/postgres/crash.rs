@@ -1,0 +1,92 @@
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::database::{Database, Server};
+use crate::rows::{Dice, TABLES, assert_equal_to_ledger, work};
+use crate::run::Run;
+
+const ROUNDS: u64 = 6;
+
+fn rounds() -> u64 {
+    let asked = std::env::var("TIDEMILL_CRASH_ROUNDS").ok();
+    asked.and_then(|text| text.parse().ok()).unwrap_or(ROUNDS)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn crashes_of_the_connector_lose_nothing_and_repeat_nothing() {
+    let test = "crashes_of_the_connector_lose_nothing_and_repeat_nothing";
+    let Some(database) = Database::find(test).await else {
+        return;
+    };
+    database.run(TABLES).await;
+    let fill = "INSERT INTO item SELECT n, nextval('notes'), 'x' FROM generate_series(0, 499) n";
+    database.run(fill).await;
+    let stop = CancellationToken::new();
+    let mut workers = Vec::new();
+    for seed in 1..=3 {
+        let client = database.another().await;
+        workers.push(tokio::spawn(work(client, seed, 500, stop.clone())));
+    }
+    let mut run = Run::of(&database, &["item"]);
+    let mut dice = Dice::new(42);
+    for _ in 0..rounds() * 3 {
+        run.start();
+        tokio::time::sleep(Duration::from_millis(dice.below(400))).await;
+        run.crash().await;
+    }
+    stop.cancel();
+    for worker in workers {
+        worker.await.unwrap();
+    }
+    run.start();
+    let events = run.fence(&database, "item", 1_000_000).await;
+    assert!(events.len() > 500);
+    assert_equal_to_ledger(&database, &events).await;
+    run.crash().await;
+    database.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn crashes_of_the_database_lose_nothing_and_repeat_nothing() {
+    let test = "crashes_of_the_database_lose_nothing_and_repeat_nothing";
+    let Some(mut server) = Server::find(test, &[]).await else {
+        return;
+    };
+    let mut database = Database::on(&server.address()).await;
+    database.run(TABLES).await;
+    let fill = "INSERT INTO item SELECT n, nextval('notes'), 'x' FROM generate_series(0, 499) n";
+    database.run(fill).await;
+    let mut run = Run::of(&database, &["item"]);
+    let mut dice = Dice::new(7);
+    run.start();
+    for round in 0..rounds() {
+        let stop = CancellationToken::new();
+        let mut workers = Vec::new();
+        for seed in 1..=3 {
+            let client = database.another().await;
+            workers.push(tokio::spawn(work(
+                client,
+                round * 10 + seed,
+                500,
+                stop.clone(),
+            )));
+        }
+        tokio::time::sleep(Duration::from_millis(200 + dice.below(800))).await;
+        server.kill();
+        stop.cancel();
+        for worker in workers {
+            worker.await.unwrap();
+        }
+        if dice.below(2) == 0 {
+            run.crash().await;
+            run.start();
+        }
+        server.start().await;
+        database.reconnect().await;
+    }
+    let events = run.fence(&database, "item", 1_000_000).await;
+    assert!(events.len() > 500);
+    assert_equal_to_ledger(&database, &events).await;
+    run.crash().await;
+}

@@ -1,0 +1,16 @@
+//! PostgreSQL sources against a real PostgreSQL: what arrives in the log is what was committed.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests read the environment, wait for real processes, and fail by panicking"
+)]
+
+mod crash;
+mod database;
+mod healing;
+mod rows;
+mod run;
+mod schema;
+mod snapshot;
+mod stream;
