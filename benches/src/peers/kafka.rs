@@ -7,7 +7,7 @@ use event_log::RecordBatch;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
 use super::RECORD_BYTES;
@@ -29,7 +29,8 @@ pub(super) async fn create_topic(bootstrap: &str) -> Result<()> {
 
 /// A connection that sends one and the same batch again and again.
 pub(super) struct Client {
-    stream: TcpStream,
+    /// Buffered: an answer is read by one system call, as the other protocols' are.
+    stream: BufReader<TcpStream>,
     request: Vec<u8>,
     answer: Vec<u8>,
 }
@@ -42,7 +43,7 @@ impl Client {
         let batch = RecordBatch::of(&vec![record; records]).context("no records")?;
         let partition = u32::try_from(index % PARTITIONS)?;
         Ok(Self {
-            stream,
+            stream: BufReader::with_capacity(1 << 10, stream),
             request: produce(partition, batch.as_bytes()),
             answer: Vec::new(),
         })
