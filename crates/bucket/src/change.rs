@@ -1,4 +1,4 @@
-//! A visible change of a bucket as a record of its topic.
+//! A visible change of a bucket as a record of its topic, keyed by the object's key.
 //!
 //! The value is the event as AWS's handlers know it, the CloudEvents attributes are in the `ce_`
 //! headers, what the store itself needs is in `tm-object`, and the bytes of a small object in
@@ -63,6 +63,10 @@ pub(crate) enum Change {
         key: ObjectKey,
         sequencer: Sequencer,
     },
+    /// The tombstone that follows a deletion.
+    Gone {
+        key: ObjectKey,
+    },
 }
 
 impl NewObject {
@@ -107,12 +111,23 @@ impl NewObject {
     }
 }
 
-/// The record that makes an object disappear.
-pub(crate) fn deletion(event: &S3Event<'_>) -> Record {
+/// The records that make an object disappear: the event, and a tombstone, which in time lets
+/// compaction forget the key.
+pub(crate) fn deletion(event: &S3Event<'_>) -> [Record; 2] {
     let stored = Stored::Delete {
         sequencer: event.sequencer,
     };
-    record(event, Changed::Deleted, &stored, None)
+    let tombstone = Record {
+        key: Some(key_bytes(event.key)),
+        value: None,
+        headers: Vec::new(),
+        timestamp: event.time,
+    };
+    [record(event, Changed::Deleted, &stored, None), tombstone]
+}
+
+fn key_bytes(key: &ObjectKey) -> Bytes {
+    Bytes::copy_from_slice(key.as_str().as_bytes())
 }
 
 fn record(
@@ -134,7 +149,7 @@ fn record(
         kind: event.kind(),
         subject: Some(event.key.as_str().to_owned()),
         time: event.time,
-        key: Some(Bytes::copy_from_slice(event.key.as_str().as_bytes())),
+        key: Some(key_bytes(event.key)),
         content_type: Some("application/json".to_owned()),
         data: Some(event.value(changed)),
         extensions,
@@ -149,21 +164,26 @@ pub(crate) fn decode(
     place: Place,
     blobs: &BlobStore,
 ) -> Result<Option<Change>, Error> {
-    let Some(stored) = record.header(OBJECT) else {
-        return Ok(None);
+    let stored = match (record.header(OBJECT), &record.value) {
+        (Some(stored), _) => Some(stored),
+        (None, None) => None,
+        (None, Some(_)) => return Ok(None),
     };
     let damaged = |reason: String| Error::Corrupt {
         place: format!("{}@{}", place.partition, place.offset),
         reason,
     };
-    let stored: Stored =
-        serde_json::from_slice(stored).map_err(|error| damaged(format!("{OBJECT}: {error}")))?;
     let key = record
         .key
         .as_ref()
         .and_then(|key| std::str::from_utf8(key).ok())
         .ok_or_else(|| damaged("the record has no readable key".to_owned()))?;
     let key = ObjectKey::new(key).map_err(|error| damaged(error.to_string()))?;
+    let Some(stored) = stored else {
+        return Ok(Some(Change::Gone { key }));
+    };
+    let stored: Stored =
+        serde_json::from_slice(stored).map_err(|error| damaged(format!("{OBJECT}: {error}")))?;
     Ok(Some(match stored {
         Stored::Put(object) => {
             Change::Put(Box::new(object.at(key, record.timestamp, place, blobs)))

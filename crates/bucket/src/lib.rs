@@ -2,7 +2,8 @@
 //!
 //! The record of a change in the topic `bucket.<name>` *is* the object's metadata, and small
 //! objects ride inside it. An object is therefore visible exactly when its event is in the log:
-//! no object without an event, no event without an object, whatever crashes in between.
+//! no object without an event, no event without an object, whatever crashes in between. The topic is
+//! compacted: in time it holds what there is, and events only until every trigger has finished them.
 //!
 //! Three layers:
 //! 1. [`BucketStore`]: buckets, objects, multipart uploads and conditional writes over a log and a

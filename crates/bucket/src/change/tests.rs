@@ -126,8 +126,10 @@ fn a_change_survives_its_record() {
     let object = object.at(place(), &event);
     assert_eq!(format!("{back:?}"), format!("{:?}", Box::new(object)));
 
-    let deleted = decode(&deletion(&event), place(), &blobs).unwrap();
+    let [deleted, tombstone] =
+        deletion(&event).map(|record| decode(&record, place(), &blobs).unwrap());
     assert!(matches!(deleted, Some(Change::Delete { key, .. }) if key.as_str() == "k"));
+    assert!(matches!(tombstone, Some(Change::Gone { key }) if key.as_str() == "k"));
 }
 
 /// The format on disk: what is written today must be read for ever.

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use clock::Timestamp;
 use event::Record;
 use event_log::{
-    Lifetime, Partition, RecordBatch, Settlement, Topic, TopicConfig, TopicName, TopicPartition,
+    Cleanup, Lifetime, Partition, RecordBatch, Settlement, Topic, TopicConfig, TopicName,
+    TopicPartition,
 };
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -41,6 +42,14 @@ pub(super) fn bucket_log() -> TopicPartition {
     TopicName::new("tidemill.buckets")
         .expect("the name keeps the rules")
         .partition(Partition::new(0))
+}
+
+/// How a topic of the store keeps its records: the latest of every key for ever, and older ones
+/// until whoever works on them has finished them.
+pub(super) fn topic_config(partitions: u32) -> TopicConfig {
+    let mut config = TopicConfig::new(partitions, Lifetime::LongLived);
+    config.settings.cleanup = Cleanup::Compact;
+    config
 }
 
 impl BucketStore {
@@ -127,7 +136,7 @@ impl Inner {
 
     /// A topic for a new bucket: a new one, or an empty one that an interrupted creation left.
     async fn empty_topic(&self, name: &TopicName) -> Result<Topic, Error> {
-        let config = TopicConfig::new(self.partitions.get(), Lifetime::LongLived);
+        let config = topic_config(self.partitions.get());
         let Some(topic) = self.log.topic(name) else {
             return Ok(self.log.create_topic(name, config).await?);
         };

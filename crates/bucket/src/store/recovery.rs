@@ -8,14 +8,14 @@ use std::sync::Arc;
 
 use clock::{SharedClock, Timestamp};
 use event_log::{
-    Lifetime, Offset, SharedLog, StoredRecord, TopicConfig, TopicPartition, end_of_damage,
+    Offset, SharedLog, StoredRecord, Topic, TopicPartition, TopicSettings, end_of_damage,
 };
 use parking_lot::RwLock;
 use tokio::sync::Mutex;
 use tokio_util::task::TaskTracker;
 
 use super::bucket::Bucket;
-use super::buckets::{BucketChange, bucket_log};
+use super::buckets::{BucketChange, bucket_log, topic_config};
 use super::{BucketInfo, BucketStore, Config, Inner};
 use crate::blob::{BlobId, BlobStore};
 use crate::change::{self, Change};
@@ -75,6 +75,18 @@ pub(super) async fn recover(
     })
 }
 
+/// Has a topic of an older version keep what new ones keep.
+async fn keep_the_latest(log: &SharedLog, topic: &Topic) -> Result<(), Error> {
+    let settings = TopicSettings {
+        cleanup: topic_config(1).settings.cleanup,
+        ..topic.config.settings
+    };
+    if settings != topic.config.settings {
+        log.configure_topic(&topic.name, settings).await?;
+    }
+    Ok(())
+}
+
 struct Recovery {
     log: SharedLog,
     blobs: BlobStore,
@@ -90,8 +102,9 @@ impl Recovery {
     /// among what was lost: its objects would be forgotten and their blobs collected.
     async fn buckets(&mut self) -> Result<BTreeMap<BucketName, Arc<Bucket>>, Error> {
         let place = bucket_log();
-        let config = TopicConfig::new(1, Lifetime::LongLived);
-        self.log.ensure_topic(&place.topic, config).await?;
+        let config = topic_config(1);
+        let topic = self.log.ensure_topic(&place.topic, config).await?;
+        keep_the_latest(&self.log, &topic).await?;
         let mut last = BTreeMap::new();
         let lost = self.read(&place, |stored| {
             let value = stored.record.value.clone().unwrap_or_default();
@@ -124,6 +137,7 @@ impl Recovery {
                             reason: "the topic of a bucket is missing or another".to_owned(),
                         });
                     };
+                    keep_the_latest(&self.log, &topic).await?;
                     let info = BucketInfo {
                         name: name.clone(),
                         created: at,
@@ -186,6 +200,7 @@ impl Recovery {
                         self.sequencers.observe(sequencer);
                         bucket.remove(&key);
                     }
+                    Some(Change::Gone { key }) => bucket.remove(&key),
                     None => tracing::warn!(
                         %partition, offset = %stored.offset,
                         "a record in a bucket's topic is no change of an object; it is ignored"

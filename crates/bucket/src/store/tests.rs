@@ -101,8 +101,15 @@ impl Fixture {
         format!("{:#?}", self.store.list(&self.bucket, &query).unwrap())
     }
 
-    /// Every record of the bucket's topic, partition by partition.
+    /// Every event of the bucket's topic, partition by partition.
     async fn records(&self) -> Vec<Record> {
+        let mut records = self.held().await;
+        records.retain(|record| record.value.is_some());
+        records
+    }
+
+    /// Every record of the bucket's topic, tombstones included.
+    async fn held(&self) -> Vec<Record> {
         let topic = self.log.topic(&self.bucket.topic()).unwrap();
         let mut records = Vec::new();
         for partition in topic.partitions() {

@@ -45,7 +45,7 @@ impl Inner {
             NewContent::Blobs(blobs) => blobs.keep(),
             NewContent::Inline(_) => true,
         };
-        let place = match self.append(bucket, key, record).await {
+        let place = match self.append(bucket, key, &[record]).await {
             Ok(place) => place,
             Err(error) => {
                 match &object.content {
@@ -74,8 +74,8 @@ impl Inner {
             .condition
             .check(current.as_deref(), &bucket.info.name, key)?;
         if current.is_some() {
-            let record = change::deletion(&self.event(&write));
-            self.append(bucket, key, record).await?;
+            let records = change::deletion(&self.event(&write));
+            self.append(bucket, key, &records).await?;
             bucket.remove(key);
         }
         Ok(current)
@@ -94,14 +94,16 @@ impl Inner {
         }
     }
 
+    /// Appends records in one batch; returns where the first is.
     async fn append(
         &self,
         bucket: &Bucket,
         key: &ObjectKey,
-        record: Record,
+        records: &[Record],
     ) -> Result<Place, Error> {
         let partition: TopicPartition = bucket.topic.partition_for(key.as_str().as_bytes());
-        let settlement = Settlement::of(partition.clone(), RecordBatch::of_one(record));
+        let batch = RecordBatch::of(records).expect("a change is at least one record");
+        let settlement = Settlement::of(partition.clone(), batch);
         let settled = self.log.commit(settlement).await?;
         let offset = settled.appended[0].base();
         Ok(Place { partition, offset })

@@ -201,6 +201,9 @@ impl Cleaner {
             let grace = settings.tombstone_grace.unwrap_or(self.tombstone_grace);
             let done = charge.compacted.get(key).copied().unwrap_or(Offset::ZERO);
             let (mut all, mut dirty, mut tombstones_before) = (0, 0, Offset::ZERO);
+            // What a tombstone stands for must be gone before it: a segment that is never rewritten
+            // keeps what it has, and the tombstones after it with that.
+            let mut rewritable = true;
             for run in log.index.read().runs() {
                 let Some(sealed_at) = sealed_at.get(&run.segment.number) else {
                     break;
@@ -212,7 +215,8 @@ impl Cleaner {
                 if run.summary.end > done {
                     dirty += run.summary.bytes;
                 }
-                if tidied.now.since(*sealed_at) > grace {
+                rewritable &= !charge.given_up.contains(&run.segment.number);
+                if rewritable && tidied.now.since(*sealed_at) > grace {
                     tombstones_before = run.summary.end;
                 }
             }

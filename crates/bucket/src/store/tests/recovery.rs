@@ -1,3 +1,7 @@
+use std::time::Duration;
+
+use event_log::{Cleanup, EmbeddedConfig, EmbeddedLog, TopicSettings};
+
 use super::*;
 
 #[tokio::test]
@@ -5,7 +9,7 @@ async fn the_index_after_a_restart_equals_the_one_before() {
     let mut fixture = Fixture::new().await;
     for round in 0..40_usize {
         let at = format!("k{}", round % 13);
-        fixture.clock.advance(std::time::Duration::from_millis(7));
+        fixture.clock.advance(Duration::from_millis(7));
         match round % 5 {
             4 => {
                 fixture.delete(&at).await;
@@ -29,6 +33,69 @@ async fn sequencers_go_on_after_a_restart_under_a_clock_that_went_back() {
     fixture.clock = Arc::new(ManualClock::starting_at(Timestamp::from_millis(5)));
     fixture.reopen().await;
     assert!(fixture.put("a", "2").await.sequencer() > before);
+}
+
+#[tokio::test]
+async fn overwritten_and_deleted_objects_leave_nothing_in_the_log_and_the_rest_stays() {
+    const TIMES: usize = 80;
+    let mut fixture = Fixture::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let config = || EmbeddedConfig {
+        segment_bytes: 16 << 10,
+        tombstone_grace: Duration::ZERO,
+        ..EmbeddedConfig::new(folder.path())
+    };
+    let log = EmbeddedLog::open(config(), fixture.clock.clone()).unwrap();
+    fixture.log = log.clone();
+    fixture.reopen().await;
+    fixture.store.create_bucket(&fixture.bucket).await.unwrap();
+    fixture.put("kept", "first of all").await;
+    for round in 0..TIMES {
+        fixture.clock.advance(Duration::from_secs(1));
+        fixture
+            .put("changed", format!("{round}{}", "x".repeat(1_000)))
+            .await;
+        fixture.put("gone", "y".repeat(1_000)).await;
+        assert!(fixture.delete("gone").await);
+    }
+    let before = fixture.index();
+    // Once for what is superseded, once for the tombstones of what is no longer there.
+    for _ in 0..2 {
+        fixture.clock.advance(Duration::from_secs(1));
+        log.clean_up().await;
+    }
+    // What was written last stays for now.
+    let left = fixture.held().await.len();
+    assert!(
+        left < TIMES * 4 / 2,
+        "{left} of {} records are left",
+        TIMES * 4
+    );
+
+    fixture.store.drain().await;
+    drop((fixture, log));
+    let mut fixture = Fixture::new().await;
+    fixture.log = EmbeddedLog::open(config(), fixture.clock.clone()).unwrap();
+    fixture.reopen().await;
+    assert_eq!(fixture.index(), before);
+    assert_eq!(fixture.get("kept").await.unwrap(), "first of all");
+    assert!(fixture.get("changed").await.unwrap().starts_with(b"79x"));
+    assert!(matches!(
+        fixture.get("gone").await,
+        Err(Error::NoSuchKey { .. })
+    ));
+}
+
+#[tokio::test]
+async fn buckets_of_before_compaction_are_compacted_from_the_next_start_on() {
+    let mut fixture = Fixture::new().await;
+    let topic = fixture.bucket.topic();
+    let cleanup = |fixture: &Fixture| fixture.log.topic(&topic).unwrap().config.settings.cleanup;
+    let before = TopicSettings::DEFAULT;
+    fixture.log.configure_topic(&topic, before).await.unwrap();
+    assert_eq!(cleanup(&fixture), Cleanup::Delete);
+    fixture.reopen().await;
+    assert_eq!(cleanup(&fixture), Cleanup::Compact);
 }
 
 #[tokio::test]
