@@ -73,6 +73,8 @@ fn transaction(producer: &BaseProducer, topic: &str, payload: &[u8], records: us
         let record = BaseRecord::<(), _>::to(topic).payload(payload);
         producer.send(record).map_err(|(error, _)| error)?;
     }
+    // Nobody else takes the deliveries that the commit waits for.
+    producer.flush(PATIENCE)?;
     producer
         .commit_transaction(PATIENCE)
         .context("commit a transaction")
