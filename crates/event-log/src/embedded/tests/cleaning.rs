@@ -325,6 +325,48 @@ async fn a_tombstone_stays_for_its_grace_and_then_goes_for_good() {
 }
 
 #[tokio::test]
+async fn a_tombstone_outlives_a_value_that_damage_beside_it_keeps_from_going() {
+    const BESIDE: &str = "damaged beside it";
+    let (bench, clock) = (Bench::new(), manual());
+    let embedded = embedded(&bench, &clock);
+    let log: SharedLog = embedded.clone();
+    let settings = TopicSettings {
+        tombstone_grace: Some(HOUR),
+        ..compacted()
+    };
+    let place = with(&log, "keyed", Lifetime::Events, settings).await;
+    let other = events(&log, "other").await;
+    append(&log, &other, BESIDE).await.unwrap();
+    let value = Some("value".to_owned());
+    write(&log, &place, &[keyed("gone", value)]).await;
+    fill(&log, &other, &bench, 2).await;
+    bench.disk.tamper(&bench.segments()[0], |content| {
+        let found = content
+            .windows(BESIDE.len())
+            .position(|it| it == BESIDE.as_bytes());
+        content[found.expect("it was written")] ^= 1;
+    });
+    write(&log, &place, &[keyed("gone", None)]).await;
+    fill(&log, &other, &bench, 4).await;
+    clock.advance(HOUR + Duration::from_secs(1));
+    for number in 0..3 {
+        let value = format!("{number}{}", "x".repeat(3_000));
+        write(&log, &place, &[keyed("new", Some(value))]).await;
+    }
+    fill(&log, &other, &bench, 8).await;
+    for _ in 0..3 {
+        embedded.clean_up().await;
+    }
+    let left = left(&log, &place).await;
+    let offsets: Vec<_> = left.iter().map(|it| it.offset.get()).collect();
+    assert_eq!(
+        offsets,
+        [0, 1, 4],
+        "the value, its tombstone, and the newest"
+    );
+}
+
+#[tokio::test]
 async fn compaction_leaves_what_a_consumer_has_not_finished() {
     let (bench, clock) = (Bench::new(), manual());
     let embedded = embedded(&bench, &clock);
