@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 
 use super::{PATIENCE, ROUNDS, everywhere, median};
 use crate::table::Table;
@@ -13,6 +13,9 @@ use crate::table::Table;
 /// Records in each transaction, and transactions in each round.
 const SIZES: [(usize, usize); 3] = [(1, 400), (100, 200), (1_000, 50)];
 const BYTES: usize = 100;
+
+/// Takes deliveries as they come.
+type Transactional = ThreadedProducer<DefaultProducerContext>;
 
 /// Measures our port and Kafka, in turns.
 pub(super) fn run(table: &mut Table, ours: &str, theirs: &str) -> Result<()> {
@@ -45,7 +48,7 @@ pub(super) fn run(table: &mut Table, ours: &str, theirs: &str) -> Result<()> {
 
 /// Transactions in a second.
 fn round(bootstrap: &str, topic: &str, records: usize, times: usize) -> Result<f64> {
-    let producer: BaseProducer = ClientConfig::new()
+    let producer: Transactional = ClientConfig::new()
         .set("bootstrap.servers", bootstrap)
         .set("transactional.id", topic)
         .set("linger.ms", "1")
@@ -67,14 +70,21 @@ fn round(bootstrap: &str, topic: &str, records: usize, times: usize) -> Result<f
     Ok(rate)
 }
 
-fn transaction(producer: &BaseProducer, topic: &str, payload: &[u8], records: usize) -> Result<()> {
+fn transaction(
+    producer: &Transactional,
+    topic: &str,
+    payload: &[u8],
+    records: usize,
+) -> Result<()> {
     producer.begin_transaction()?;
     for _ in 0..records {
         let record = BaseRecord::<(), _>::to(topic).payload(payload);
         producer.send(record).map_err(|(error, _)| error)?;
     }
-    // Nobody else takes the deliveries that the commit waits for.
-    producer.flush(PATIENCE)?;
+    // A commit waits for deliveries, but looks for them every 100 ms only.
+    while producer.in_flight_count() > 0 {
+        std::thread::yield_now();
+    }
     producer
         .commit_transaction(PATIENCE)
         .context("commit a transaction")
