@@ -61,11 +61,11 @@ async fn the_lambda_api_names_what_is_wrong_and_goes_on() -> Result<()> {
     );
     assert!(!server.data_dir().join("escaped").exists());
     says(create("cobol85", &good, &[])?, &["cobol85"]);
-    says(create("java21", &good, &[])?, &["java21"]);
+    says(create("ruby3.3", &good, &[])?, &["ruby3.3"]);
     let layer = "arn:aws:lambda:us-east-1:000000000000:layer:l:1";
     says(
         create("provided.al2023", &good, &["--layers", layer])?,
-        &["InvalidParameterValueException", "ayers"],
+        &["InvalidParameterValueException", layer, "does not exist"],
     );
     says(
         create("provided.al2023", &good, &["--memory-size", "64"])?,
