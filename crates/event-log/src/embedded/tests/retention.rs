@@ -53,10 +53,14 @@ async fn segments_past_their_age_go_when_a_new_one_begins() {
     let bench = Bench::new();
     let manual = Arc::new(ManualClock::starting_at(Timestamp::from_millis(0)));
     let config = keeping(&bench, Some(DAY), None);
-    let log = bench.try_open_with(config.clone(), manual.clone()).unwrap();
+    let storage = Arc::new(bench.disk.clone());
+    let embedded = EmbeddedLog::open_on(storage, config.clone(), manual.clone()).unwrap();
+    let log: SharedLog = embedded.clone();
     let place = events(&log, "t").await;
     fill(&log, &place, &bench, 3).await;
     assert_eq!(bench.segments().len(), 3, "nothing is old yet");
+    // Nobody looks any more when time passes.
+    embedded.clean_up().await;
     manual.advance(DAY + Duration::from_secs(1));
     fill(&log, &place, &bench, 4).await;
     assert_eq!(
@@ -72,7 +76,7 @@ async fn segments_past_their_age_go_when_a_new_one_begins() {
     ));
     let values = read(&log, &place).await;
     assert!(values.iter().all(Result::is_ok));
-    drop(log);
+    drop((embedded, log));
     let log = bench.try_open_with(config.clone(), manual.clone()).unwrap();
     assert_eq!(log.bounds(&place).unwrap(), bounds);
     assert_eq!(read(&log, &place).await, values);
