@@ -23,7 +23,8 @@ def refused(code, call, **arguments):
 
 
 s3.create_bucket(Bucket="data")
-assert [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]] == ["data"]
+# Another server may have others' buckets, too.
+assert "data" in [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]]
 refused("NoSuchBucket", s3.list_objects_v2, Bucket="absent")
 refused("NoSuchKey", s3.get_object, Bucket="data", Key="absent")
 
