@@ -80,7 +80,7 @@ for start in range(0, len(keys), 1000):
     objects = [{"Key": key} for key in keys[start:start + 1000]]
     assert not s3.delete_objects(Bucket="data", Delete={"Objects": objects}).get("Errors")
 s3.delete_bucket(Bucket="data")
-assert s3.list_buckets()["Buckets"] == []
+assert "data" not in [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]]
 
 # What is not supported is refused by name, not ignored.
 s3.create_bucket(Bucket="plain")

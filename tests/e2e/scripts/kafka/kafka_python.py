@@ -36,12 +36,12 @@ def member(group, *topics, **settings):
                          heartbeat_interval_ms=500, metadata_max_age_ms=2_000, **settings)
 
 
-def until(consumers, done, seen, seconds=60):
+def until(consumers, done, seen, seconds=180):
     deadline = time.time() + seconds
     while not done():
         assert time.time() < deadline, (len(seen), [c.assignment() for c in consumers])
         for consumer in consumers:
-            for records in consumer.poll(timeout_ms=100).values():
+            for records in consumer.poll(timeout_ms=500).values():
                 seen.extend(record.value.decode() for record in records)
 
 
