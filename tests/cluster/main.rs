@@ -48,10 +48,7 @@ async fn nothing_is_lost_or_settled_twice_when_brokers_and_nodes_are_killed() ->
         return Ok(());
     }
     deploy(&nodes, &brokers.bootstrap(), work.path()).await?;
-    let rounds = std::env::var("TIDEMILL_CRASH_ROUNDS")
-        .ok()
-        .map_or(Ok(ROUNDS), |rounds| rounds.parse())
-        .context("TIDEMILL_CRASH_ROUNDS")?;
+    let rounds = tests::crash_rounds(ROUNDS)?;
 
     let stop = CancellationToken::new();
     let ledger = Arc::new(Mutex::new(Ledger::default()));

@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 /// Kills in the ordinary run of the suite; `cargo xtask crash --rounds N` sets another number.
-const ROUNDS: u32 = 6;
+const ROUNDS: usize = 6;
 const TOUCH: &str = "def handler(event, context):\n    return len(event['Records'])\n";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -26,10 +26,7 @@ async fn nothing_accepted_is_lost_or_billed_twice_when_the_server_is_killed() ->
         return Ok(());
     };
     deploy(&aws)?;
-    let rounds = std::env::var("TIDEMILL_CRASH_ROUNDS")
-        .ok()
-        .map_or(Ok(ROUNDS), |rounds| rounds.parse())
-        .context("TIDEMILL_CRASH_ROUNDS")?;
+    let rounds = tests::crash_rounds(ROUNDS)?;
 
     let stop = CancellationToken::new();
     let objects = Arc::new(Mutex::new(Ledger::default()));

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use clock::Timestamp;
 use event::Record;
 use event_log::{
-    Cleanup, Lifetime, Partition, RecordBatch, Settlement, Topic, TopicConfig, TopicName,
-    TopicPartition,
+    Cleanup, Lifetime, Partition, RecordBatch, Settlement, SharedLog, Topic, TopicConfig,
+    TopicName, TopicPartition, TopicSettings,
 };
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -50,6 +50,18 @@ pub(super) fn topic_config(partitions: u32) -> TopicConfig {
     let mut config = TopicConfig::new(partitions, Lifetime::LongLived);
     config.settings.cleanup = Cleanup::Compact;
     config
+}
+
+/// Has a topic of an older version keep its records as new ones do.
+pub(super) async fn keep_the_latest(log: &SharedLog, topic: &Topic) -> Result<(), Error> {
+    let settings = TopicSettings {
+        cleanup: Cleanup::Compact,
+        ..topic.config.settings
+    };
+    if settings != topic.config.settings {
+        log.configure_topic(&topic.name, settings).await?;
+    }
+    Ok(())
 }
 
 impl BucketStore {
@@ -148,7 +160,10 @@ impl Inner {
             }
         }
         match topic.config.lifetime {
-            Lifetime::LongLived => Ok(topic),
+            Lifetime::LongLived => {
+                keep_the_latest(&self.log, &topic).await?;
+                Ok(topic)
+            }
             Lifetime::Events => Err(Error::TopicTaken {
                 topic: name.clone(),
             }),

@@ -7,15 +7,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use clock::{SharedClock, Timestamp};
-use event_log::{
-    Offset, SharedLog, StoredRecord, Topic, TopicPartition, TopicSettings, end_of_damage,
-};
+use event_log::{Offset, SharedLog, StoredRecord, TopicPartition, end_of_damage};
 use parking_lot::RwLock;
 use tokio::sync::Mutex;
 use tokio_util::task::TaskTracker;
 
 use super::bucket::Bucket;
-use super::buckets::{BucketChange, bucket_log, topic_config};
+use super::buckets::{BucketChange, bucket_log, keep_the_latest, topic_config};
 use super::{BucketInfo, BucketStore, Config, Inner};
 use crate::blob::{BlobId, BlobStore};
 use crate::change::{self, Change};
@@ -73,18 +71,6 @@ pub(super) async fn recover(
     Ok(BucketStore {
         inner: Arc::new(inner),
     })
-}
-
-/// Has a topic of an older version keep what new ones keep.
-async fn keep_the_latest(log: &SharedLog, topic: &Topic) -> Result<(), Error> {
-    let settings = TopicSettings {
-        cleanup: topic_config(1).settings.cleanup,
-        ..topic.config.settings
-    };
-    if settings != topic.config.settings {
-        log.configure_topic(&topic.name, settings).await?;
-    }
-    Ok(())
 }
 
 struct Recovery {
