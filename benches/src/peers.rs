@@ -3,17 +3,22 @@
 //! Every client has a connection of its own and waits for one acknowledgement before it sends the
 //! next request. Each protocol is spoken by hand with requests that were encoded beforehand, so that
 //! what is compared is the servers and not their client libraries; our port and Apache Kafka get the
-//! very same bytes. Rounds alternate, and a ratio is the median of the rounds' ratios.
+//! very same bytes, and so does an echo that keeps nothing: what the wire and the load itself take of
+//! the two cores they share with the server. Rounds alternate, and a ratio is the median of the
+//! rounds' ratios.
 
 mod kafka;
 mod nats;
 mod streams;
 
 use std::env;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use tests::Server;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 
 use crate::table::{Table, percentile, time};
@@ -32,6 +37,8 @@ struct Peer {
 #[derive(Clone, Copy)]
 enum Protocol {
     Kafka,
+    /// Kafka's, as far as Produce requests go.
+    Echo,
     Nats,
     Streams,
 }
@@ -72,7 +79,9 @@ impl Client {
     async fn connect(peer: &Peer, index: usize, records: usize) -> Result<Self> {
         let address = &peer.address;
         Ok(match peer.protocol {
-            Protocol::Kafka => Self::Kafka(kafka::Client::connect(address, index, records).await?),
+            Protocol::Kafka | Protocol::Echo => {
+                Self::Kafka(kafka::Client::connect(address, index, records).await?)
+            }
             Protocol::Nats => Self::Nats(nats::Client::connect(address, index, records).await?),
             Protocol::Streams => {
                 Self::Streams(streams::Client::connect(address, index, records).await?)
@@ -100,11 +109,19 @@ struct Round {
 /// Measures every load on every log that is there.
 pub(crate) async fn run(table: &mut Table) -> Result<()> {
     let server = Server::start()?;
-    let mut peers = vec![Peer {
-        name: "tidemill",
-        address: server.bootstrap(),
-        protocol: Protocol::Kafka,
-    }];
+    let (echo, _echoing) = echo().await?;
+    let mut peers = vec![
+        Peer {
+            name: "tidemill",
+            address: server.bootstrap(),
+            protocol: Protocol::Kafka,
+        },
+        Peer {
+            name: "an echo, which keeps nothing",
+            address: echo,
+            protocol: Protocol::Echo,
+        },
+    ];
     for (name, variable, protocol) in [
         (
             "durable-streams, WAL",
@@ -145,13 +162,26 @@ pub(crate) async fn run(table: &mut Table) -> Result<()> {
         match peer.protocol {
             Protocol::Kafka => kafka::create_topic(&peer.address).await?,
             Protocol::Nats => nats::create_stream(&peer.address).await?,
-            Protocol::Streams => {}
+            Protocol::Streams | Protocol::Echo => {}
         }
     }
     for load in LOADS {
         measure(table, &peers, load).await?;
     }
     Ok(())
+}
+
+/// Starts the echo and returns its address; it ends when the process is dropped.
+async fn echo() -> Result<(String, Child)> {
+    let program = env::current_exe()?.with_file_name("echo");
+    let mut child = Command::new(program)
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .context("start the echo")?;
+    let said = child.stdout.take().context("the echo's output")?;
+    let address = BufReader::new(said).lines().next_line().await?;
+    Ok((address.context("the echo's address")?, child))
 }
 
 async fn measure(table: &mut Table, peers: &[Peer], load: &Load) -> Result<()> {

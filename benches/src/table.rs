@@ -11,7 +11,10 @@ pub(crate) struct Table {
 
 impl Table {
     /// Adds a row: what, under which conditions, the figure, and its ratio to a floor or a peer.
+    ///
+    /// It is told on standard error at once: a run takes minutes, and one that fails keeps what it had.
     pub(crate) fn row(&mut self, what: &str, conditions: &str, figure: String, ratio: String) {
+        eprintln!("{what}, {conditions}: {figure}; {ratio}");
         self.rows
             .push([what.to_owned(), conditions.to_owned(), figure, ratio]);
     }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures::{Stream, StreamExt, stream};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -98,53 +98,70 @@ where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    // One in the channel, more in the pipeline, which has the bound that counts.
-    let (requests, received) = mpsc::channel(1);
     let unanswered = AtomicUsize::new(0);
     let client = Client {
         host: format!("/{}", peer.ip()).into(),
         gone: gone.clone(),
         session: fetch::Held::default(),
     };
-    let pipeline = Pipeline::new(broker.clone(), client);
-    let mut writing = pin!(write_answers(pipeline, received, output, &unanswered));
-    let reading = pin!(read_requests(&broker, input, requests, &unanswered, &gone));
-    tokio::select! {
-        ended = &mut writing => {
-            gone.cancel();
-            ended
-        }
-        ended = reading => {
-            gone.cancel();
-            writing.await?;
-            ended
+    let mut pipeline = Pipeline::new(broker.clone(), client);
+    let mut requests = pin!(requests(&broker, input, &unanswered, &gone));
+    let mut ended = None;
+    while ended.is_none() || !pipeline.is_empty() {
+        tokio::select! {
+            // What a client sends in a row is submitted in a row.
+            biased;
+            read = requests.next(), if ended.is_none() && pipeline.len() < pipeline::MAX_IN_FLIGHT => {
+                match read {
+                    Some(Ok((request, space))) => {
+                        unanswered.fetch_add(1, Ordering::Relaxed);
+                        pipeline.push(request, space);
+                    }
+                    Some(Err(error)) => ended = Some(Err(error)),
+                    None => ended = Some(Ok(())),
+                }
+                if ended.is_some() {
+                    gone.cancel();
+                }
+            }
+            answer = pipeline.next(), if !pipeline.is_empty() => {
+                deliver(answer?, output).await.inspect_err(|_| gone.cancel())?;
+                unanswered.fetch_sub(1, Ordering::Relaxed);
+            }
         }
     }
+    ended.unwrap_or(Ok(()))
 }
 
-async fn read_requests<R: AsyncRead + Unpin>(
+/// Writes an answer; the room that it takes is free afterwards.
+async fn deliver<W>(answer: Answer, output: &mut W) -> Result<(), WireError>
+where
+    W: AsyncWrite + Unpin,
+{
+    let Answer { frame, space } = answer;
+    if let Some(frame) = frame {
+        frames::write(output, frame).await?;
+    }
+    drop(space);
+    Ok(())
+}
+
+/// What the client asks for, until it has left, has nothing to say, or `gone` is cancelled.
+fn requests<R: AsyncRead + Unpin>(
     broker: &Broker,
-    mut input: FrameReader<R>,
-    requests: mpsc::Sender<Received>,
+    input: FrameReader<R>,
     unanswered: &AtomicUsize,
     gone: &CancellationToken,
-) -> Result<(), WireError> {
-    loop {
-        let read = tokio::select! {
-            biased;
-            () = gone.cancelled() => return Ok(()),
-            read = next(broker, &mut input, unanswered) => read?,
-        };
-        let Some((request, space)) = read else {
-            return Ok(());
-        };
-        meter::request(request.header.api);
-        tracing::trace!(api = ?request.header.api, version = request.header.version, "kafka request");
-        unanswered.fetch_add(1, Ordering::Relaxed);
-        if requests.send((request, space)).await.is_err() {
-            return Ok(());
+) -> impl Stream<Item = Result<Received, WireError>> {
+    let requests = stream::unfold(input, async move |mut input| {
+        let read = next(broker, &mut input, unanswered).await.transpose()?;
+        if let Ok((Request { header, .. }, _)) = &read {
+            meter::request(header.api);
+            tracing::trace!(api = ?header.api, version = header.version, "kafka request");
         }
-    }
+        Some((read, input))
+    });
+    requests.take_until(gone.cancelled())
 }
 
 /// The next request; `None` when the client has left or has nothing to say.
@@ -198,33 +215,4 @@ async fn receive<R: AsyncRead + Unpin>(
         Some(space) => space.beside(broker.decoded.take(shaped.decoded_bytes()).await),
     };
     Ok((shaped.decode().inspect_err(bad)?, space))
-}
-
-async fn write_answers<W: AsyncWrite + Unpin>(
-    mut pipeline: Pipeline,
-    mut received: mpsc::Receiver<Received>,
-    output: &mut W,
-    unanswered: &AtomicUsize,
-) -> Result<(), WireError> {
-    let mut open = true;
-    while open || !pipeline.is_empty() {
-        tokio::select! {
-            biased;
-            request = received.recv(), if open && pipeline.len() < pipeline::MAX_IN_FLIGHT => {
-                match request {
-                    Some((request, space)) => pipeline.push(request, space),
-                    None => open = false,
-                }
-            }
-            answer = pipeline.next(), if !pipeline.is_empty() => {
-                let Answer { frame, space } = answer?;
-                if let Some(frame) = frame {
-                    frames::write(output, frame).await?;
-                }
-                unanswered.fetch_sub(1, Ordering::Relaxed);
-                drop(space);
-            }
-        }
-    }
-    Ok(())
 }

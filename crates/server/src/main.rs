@@ -30,6 +30,10 @@ use clap::Parser;
 
 use crate::cli::{Cli, Command};
 
+/// A request of one record takes dozens of small allocations; this takes a tenth off the whole.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     // The one TLS implementation in the binary, for clients of stores; nothing else may choose one.
