@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::groups::Coordinator;
 use crate::sasl::Gate;
+use crate::strangers::Strangers;
 use crate::wire::{self, Body, Request, WireError};
 use crate::{
     Advertised, GatewayConfig, apis, authentication, configs, fetch, log_dirs, metadata, offsets,
@@ -48,6 +49,7 @@ pub(crate) struct Broker {
     pub(crate) groups: Coordinator,
     /// Knows the login; `None` where clients are anonymous.
     pub(crate) gate: Option<Gate>,
+    pub(crate) strangers: Arc<Strangers>,
     requests: Room,
     large_requests: Room,
     /// For what requests are decoded to that have taken room for their frames before. Whoever holds
@@ -110,6 +112,7 @@ impl Broker {
         Self {
             groups: Coordinator::new(config.member_session),
             gate: config.security.sasl.clone().map(Gate::new),
+            strangers: Strangers::among(config.max_connections),
             requests: Room::of(REQUEST_ROOM),
             large_requests: Room::of(large),
             decoded: Room::of(DECODED_ROOM),

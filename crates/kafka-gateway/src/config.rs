@@ -38,7 +38,8 @@ pub struct GatewayConfig {
     pub offsets_retention: Duration,
     /// The largest request that is read, in bytes.
     pub max_request_bytes: usize,
-    /// Connections served at once; one more is closed when it arrives.
+    /// Connections served at once; one more is closed when it arrives. With SASL, a quarter of them
+    /// may belong to clients that are not yet known; one more of those closes the oldest.
     pub max_connections: usize,
     /// A connection on which nothing is asked and nothing answered for so long is closed (Kafka's
     /// `connections.max.idle.ms`).

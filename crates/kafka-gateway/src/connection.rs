@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::{Answer, Broker, Client, Space};
 use crate::frames::{self, FrameReader, Head};
 use crate::pipeline::{self, Pipeline};
+use crate::strangers::Stranger;
 use crate::wire::{self, LENGTH, Request, WireError};
 use crate::{authentication, fetch, meter};
 
@@ -35,9 +36,11 @@ pub(crate) async fn run(
     gone: CancellationToken,
 ) -> Result<(), WireError> {
     stream.set_nodelay(true)?;
+    let gate = broker.gate.as_ref();
+    let stranger = gate.map(|_| broker.strangers.admit(gone.clone()));
     let Some(tls) = &broker.config.security.tls else {
         let (input, output) = stream.into_split();
-        return speak(broker, input, output, peer, gone).await;
+        return speak(broker, stranger, input, output, peer, gone).await;
     };
     let shaken = tokio::select! {
         () = gone.cancelled() => return Ok(()),
@@ -55,11 +58,12 @@ pub(crate) async fn run(
         }
     };
     let (input, output) = tokio::io::split(stream);
-    speak(broker, input, output, peer, gone).await
+    speak(broker, stranger, input, output, peer, gone).await
 }
 
 async fn speak<R, W>(
     broker: Arc<Broker>,
+    stranger: Option<Stranger>,
     input: R,
     mut output: W,
     peer: SocketAddr,
@@ -77,6 +81,7 @@ where
             admitted = authentication::admit(gate, &mut input, &mut output) => admitted,
         },
     };
+    drop(stranger);
     let ended = match known {
         Ok(true) => serve(broker, input, &mut output, peer, gone).await,
         Ok(false) => Ok(()),

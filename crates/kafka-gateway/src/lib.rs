@@ -40,6 +40,7 @@ mod produce;
 mod producers;
 mod sasl;
 mod security;
+mod strangers;
 mod topic_pages;
 mod topic_settings;
 mod topics;

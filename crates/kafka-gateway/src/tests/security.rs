@@ -293,3 +293,32 @@ async fn a_silent_connection_is_closed_and_a_waiting_one_is_not() {
     assert_eq!(waiting.receive_frame().await, None, "closed when silent");
     served.stop().await;
 }
+
+#[tokio::test]
+async fn silent_strangers_keep_nobody_out() {
+    let served = Served::with(GatewayConfig {
+        security: Security {
+            tls: None,
+            sasl: login(),
+        },
+        max_connections: 16, // Four of them for strangers.
+        ..GatewayConfig::default()
+    })
+    .await;
+    let mut known = served.client().await;
+    assert_eq!(handshake(&mut known, "PLAIN").await, 0);
+    assert_eq!(prove(&mut known, 2, b"\0somebody\0hush").await, 0);
+    let mut silent = Vec::new();
+    for _ in 0..=4 {
+        let mut stranger = served.client().await;
+        call!(stranger, ApiVersions, 3, ApiVersionsRequest::default());
+        silent.push(stranger);
+    }
+    assert_eq!(silent[0].receive_frame().await, None, "it made room");
+    is_served(&mut known).await;
+    let mut late = served.client().await;
+    assert_eq!(handshake(&mut late, "PLAIN").await, 0);
+    assert_eq!(prove(&mut late, 2, b"\0somebody\0hush").await, 0);
+    is_served(&mut late).await;
+    served.stop().await;
+}
