@@ -38,4 +38,7 @@ mod payload;
 mod postgres;
 
 pub use config::{Naming, Shape};
-pub use postgres::{Lsn, NotAnLsn, PostgresConfig, PostgresConfigError, PostgresSource};
+pub use postgres::{
+    Lsn, NotAnAddress, NotAnLsn, PostgresAddress, PostgresConfig, PostgresConfigError,
+    PostgresSource, release as release_postgres, show_position as show_postgres_position,
+};

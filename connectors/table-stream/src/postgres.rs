@@ -2,6 +2,8 @@
 
 mod lsn;
 
+mod address;
+
 mod config;
 
 mod source;
@@ -38,6 +40,10 @@ mod tls;
 
 mod failure;
 
+mod release;
+
+pub use address::{NotAnAddress, PostgresAddress};
 pub use config::PostgresConfig;
 pub use lsn::{Lsn, NotAnLsn};
-pub use source::{PostgresConfigError, PostgresSource};
+pub use release::release;
+pub use source::{PostgresConfigError, PostgresSource, show_position};

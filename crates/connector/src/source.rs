@@ -48,6 +48,12 @@ pub trait Source: Debug + Send + 'static {
 
     /// Events known to be waiting at the source; `None` when it cannot say.
     fn lag(&self) -> Option<u64>;
+
+    /// Bytes known to be waiting at the source, or handed over and not acknowledged; `None` when it
+    /// cannot say.
+    fn lag_bytes(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// A topic that a source writes.

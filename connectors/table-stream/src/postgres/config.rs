@@ -14,6 +14,9 @@ pub struct PostgresConfig {
     pub naming: Naming,
     /// `postgres://user:password@host:port/database`. The user needs the right to replicate.
     pub url: String,
+    /// The user's password, where the address holds none.
+    #[serde(default)]
+    pub password: Option<String>,
     /// Tables, as `schema.table` or `table` in the schema `public`: those to publish when the
     /// publication has to be created. May be empty when it exists.
     #[serde(default)]

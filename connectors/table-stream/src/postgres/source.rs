@@ -12,6 +12,7 @@ use event_log::TopicName;
 
 use super::failure::{rejected, unavailable};
 use super::open::Opening;
+use super::position::Progress;
 use super::session::Session;
 use super::table::topic;
 use super::{PostgresConfig, position};
@@ -71,11 +72,7 @@ impl PostgresSource {
     /// The address or a table's name is not usable.
     pub fn new(config: PostgresConfig, clock: SharedClock) -> Result<Self, PostgresConfigError> {
         let connection = config.naming.connection.clone();
-        let address = config.url.parse();
-        let address = address.map_err(|source| PostgresConfigError::Address {
-            connection: connection.clone(),
-            source,
-        })?;
+        let address = address(&config)?;
         let mut tables = Vec::new();
         for text in &config.tables {
             let (schema, name) = text.split_once('.').unwrap_or(("public", text));
@@ -121,6 +118,40 @@ impl PostgresSource {
         };
         Ok(topics.into_keys().map(plan).collect())
     }
+}
+
+/// Where to connect, with the password.
+pub(super) fn address(
+    config: &PostgresConfig,
+) -> Result<tokio_postgres::Config, PostgresConfigError> {
+    let address: Result<tokio_postgres::Config, _> = config.url.parse();
+    let mut address = address.map_err(|source| PostgresConfigError::Address {
+        connection: config.naming.connection.clone(),
+        source,
+    })?;
+    if let Some(password) = &config.password {
+        address.password(password);
+    }
+    Ok(address)
+}
+
+/// A position for people: where in the server's log, and how many tables are read whole; `None` when
+/// it is no position of such a source.
+#[must_use]
+pub fn show_position(position: &SourcePosition) -> Option<String> {
+    let (place, state) = position::read(position).ok()?;
+    let tables = state.tables.len();
+    let whole = state.tables.values();
+    let whole = whole
+        .filter(|progress| **progress == Progress::Whole)
+        .count();
+    Some(match whole == tables {
+        true => format!("log {}", place.lsn),
+        false => format!(
+            "log {}, reading rows: {whole} of {tables} tables done",
+            place.lsn
+        ),
+    })
 }
 
 #[async_trait]
@@ -182,7 +213,12 @@ impl Source for PostgresSource {
     }
 
     fn lag(&self) -> Option<u64> {
-        // The server counts bytes of log, not changes; those have a gauge of their own.
+        // The server counts bytes of log, not changes.
         None
+    }
+
+    fn lag_bytes(&self) -> Option<u64> {
+        let session = self.session.as_ref()?;
+        Some(session.server_end.since(session.acknowledged))
     }
 }

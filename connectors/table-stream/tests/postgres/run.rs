@@ -38,6 +38,7 @@ impl Run {
                     partitions: 1,
                 },
                 url: database.url(),
+                password: None,
                 tables: tables.iter().map(ToString::to_string).collect(),
                 publication: None,
                 slot: None,
