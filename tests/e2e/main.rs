@@ -12,6 +12,7 @@ mod bad_input;
 mod billing;
 mod board;
 mod clients;
+mod connectors;
 mod crash;
 mod demo;
 mod failures;

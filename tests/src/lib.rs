@@ -13,6 +13,7 @@
 mod bootstrap;
 mod brokers;
 mod clients;
+mod database;
 mod kafka;
 mod ledger;
 mod report;
@@ -27,6 +28,7 @@ mod zip;
 pub use bootstrap::order_total;
 pub use brokers::Brokers;
 pub use clients::{Cli, map_topic, s3};
+pub use database::Database;
 pub use kafka::{Consumed, consume_all, create_topic, producer, publish, publish_to};
 pub use ledger::{Ledger, check_usage, ends};
 pub use report::{charged, sum};

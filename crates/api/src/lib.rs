@@ -26,4 +26,4 @@ use error::ApiError;
 
 pub use payload::LambdaPayloads;
 pub use router::router;
-pub use state::{CodeSource, CodeSourceError, OwnKafka, State};
+pub use state::{CodeSource, CodeSourceError, OwnKafka, State, TableStream, TableStreams};

@@ -3,6 +3,7 @@
 mod answer;
 mod bucket;
 mod kafka;
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -12,7 +13,8 @@ use event_log::{Partition, StoredRecord};
 use function::{Trigger, TriggerSource};
 use serde_json::Value;
 
-/// AWS's event shapes: `SelfManagedKafka` for topics, S3 event notifications for buckets.
+/// AWS's event shapes: `SelfManagedKafka` for topics, DynamoDB Streams for tables, S3 event
+/// notifications for buckets.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LambdaPayloads;
 
@@ -24,6 +26,7 @@ impl Payloads for LambdaPayloads {
                 bootstrap_servers,
                 ..
             } => kafka::encode(bootstrap_servers, topic, partition, records),
+            TriggerSource::TableStream { .. } => table::encode(records),
             TriggerSource::Bucket {
                 configuration_id, ..
             } => bucket::encode(configuration_id, records),
@@ -33,6 +36,7 @@ impl Payloads for LambdaPayloads {
     fn selects(&self, trigger: &Trigger, record: &StoredRecord) -> bool {
         match &trigger.source {
             TriggerSource::Topic { .. } => true,
+            TriggerSource::TableStream { .. } => table::selects(&record.record),
             TriggerSource::Bucket { .. } => bucket::selects(&trigger.source, &record.record),
         }
     }
@@ -47,6 +51,7 @@ impl Payloads for LambdaPayloads {
             TriggerSource::Topic { topic, .. } => {
                 Some(kafka::filter_document(topic, partition, record))
             }
+            TriggerSource::TableStream { .. } => table::change(&record.record),
             TriggerSource::Bucket { .. } => bucket::event(&record.record),
         }
     }
@@ -58,10 +63,14 @@ impl Payloads for LambdaPayloads {
         records: &[StoredRecord],
         answer: &Bytes,
     ) -> BatchAnswer {
-        if trigger.report_batch_item_failures {
-            answer::read(&trigger.topic(), partition, records, answer)
-        } else {
-            BatchAnswer::Done
+        if !trigger.report_batch_item_failures {
+            return BatchAnswer::Done;
+        }
+        match &trigger.source {
+            TriggerSource::TableStream { .. } => table::answer(records, answer),
+            TriggerSource::Topic { .. } | TriggerSource::Bucket { .. } => {
+                answer::of_topic(&trigger.topic(), partition, records, answer)
+            }
         }
     }
 }

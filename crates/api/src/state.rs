@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use clock::SharedClock;
 use dispatcher::{DispatcherStatus, Invoker};
-use event_log::SharedLog;
+use event_log::{SharedLog, TopicName};
 use function::Registry;
 
 use crate::sigv4::Verifier;
@@ -29,6 +29,8 @@ pub struct State {
     pub verifier: Verifier,
     /// Where packages lie that are named by bucket and key.
     pub code_source: Arc<dyn CodeSource>,
+    /// Which tables' changes are in the log.
+    pub table_streams: Arc<dyn TableStreams>,
     /// The account that owns everything here: twelve digits.
     pub account: String,
     /// The region that this server stands for.
@@ -53,6 +55,21 @@ pub trait CodeSource: std::fmt::Debug + Send + Sync + 'static {
         version: Option<&str>,
         max_bytes: u64,
     ) -> Result<Bytes, CodeSourceError>;
+}
+
+/// Which tables' changes are in the log, by the ARNs of their streams.
+pub trait TableStreams: std::fmt::Debug + Send + Sync + 'static {
+    /// The stream of that ARN; `None` when nothing writes it.
+    fn find(&self, arn: &str) -> Option<TableStream>;
+}
+
+/// A table's changes as records of DynamoDB Streams.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableStream {
+    /// The topic that they are written to.
+    pub topic: TopicName,
+    /// Partitions to create it with, at least 1.
+    pub partitions: u32,
 }
 
 /// Why a package was not fetched.

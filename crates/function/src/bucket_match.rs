@@ -25,7 +25,7 @@ impl<'a> BucketMatch<'a> {
                 prefix: prefix.as_deref(),
                 suffix: suffix.as_deref(),
             }),
-            TriggerSource::Topic { .. } => None,
+            TriggerSource::Topic { .. } | TriggerSource::TableStream { .. } => None,
         }
     }
 

@@ -74,6 +74,14 @@ pub enum TriggerSource {
         /// The consumer group id shown by the API.
         consumer_group_id: String,
     },
+    /// The changes of a database's table, which a connector writes in the shape of DynamoDB Streams,
+    /// through an event source mapping of the stream's ARN.
+    TableStream {
+        /// The topic of the changes.
+        topic: TopicName,
+        /// The stream's ARN as the user gave it.
+        stream_arn: String,
+    },
     /// A bucket's notification configuration.
     Bucket {
         /// The bucket; its events are in the topic `bucket.<name>`.
@@ -162,7 +170,9 @@ impl Trigger {
     #[must_use]
     pub fn topic(&self) -> TopicName {
         match &self.source {
-            TriggerSource::Topic { topic, .. } => topic.clone(),
+            TriggerSource::Topic { topic, .. } | TriggerSource::TableStream { topic, .. } => {
+                topic.clone()
+            }
             TriggerSource::Bucket { bucket, .. } => TopicName::new(format!("bucket.{bucket}"))
                 .expect("a bucket's name is legal in a topic's"),
         }
@@ -203,8 +213,11 @@ impl TriggerSource {
                     && text(prefix) == text(other_prefix)
                     && text(suffix) == text(other_suffix)
             }
-            (Self::Topic { .. }, Self::Topic { .. } | Self::Bucket { .. })
-            | (Self::Bucket { .. }, Self::Topic { .. }) => false,
+            (
+                Self::Topic { .. } | Self::TableStream { .. },
+                Self::Topic { .. } | Self::TableStream { .. } | Self::Bucket { .. },
+            )
+            | (Self::Bucket { .. }, Self::Topic { .. } | Self::TableStream { .. }) => false,
         }
     }
 }

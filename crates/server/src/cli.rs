@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::IsolationKind;
+use crate::connectors::{ConnectorName, Settings};
 
 /// Functions on events: AWS Lambda's model, self-hosted.
 ///
@@ -31,6 +32,8 @@ pub(crate) enum Command {
     Billing(Billing),
     /// Show triggers: where they are, how far behind, what became of their events.
     Status(Status),
+    /// Read foreign sources: other databases' tables, other clusters' topics, other stores' buckets.
+    Connector(Connector),
     /// Look into the event log of a server that has stopped.
     Log(Log),
 }
@@ -168,6 +171,90 @@ pub(crate) struct Status {
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) server: Server,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Everything that a source commits becomes an event in a topic, exactly once, whatever crashes.
+Passwords are never given themselves: file:PATH or env:NAME say where the server finds them.
+
+Examples:
+  tidemill connector add postgres --name shop --url postgres://ada@db.example/shop \\
+      --password file:/etc/tidemill/shop.password --tables orders,customers
+  tidemill connector list
+  tidemill connector status shop
+  tidemill connector pause shop
+  tidemill connector remove shop --keep-slot
+
+The same in tidemill.toml:
+  [[connectors]]
+  name = \"shop\"
+  kind = \"postgres\"
+  url = \"postgres://ada@db.example/shop\"
+  password = \"file:/etc/tidemill/shop.password\"
+  tables = [\"orders\", \"customers\"]")]
+pub(crate) struct Connector {
+    #[command(subcommand)]
+    pub(crate) command: ConnectorCommand,
+    #[command(flatten)]
+    pub(crate) server: Server,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConnectorCommand {
+    /// Begin to read a source.
+    Add(AddConnector),
+    /// Show connectors, where they read, and the streams to attach functions to.
+    List(ListConnectors),
+    /// Show state, position, lag, the last error, and what to do.
+    Status(ConnectorStatus),
+    /// Stop reading until it is resumed, also over restarts; nothing is lost.
+    Pause(OneConnector),
+    /// Go on after a pause, or after a failure that was seen to.
+    Resume(OneConnector),
+    /// Stop reading and forget; what it made at the source is taken back.
+    Remove(RemoveConnector),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AddConnector {
+    /// What to call it: part of the names of topics and streams
+    #[arg(long, global = true)]
+    pub(crate) name: Option<ConnectorName>,
+    #[command(subcommand)]
+    pub(crate) settings: Settings,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListConnectors {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConnectorStatus {
+    /// This one only
+    pub(crate) name: Option<ConnectorName>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OneConnector {
+    /// The connector
+    pub(crate) name: ConnectorName,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RemoveConnector {
+    /// The connector
+    pub(crate) name: ConnectorName,
+    /// Leave PostgreSQL's replication slot and publication; the database then keeps its log for the
+    /// slot until somebody drops it
+    #[arg(long)]
+    pub(crate) keep_slot: bool,
 }
 
 #[derive(Debug, Args)]

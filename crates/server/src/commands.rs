@@ -1,6 +1,7 @@
 //! One module for each command.
 
 pub(crate) mod billing;
+pub(crate) mod connector;
 pub(crate) mod log;
 pub(crate) mod logs;
 pub(crate) mod serve;

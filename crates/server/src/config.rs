@@ -1,6 +1,7 @@
 //! Settings: one TOML file, every key documented here, unknown keys refused.
 
 mod log;
+mod secret;
 mod store;
 
 use std::net::SocketAddr;
@@ -10,9 +11,11 @@ use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::cli;
+use crate::connectors::Definition;
 use crate::kafka_port::Kafka;
 
 pub(crate) use log::{KafkaCluster, Log, LogKind};
+pub(crate) use secret::Secret;
 pub(crate) use store::{S3Store, Store, StoreKind};
 
 /// Everything that can be set. `tidemill serve --print-config` shows the effective values.
@@ -39,6 +42,9 @@ pub(crate) struct Config {
     pub(crate) billing: Billing,
     /// What the server says of itself.
     pub(crate) telemetry: Telemetry,
+    /// Foreign sources to read, each as `tidemill connector add` takes it: `name`, `kind`, and the
+    /// kind's settings.
+    pub(crate) connectors: Vec<Definition>,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -117,6 +123,7 @@ impl Default for Config {
             functions: Functions::default(),
             billing: Billing::default(),
             telemetry: Telemetry::default(),
+            connectors: Vec::new(),
         }
     }
 }
@@ -205,6 +212,7 @@ impl Config {
         }
         self.log.check()?;
         self.store.check()?;
+        crate::connectors::check_declared(&self.connectors)?;
         if self.log.kind == LogKind::Kafka && self.kafka.listen != Kafka::default().listen {
             bail!(
                 "log.kind is \"kafka\" and kafka.listen is set: clients talk to the cluster's own brokers and this server's Kafka port rests, so leave kafka.listen (and --kafka) out"
@@ -227,7 +235,12 @@ mod tests {
     fn the_printed_configuration_is_read_back_the_same() {
         let set =
             "[kafka]\nadvertised = 'a:1'\nsasl = true\ntls = { certificate = 'c', key = 'k' }";
-        for config in [Config::default(), toml::from_str(set).unwrap()] {
+        let connector = "[[connectors]]\nname = 'shop'\nkind = 'postgres'\nurl = 'postgres://u@h/d'\npassword = 'env:P'\ntables = ['a']";
+        for config in [
+            Config::default(),
+            toml::from_str(set).unwrap(),
+            toml::from_str(connector).unwrap(),
+        ] {
             let printed = toml::to_string_pretty(&config).unwrap();
             let read: Config = toml::from_str(&printed).unwrap();
             assert_eq!(toml::to_string_pretty(&read).unwrap(), printed);

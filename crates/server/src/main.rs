@@ -11,6 +11,7 @@ mod client;
 mod code_source;
 mod commands;
 mod config;
+mod connectors;
 mod credentials;
 mod demo;
 mod front;
@@ -64,6 +65,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Logs(arguments) => commands::logs::run(arguments).await,
         Command::Billing(arguments) => commands::billing::run(arguments).await,
         Command::Status(arguments) => commands::status::run(arguments).await,
+        Command::Connector(arguments) => commands::connector::run(arguments).await,
         Command::Log(arguments) => commands::log::run(&arguments),
     }
 }

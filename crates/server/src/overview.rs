@@ -242,6 +242,7 @@ fn invocation(usage: &UsageRecord) -> InvocationRow {
 fn source(trigger: &Trigger) -> String {
     match &trigger.source {
         TriggerSource::Topic { topic, .. } => format!("topic {topic}"),
+        TriggerSource::TableStream { topic, .. } => format!("table stream {topic}"),
         TriggerSource::Bucket { bucket, .. } => format!("bucket {bucket}"),
     }
 }

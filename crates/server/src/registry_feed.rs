@@ -1,4 +1,4 @@
-//! Tells other nodes that functions or triggers have changed, and hears it from them.
+//! Tells other nodes that functions, triggers or connectors have changed, and hears it from them.
 //!
 //! The registry's store is the truth; the topic `tidemill.registry` only says when to look again. A
 //! record follows each change of this process, and one stands at each start, for a change that a
@@ -20,6 +20,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::connectors::Definitions;
+
 /// The topic of the registry's changes.
 const TOPIC: &str = "tidemill.registry";
 /// How long a log or a store that does not answer is left alone.
@@ -29,10 +31,12 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(crate) struct RegistryFeed {
     log: SharedLog,
     registry: Arc<Registry>,
+    connectors: Arc<Definitions>,
     clock: SharedClock,
     partition: TopicPartition,
     heard: watch::Receiver<Offset>,
     written: watch::Receiver<u64>,
+    connectors_written: watch::Receiver<u64>,
     share: watch::Receiver<Share>,
 }
 
@@ -51,6 +55,7 @@ impl RegistryFeed {
     pub(crate) async fn open(
         log: SharedLog,
         registry: Arc<Registry>,
+        connectors: Arc<Definitions>,
         clock: SharedClock,
     ) -> Result<Self, event_log::Error> {
         let config = TopicConfig::new(1, Lifetime::Events);
@@ -59,10 +64,12 @@ impl RegistryFeed {
         Ok(Self {
             heard: log.tail(&partition)?,
             written: registry.written(),
+            connectors_written: connectors.written(),
             share: log.share(),
             partition,
             log,
             registry,
+            connectors,
             clock,
         })
     }
@@ -77,6 +84,7 @@ impl RegistryFeed {
         loop {
             self.heard.mark_unchanged();
             self.written.mark_unchanged();
+            self.connectors_written.mark_unchanged();
             self.share.mark_unchanged();
             let left = tokio::select! {
                 () = stop.cancelled() => break,
@@ -94,10 +102,16 @@ impl RegistryFeed {
                 Ok(()) = self.heard.changed() => due.reread = true,
                 Ok(()) = self.share.changed() => due.reread = true,
                 Ok(()) = self.written.changed() => due.announce = true,
+                Ok(()) = self.connectors_written.changed() => due.announce = true,
                 () = retry => {}
             }
         }
-        if due.announce || self.written.has_changed().unwrap_or_default() {
+        let written = [&self.written, &self.connectors_written];
+        if due.announce
+            || written
+                .iter()
+                .any(|it| it.has_changed().unwrap_or_default())
+        {
             let _ = tokio::time::timeout(PAUSE, self.announce()).await;
         }
     }
@@ -112,9 +126,11 @@ impl RegistryFeed {
             }
         }
         if due.reread {
-            match self.registry.reread().await {
-                Ok(_) => left.reread = false,
-                Err(error) => tracing::warn!(%error, "read the registry again"),
+            let connectors = self.connectors.reread().await;
+            match (self.registry.reread().await, connectors) {
+                (Ok(_), Ok(())) => left.reread = false,
+                (Err(error), _) => tracing::warn!(%error, "read the registry again"),
+                (_, Err(error)) => tracing::warn!(%error, "read the connectors again"),
             }
         }
         left

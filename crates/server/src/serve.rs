@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::{self, Admin};
 use crate::backing::{Buckets, Log, Store};
 use crate::config::Config;
+use crate::connectors::{self, Definitions, Streams, Supervisor, Surroundings};
 use crate::credentials::{self, Credentials};
 use crate::front::Front;
 use crate::function_logs::{self, FunctionLogs};
@@ -99,8 +100,32 @@ impl Running {
             .await
             .context("open the registry of functions")?,
         );
+        let documents = store.documents.clone();
+        let definitions = Definitions::open(documents, config.connectors.clone()).await;
+        let definitions = Arc::new(definitions.context("read the connectors")?);
+        let connector_door = connectors::Door {
+            definitions: definitions.clone(),
+            board: Arc::default(),
+            around: Surroundings {
+                log: log.clone(),
+                clock: clock.clone(),
+                account: config.account.clone(),
+                region: config.region.clone(),
+                spool: dir.join("spool"),
+            },
+            streams: Streams {
+                definitions: definitions.clone(),
+                account: config.account.clone(),
+                region: config.region.clone(),
+            },
+        };
+        let supervisor = Supervisor {
+            definitions: definitions.clone(),
+            around: connector_door.around.clone(),
+            board: connector_door.board.clone(),
+        };
         let registry_feed =
-            RegistryFeed::open(log.clone(), registry.clone(), clock.clone()).await?;
+            RegistryFeed::open(log.clone(), registry.clone(), definitions, clock.clone()).await?;
 
         let (queue, receiver) = instance::log_queue(function_logs::QUEUE_BYTES);
         let partitions = config.kafka.default_partitions;
@@ -165,6 +190,7 @@ impl Running {
             region: config.region.clone(),
             own_kafka: kafka.own_addresses(),
             code_source: store.code.clone(),
+            table_streams: Arc::new(connector_door.streams.clone()),
             default_partitions: partitions,
         });
         let admin = admin::router(Admin {
@@ -173,6 +199,7 @@ impl Running {
             status: status.clone(),
             stop: intake.stop.clone(),
         });
+        let admin = admin.merge(connectors::router(connector_door));
         let s3 = s3_door::open(&store.buckets, &credentials, || RegistryNotifications {
             registry: registry.clone(),
             log: log.clone(),
@@ -235,6 +262,10 @@ impl Running {
             }),
             KafkaDoor::Rests { .. } => {}
         }
+        intake.spawn("connectors", |stop| async move {
+            supervisor.run(stop).await;
+            Ok(())
+        });
         intake.spawn("HTTP port", |stop| async move {
             front.run(listener, stop).await;
             Ok(())

@@ -44,6 +44,7 @@ const NEEDS: &[(&str, &[Need])] = &[
             Need::Client(Client::RicGo),
             Need::Client(Client::Node),
             Need::Peer(&Kafka),
+            Need::Peer(&Postgres),
             Need::Peer(&S3),
         ],
     ),

@@ -29,11 +29,10 @@ pub(crate) fn list(state: &State, request: &Request) -> Result<Response, ApiErro
         .get("FunctionName")
         .map(|text| state.function_name(text, None))
         .transpose()?;
-    // Mappings of this server have no source with an ARN, so a search for one finds nothing.
-    let by_arn = request.query.get("EventSourceArn").is_some();
+    let arn = request.query.get("EventSourceArn");
     let triggers = state.registry.triggers().into_iter().filter(|trigger| {
         is_mapping(trigger)
-            && !by_arn
+            && arn.is_none_or(|arn| stream_arn(trigger) == Some(arn))
             && function
                 .as_ref()
                 .is_none_or(|function| trigger.function == *function)
@@ -58,9 +57,7 @@ pub(crate) async fn update(state: &State, request: &Request) -> Result<Response,
     }
     let settings = Settings::take(&mut members)?;
     members.finish()?;
-    if let TriggerSource::Topic { topic, .. } = &before.source {
-        settings.check_source(topic.as_str())?;
-    }
+    settings.check_source(before.topic().as_str())?;
     settings.prepare(state).await?;
     let transition = settings.transition(&before);
     if transition == "Enabling" && function.is_none() {
@@ -97,7 +94,14 @@ fn find(state: &State, request: &Request) -> Result<Arc<Trigger>, ApiError> {
 
 fn is_mapping(trigger: &Trigger) -> bool {
     match trigger.source {
-        TriggerSource::Topic { .. } => true,
+        TriggerSource::Topic { .. } | TriggerSource::TableStream { .. } => true,
         TriggerSource::Bucket { .. } => false,
+    }
+}
+
+fn stream_arn(trigger: &Trigger) -> Option<&str> {
+    match &trigger.source {
+        TriggerSource::TableStream { stream_arn, .. } => Some(stream_arn),
+        TriggerSource::Topic { .. } | TriggerSource::Bucket { .. } => None,
     }
 }

@@ -61,6 +61,11 @@ pub(super) fn mapping(state: &State, trigger: &Trigger, transition: Option<&str>
             shown["SelfManagedKafkaEventSourceConfig"] =
                 json!({"ConsumerGroupId": consumer_group_id});
         }
+        TriggerSource::TableStream { stream_arn, .. } => {
+            shown["EventSourceArn"] = json!(stream_arn);
+            shown["ParallelizationFactor"] = json!(1);
+            shown["TumblingWindowInSeconds"] = json!(0);
+        }
         // A bucket's notifications are shown by S3's API.
         TriggerSource::Bucket { .. } => {}
     }

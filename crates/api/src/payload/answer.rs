@@ -1,7 +1,7 @@
 //! `ReportBatchItemFailures`: which items of a batch failed.
 //!
 //! An item of a Kafka batch is `{"partition": "topic-0", "offset": 100}`; the older spelling
-//! `{"topic-partition": …}` is read too. As AWS has it: no answer, an empty one or an empty list
+//! `{"topic-partition": …}` is read too; one of a table's stream is a sequence number. As AWS has it: no answer, an empty one or an empty list
 //! means that everything succeeded; anything that cannot be understood, or names what was not in
 //! the batch, that nothing did.
 
@@ -11,12 +11,22 @@ use dispatcher::BatchAnswer;
 use event_log::{Offset, Partition, StoredRecord, TopicName};
 use serde_json::Value;
 
-pub(super) fn read(
+/// Reads the answer to a batch of a topic.
+pub(super) fn of_topic(
     topic: &TopicName,
     partition: Partition,
     records: &[StoredRecord],
     answer: &[u8],
 ) -> BatchAnswer {
+    let place = format!("{topic}-{partition}");
+    let batch: BTreeSet<Offset> = records.iter().map(|stored| stored.offset).collect();
+    read(answer, |item| {
+        offset(item, &place).filter(|offset| batch.contains(offset))
+    })
+}
+
+/// Reads an answer whose items `find` finds in the batch.
+pub(super) fn read(answer: &[u8], find: impl Fn(&Value) -> Option<Offset>) -> BatchAnswer {
     if answer.iter().all(u8::is_ascii_whitespace) {
         return BatchAnswer::Done;
     }
@@ -31,11 +41,9 @@ pub(super) fn read(
         Some(Value::Array(failures)) => failures,
         Some(_) => return BatchAnswer::Unreadable,
     };
-    let place = format!("{topic}-{partition}");
-    let batch: BTreeSet<Offset> = records.iter().map(|stored| stored.offset).collect();
     let failed: Option<BTreeSet<Offset>> = failures
         .iter()
-        .map(|failure| offset(failure, &place).filter(|offset| batch.contains(offset)))
+        .map(|failure| find(failure.get("itemIdentifier")?))
         .collect();
     match failed {
         Some(failed) => BatchAnswer::Failed(failed.into_iter().collect()),
@@ -43,8 +51,7 @@ pub(super) fn read(
     }
 }
 
-fn offset(failure: &Value, place: &str) -> Option<Offset> {
-    let item = failure.get("itemIdentifier")?;
+fn offset(item: &Value, place: &str) -> Option<Offset> {
     let partition = item
         .get("partition")
         .or_else(|| item.get("topic-partition"))?;

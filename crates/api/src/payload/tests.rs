@@ -62,6 +62,23 @@ fn bucket(suffix: &str) -> Trigger {
     })
 }
 
+fn table() -> Trigger {
+    trigger(TriggerSource::TableStream {
+        topic: TopicName::new("table.shop.orders").unwrap(),
+        stream_arn: "arn:aws:dynamodb:us-east-1:000000000000:table/orders/stream/shop".to_owned(),
+    })
+}
+
+fn change(offset: u64) -> StoredRecord {
+    let value = format!(
+        r#"{{"eventName":"INSERT","dynamodb":{{"Keys":{{"id":{{"N":"1.50"}}}},"SequenceNumber":"7{offset}"}}}}"#
+    );
+    let record = Record::new(value, Timestamp::default())
+        .with_header("ce_type", "tidemill.table.insert")
+        .with_header("ce_id", format!("7{offset}"));
+    stored(offset, record)
+}
+
 fn stored(offset: u64, record: Record) -> StoredRecord {
     StoredRecord {
         offset: Offset::new(offset),
@@ -137,6 +154,48 @@ fn filters_see_json_as_json_and_text_as_text() {
         json!({"key": ["k1"], "partition": [0], "offset": [7]}),
         "x"
     ));
+}
+
+#[test]
+fn changes_of_a_table_are_passed_on_as_they_were_written() {
+    let event = LambdaPayloads.encode(&table(), PARTITION, &[change(1), change(2)]);
+    let expected = r#"{"Records":[{"eventName":"INSERT","dynamodb":{"Keys":{"id":{"N":"1.50"}},"SequenceNumber":"71"}},{"eventName":"INSERT","dynamodb":{"Keys":{"id":{"N":"1.50"}},"SequenceNumber":"72"}}]}"#;
+    assert_eq!(std::str::from_utf8(&event).unwrap(), expected);
+    let document = LambdaPayloads.filter_document(&table(), PARTITION, &change(1));
+    let wanted = json!({"eventName": ["INSERT"], "dynamodb": {"Keys": {"id": {"N": ["1.50"]}}}});
+    let filter = Filter::compile(&wanted.to_string()).unwrap();
+    assert!(filter.matches(&document.unwrap()));
+}
+
+#[test]
+fn a_record_that_no_connector_wrote_is_no_change_of_a_table() {
+    assert!(LambdaPayloads.selects(&table(), &change(1)));
+    let stranger = stored(0, Record::new("not even JSON", Timestamp::default()));
+    assert!(!LambdaPayloads.selects(&table(), &stranger));
+}
+
+#[test]
+fn a_stream_goes_on_at_the_lowest_sequence_number_that_failed() {
+    let records: Vec<_> = (1..5).map(change).collect();
+    let answer = |text: String| {
+        LambdaPayloads.batch_answer(&table(), PARTITION, &records, &Bytes::from(text))
+    };
+    let failures = |items: &[Value]| {
+        let items: Vec<_> = items
+            .iter()
+            .map(|item| json!({"itemIdentifier": item}))
+            .collect();
+        answer(json!({"batchItemFailures": items}).to_string())
+    };
+    let behind = (2..5).map(Offset::new).collect();
+    assert_eq!(
+        failures(&[json!("73"), json!("72")]),
+        BatchAnswer::Failed(behind)
+    );
+    assert_eq!(failures(&[]), BatchAnswer::Done);
+    for unknown in [json!("75"), json!(""), Value::Null, json!(72)] {
+        assert_eq!(failures(&[unknown]), BatchAnswer::Unreadable);
+    }
 }
 
 fn answer(trigger: &Trigger, text: &str) -> BatchAnswer {

@@ -1,10 +1,11 @@
 //! `[log]`: where events, usage and bills are kept.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
+
+use super::Secret;
 
 /// Properties of a Kafka client that an operator may set: how to reach the cluster and how to prove
 /// who one is. What a record's safety depends on is not among them.
@@ -67,16 +68,6 @@ pub(crate) struct KafkaCluster {
     pub(crate) client: BTreeMap<String, String>,
     /// Properties that are secret, such as `sasl.password`: `file:PATH` or `env:NAME` of the value.
     pub(crate) secrets: BTreeMap<String, Secret>,
-}
-
-/// Where a secret is to be read from; itself no secret.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
-#[serde(try_from = "String", into = "String")]
-pub(crate) enum Secret {
-    /// The file's first line.
-    File(PathBuf),
-    /// The environment variable's value.
-    Variable(String),
 }
 
 impl Default for Log {
@@ -148,24 +139,7 @@ impl KafkaCluster {
         if !(6_000..=300_000).contains(&self.session_timeout_ms) {
             bail!("log.kafka.session_timeout_ms must be 6000 to 300000");
         }
-        for name in self.client.keys() {
-            if SECRET_PROPERTIES.contains(&name.as_str()) {
-                bail!(
-                    "log.kafka.client.{name:?} is a secret: put \"file:PATH\" or \"env:NAME\" of it into log.kafka.secrets"
-                );
-            }
-        }
-        for name in self.client.keys().chain(self.secrets.keys()) {
-            if !CLIENT_PROPERTIES
-                .iter()
-                .any(|prefix| name.starts_with(prefix))
-            {
-                bail!(
-                    "log.kafka takes the client properties security.*, ssl.*, sasl.* and socket.*, and {name:?} is none of them"
-                );
-            }
-        }
-        Ok(())
+        check_properties("log.kafka", &self.client, &self.secrets)
     }
 
     /// The client's properties with its secrets, as read now.
@@ -173,57 +147,57 @@ impl KafkaCluster {
     /// # Errors
     /// A secret cannot be read; the text names the property and the place, never a value.
     pub(crate) fn properties(&self) -> anyhow::Result<BTreeMap<String, String>> {
-        let mut properties = self.client.clone();
-        for (name, secret) in &self.secrets {
-            let value = secret
-                .read()
-                .with_context(|| format!("read log.kafka.secrets.{name:?}"))?;
-            properties.insert(name.clone(), value);
-        }
-        Ok(properties)
+        read_properties("log.kafka", &self.client, &self.secrets)
     }
 }
 
-impl Secret {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the server crate is the one that reads the environment"
-    )]
-    fn read(&self) -> anyhow::Result<String> {
-        match self {
-            Self::File(path) => {
-                let text = std::fs::read_to_string(path)
-                    .with_context(|| format!("read {}", path.display()))?;
-                Ok(text.lines().next().unwrap_or_default().to_owned())
-            }
-            Self::Variable(name) => {
-                std::env::var(name).with_context(|| format!("the environment variable {name}"))
-            }
+/// Refuses properties that decide about a record's safety, and secrets that stand in the open.
+/// `section` is what holds `client` and `secrets`.
+///
+/// # Errors
+/// Names the property.
+fn check_properties(
+    section: &str,
+    client: &BTreeMap<String, String>,
+    secrets: &BTreeMap<String, Secret>,
+) -> anyhow::Result<()> {
+    for name in client.keys() {
+        if SECRET_PROPERTIES.contains(&name.as_str()) {
+            bail!(
+                "{section}.client.{name:?} is a secret: put \"file:PATH\" or \"env:NAME\" of it into {section}.secrets"
+            );
         }
     }
+    for name in client.keys().chain(secrets.keys()) {
+        if !CLIENT_PROPERTIES
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
+        {
+            bail!(
+                "{section} takes the client properties security.*, ssl.*, sasl.* and socket.*, and {name:?} is none of them"
+            );
+        }
+    }
+    Ok(())
 }
 
-impl TryFrom<String> for Secret {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        // The text may be the secret itself, so that it is not repeated.
-        let wrong = "a secret is given as \"file:PATH\" or \"env:NAME\"";
-        match text.split_once(':') {
-            Some(("file", path)) if !path.is_empty() => Ok(Self::File(path.into())),
-            Some(("env", name)) if !name.is_empty() => Ok(Self::Variable(name.to_owned())),
-            _ => Err(wrong),
-        }
+/// `client` with the secrets as they are read now.
+///
+/// # Errors
+/// A secret cannot be read; the text names the property and the place, never a value.
+fn read_properties(
+    section: &str,
+    client: &BTreeMap<String, String>,
+    secrets: &BTreeMap<String, Secret>,
+) -> anyhow::Result<BTreeMap<String, String>> {
+    let mut properties = client.clone();
+    for (name, secret) in secrets {
+        let value = secret
+            .read()
+            .with_context(|| format!("read {section}.secrets.{name:?}"))?;
+        properties.insert(name.clone(), value);
     }
-}
-
-impl From<Secret> for String {
-    fn from(secret: Secret) -> Self {
-        match secret {
-            Secret::File(path) => format!("file:{}", path.display()),
-            Secret::Variable(name) => format!("env:{name}"),
-        }
-    }
+    Ok(properties)
 }
 
 fn check_name(key: &str, name: &str) -> anyhow::Result<()> {

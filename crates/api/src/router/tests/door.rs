@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use clock::{ManualClock, SharedClock, Timestamp};
 use dispatcher::{Dispatcher, DispatcherParts, Invoker, InvokerParts};
-use event_log::{MemoryLog, SharedLog};
+use event_log::{MemoryLog, SharedLog, TopicName};
 use function::Registry;
 use http::{HeaderMap, Request};
 use http_body_util::BodyExt as _;
@@ -25,11 +25,15 @@ use tempfile::TempDir;
 use tower::ServiceExt as _;
 
 use crate::sigv4::{Keys, Signer, Verifier};
-use crate::{CodeSource, CodeSourceError, LambdaPayloads, OwnKafka, State, router};
+use crate::{
+    CodeSource, CodeSourceError, LambdaPayloads, OwnKafka, State, TableStream, TableStreams, router,
+};
 
 pub(super) const ROLE: &str = "arn:aws:iam::000000000000:role/r";
 /// 2026-11-20T23:19:00.123Z.
 pub(super) const NOW: i64 = 1_795_216_740_123;
+/// The stream of the one table that there is.
+pub(super) const STREAM: &str = "arn:aws:dynamodb:us-east-1:000000000000:table/orders/stream/shop";
 const KEY: (&str, &str) = ("AKIDEXAMPLE", "secret");
 
 /// The API and a client of it.
@@ -78,6 +82,7 @@ impl Door {
             verifier: Verifier::new(Keys::new(KEY.0, KEY.1), clock.clone()),
             clock,
             code_source: Arc::new(Shelf),
+            table_streams: Arc::new(Shop),
             account: "000000000000".to_owned(),
             region: "us-east-1".to_owned(),
             own_kafka: OwnKafka::new(([127, 0, 0, 1], 9092).into(), []),
@@ -179,6 +184,19 @@ pub(super) fn creation(name: &str) -> Value {
         "FunctionName": name, "Runtime": "python3.13", "Handler": "main.handler", "Role": ROLE,
         "Code": {"ZipFile": STANDARD.encode(zip("1"))},
     })
+}
+
+/// A database with one table.
+#[derive(Debug)]
+struct Shop;
+
+impl TableStreams for Shop {
+    fn find(&self, arn: &str) -> Option<TableStream> {
+        (arn == STREAM).then(|| TableStream {
+            topic: TopicName::new("table.shop.orders").unwrap(),
+            partitions: 3,
+        })
+    }
 }
 
 /// Objects that packages may lie in.

@@ -3,7 +3,7 @@ use event_log::{RecordBatch, Settlement, TopicName};
 use function::{Ordering, StartingPosition, TriggerId};
 use serde_json::{Value, json};
 
-use super::door::{Door, part};
+use super::door::{Door, STREAM, part};
 
 const MAPPINGS: &str = "/2015-03-31/event-source-mappings";
 
@@ -144,6 +144,64 @@ async fn latest_means_from_the_moment_of_creation() {
         .map(|(index, end)| (*index, end.get()))
         .collect();
     assert_eq!(ends, [(0, 0), (1, 1), (2, 0)]);
+}
+
+#[tokio::test]
+async fn a_tables_stream_is_mapped_by_its_arn_shown_and_found_again() {
+    let door = Door::with_function().await;
+    let request = json!({"FunctionName": "f", "EventSourceArn": STREAM,
+        "StartingPosition": "TRIM_HORIZON", "FunctionResponseTypes": ["ReportBatchItemFailures"]});
+    let created = door.call("POST", MAPPINGS, &request).await;
+    assert_eq!(created.status, 202, "{}", created.json());
+    let created = created.json();
+    let expected = json!({"EventSourceArn": STREAM, "BatchSize": 100,
+        "MaximumBatchingWindowInSeconds": 0, "ParallelizationFactor": 1,
+        "FunctionResponseTypes": ["ReportBatchItemFailures"]});
+    assert_eq!(part(&created, &expected), expected);
+    assert!(created.get("SelfManagedEventSource").is_none() && created.get("Topics").is_none());
+    let trigger = door.state.registry.trigger(id(&created)).unwrap();
+    assert_eq!(trigger.topic().as_str(), "table.shop.orders");
+    assert_eq!(trigger.batch.maximum_batching_window_ms, 0);
+    // It may be mapped before anything was read; the connector then finds the topic as it wants it.
+    let topic = door.state.log.topic(&trigger.topic()).unwrap();
+    assert_eq!(topic.config.partitions, 3);
+    let other = STREAM.replace("orders", "others");
+    for (arn, found) in [(STREAM, 1), (&other, 0)] {
+        let arn = arn.replace(':', "%3A").replace('/', "%2F");
+        let path = format!("{MAPPINGS}?EventSourceArn={arn}");
+        let listed = door.call("GET", &path, &Value::Null).await.json();
+        let mappings = listed["EventSourceMappings"].as_array().unwrap();
+        assert_eq!(mappings.len(), found, "{listed}");
+    }
+    let again = door.refusal("POST", MAPPINGS, &request).await;
+    assert!(again.starts_with("ResourceConflictException"), "{again}");
+}
+
+#[tokio::test]
+async fn what_a_tables_stream_has_not_is_refused_by_name() {
+    let door = Door::with_function().await;
+    let request =
+        json!({"FunctionName": "f", "EventSourceArn": STREAM, "StartingPosition": "LATEST"});
+    let unknown = STREAM.replace("orders", "unknown");
+    for (members, expected) in [
+        (json!({"EventSourceArn": unknown}), "Stream not found"),
+        (
+            json!({"StartingPosition": "AT_TIMESTAMP", "StartingPositionTimestamp": 1.0}),
+            "Unsupported starting position",
+        ),
+        (json!({"ParallelizationFactor": 2}), "ParallelizationFactor"),
+        (
+            json!({"TumblingWindowInSeconds": 5}),
+            "TumblingWindowInSeconds",
+        ),
+        (json!({"Topics": ["orders"]}), "Topics"),
+    ] {
+        let refused = door
+            .refusal("POST", MAPPINGS, &with(request.clone(), &members))
+            .await;
+        assert!(refused.contains(expected), "{refused}");
+    }
+    assert!(door.state.registry.triggers().is_empty());
 }
 
 #[tokio::test]

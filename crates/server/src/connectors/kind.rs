@@ -1,0 +1,170 @@
+//! The kinds of connectors.
+
+mod postgres;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use clap::Subcommand;
+use clock::SharedClock;
+use connector::{Source, SourceError};
+use event::{SourceId, SourcePosition};
+use event_log::SharedLog;
+use serde::{Deserialize, Serialize};
+
+use super::ConnectorName;
+
+/// What a connector reads, by kind. A kind's settings are the same on the command line and in files.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, Subcommand)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub(crate) enum Settings {
+    Postgres(postgres::Postgres),
+}
+
+/// What a kind of connector knows. One value of settings is one connector.
+#[async_trait]
+pub(crate) trait Kind: Send + Sync {
+    /// Its name, as the user writes it.
+    fn name(&self) -> &'static str;
+
+    /// Refuses what cannot be meant.
+    ///
+    /// # Errors
+    /// Names the setting, and never repeats a secret.
+    fn check(&self) -> anyhow::Result<()>;
+
+    /// Makes paths independent of the folder that they were given in.
+    ///
+    /// # Errors
+    /// The current folder is not to be had.
+    fn make_absolute(&mut self) -> std::io::Result<()>;
+
+    /// Where it reads, for people, without secrets.
+    fn reads(&self) -> String;
+
+    /// The topics that it writes to.
+    fn topics(&self, name: &ConnectorName) -> Topics;
+
+    /// Names of tables whose streams functions can be attached to, as far as the settings tell.
+    fn tables(&self) -> Tables {
+        Tables::None
+    }
+
+    /// The sources that there are now, not connected yet. Secrets are read here.
+    ///
+    /// # Errors
+    /// As those of a source.
+    async fn sources(
+        &self,
+        name: &ConnectorName,
+        around: &Surroundings,
+    ) -> Result<Sources, SourceError>;
+
+    /// The ids of its sources, as far as they are known without asking anybody.
+    fn source_ids(&self, name: &ConnectorName, log: &SharedLog) -> Vec<SourceId>;
+
+    /// A position of one of its sources, for people; `None` when it is none.
+    fn show(&self, position: &SourcePosition) -> Option<String>;
+
+    /// Takes back what it has made at the source, and says what that was. May be repeated.
+    ///
+    /// # Errors
+    /// As those of a source.
+    async fn release(
+        &self,
+        name: &ConnectorName,
+        around: &Surroundings,
+    ) -> Result<String, SourceError>;
+
+    /// What removing it would take back there, if anything.
+    fn leaves_behind(&self, name: &ConnectorName) -> Option<String>;
+}
+
+/// What the server gives to all connectors.
+#[derive(Clone, Debug)]
+pub(crate) struct Surroundings {
+    pub(crate) log: SharedLog,
+    pub(crate) clock: SharedClock,
+    pub(crate) account: String,
+    pub(crate) region: String,
+    /// Where sources may put aside what is too large for memory.
+    pub(crate) spool: PathBuf,
+}
+
+/// What a connector reads just now.
+#[derive(Debug)]
+pub(crate) struct Sources {
+    pub(crate) all: Vec<Box<dyn Source>>,
+    /// Whether there may be others later: look again after this long.
+    pub(crate) look_again: Option<Duration>,
+}
+
+/// Topics of a connector.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Topics {
+    /// All whose names begin so.
+    Below(String),
+}
+
+/// Tables of a connector whose changes are in the shape of DynamoDB Streams.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Tables {
+    /// It has none.
+    None,
+    /// These; when `all` is `Rest::Unknown`, others too, which only the source knows.
+    Some {
+        names: Vec<String>,
+        rest: Rest,
+        partitions: u32,
+    },
+}
+
+/// Whether there are more than were named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rest {
+    Nothing,
+    Unknown,
+}
+
+impl Settings {
+    /// What knows of it.
+    pub(crate) fn as_kind(&self) -> &dyn Kind {
+        match self {
+            Self::Postgres(kind) => kind,
+        }
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn as_kind_mut(&mut self) -> &mut dyn Kind {
+        match self {
+            Self::Postgres(kind) => kind,
+        }
+    }
+}
+
+impl Topics {
+    /// Whether a topic is one of them.
+    pub(crate) fn contain(&self, topic: &str) -> bool {
+        match self {
+            Self::Below(prefix) => topic.starts_with(prefix),
+        }
+    }
+}
+
+impl fmt::Display for Topics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Below(prefix) => write!(f, "{prefix}*"),
+        }
+    }
+}
+
+/// A failure of ours that somebody must see to.
+pub(super) fn rejected(act: impl Into<String>, error: anyhow::Error) -> SourceError {
+    SourceError::Rejected {
+        act: act.into(),
+        source: error.into(),
+    }
+}

@@ -1,0 +1,302 @@
+//! What is told of connectors.
+
+use std::fmt::Write;
+
+use clock::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::board::{Live, Phase, SourceLive, SourceState};
+use super::definitions::{Connector, Origin, Standing};
+use super::door::Door;
+use super::observed::id_of;
+
+/// One connector.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Report {
+    pub(crate) name: String,
+    /// `postgres`, …
+    pub(crate) kind: String,
+    /// `added` by command, or `declared` in the configuration file.
+    pub(crate) origin: String,
+    /// `starting`, `running`, `retrying`, `failed`, `paused`, `removing`, or `elsewhere`: on another
+    /// node.
+    pub(crate) state: String,
+    /// Where it reads.
+    pub(crate) reads: String,
+    /// The topics that it has written to, or that are there for it.
+    pub(crate) topics: Vec<String>,
+    /// ARNs of streams, for event source mappings.
+    pub(crate) streams: Vec<String>,
+    pub(crate) sources: Vec<SourceReport>,
+    /// What went wrong last, since it was started.
+    pub(crate) last_error: Option<String>,
+    /// When that was, RFC 3339.
+    pub(crate) last_error_at: Option<String>,
+    /// What to do, when something is to be done.
+    pub(crate) advice: Option<String>,
+}
+
+/// One source of a connector: a partition of its own order.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct SourceReport {
+    pub(crate) source: String,
+    pub(crate) state: String,
+    /// Everything up to here is in the log; none before the first.
+    pub(crate) position: Option<String>,
+    /// Events since it was started.
+    pub(crate) events: u64,
+    /// Events that wait at the source, where it knows.
+    pub(crate) lag_events: Option<u64>,
+    /// Bytes that wait at the source, where it knows.
+    pub(crate) lag_bytes: Option<u64>,
+    /// How long after it happened the last event came.
+    pub(crate) lag_seconds: Option<f64>,
+}
+
+/// What is left of a connector that was removed.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Removed {
+    pub(crate) name: String,
+    /// What became of what it had made at the source.
+    pub(crate) at_the_source: String,
+}
+
+impl Report {
+    /// What is known of `connector` here and now.
+    pub(super) fn of(door: &Door, connector: &Connector) -> Self {
+        let Connector { definition, .. } = connector;
+        let kind = definition.settings.as_kind();
+        let name = &definition.name;
+        let live = door.board.of(name);
+        let state = state(connector.standing, live.as_ref());
+        let topics = kind.topics(name);
+        let trouble = live.as_ref().and_then(Live::last_trouble);
+        Self {
+            name: name.to_string(),
+            kind: kind.name().to_owned(),
+            origin: match connector.origin {
+                Origin::Declared => "declared",
+                Origin::Added(_) => "added",
+            }
+            .to_owned(),
+            advice: advice(name.as_str(), state),
+            state: state.word().to_owned(),
+            reads: kind.reads(),
+            topics: door
+                .around
+                .log
+                .topics()
+                .into_iter()
+                .map(|topic| topic.name.to_string())
+                .filter(|topic| topics.contain(topic))
+                .collect(),
+            streams: door.streams.of(definition, &door.around.log),
+            sources: sources(door, connector, live.as_ref()),
+            last_error: trouble.as_ref().map(|(text, _)| text.clone()),
+            last_error_at: trouble.map(|(_, at)| at.to_rfc3339()),
+        }
+    }
+}
+
+fn sources(door: &Door, connector: &Connector, live: Option<&Live>) -> Vec<SourceReport> {
+    let Connector { definition, .. } = connector;
+    let kind = definition.settings.as_kind();
+    let log = &door.around.log;
+    let known = kind.source_ids(&definition.name, log);
+    let mut ids: Vec<_> = known.iter().map(|id| id_of(id, connector.origin)).collect();
+    ids.extend(
+        live.into_iter()
+            .flat_map(|live| live.sources.keys().cloned()),
+    );
+    ids.sort_by(|one, other| one.as_str().cmp(other.as_str()));
+    ids.dedup();
+    let none = SourceLive::default();
+    let report = |id| {
+        let here = live.and_then(|live| live.sources.get(&id));
+        let position = log.position(&id).and_then(|position| kind.show(&position));
+        let seen = here.unwrap_or(&none);
+        SourceReport {
+            state: match (here, connector.standing) {
+                (Some(live), _) => live.state.word(),
+                (None, Standing::Running) => SourceState::Opening.word(),
+                (None, Standing::Paused) => State::Paused.word(),
+                (None, Standing::Removing) => State::Removing.word(),
+            }
+            .to_owned(),
+            source: id.to_string(),
+            position,
+            events: seen.events,
+            lag_events: seen.lag_events,
+            lag_bytes: seen.lag_bytes,
+            #[expect(clippy::cast_precision_loss, reason = "milliseconds shown as seconds")]
+            lag_seconds: seen.delay_ms.map(|millis| millis as f64 / 1_000.0),
+        }
+    };
+    ids.into_iter().map(report).collect()
+}
+
+/// The state of a connector as a whole: the worst of its sources'.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Starting,
+    Running,
+    Retrying,
+    Failed,
+    Paused,
+    Removing,
+    Elsewhere,
+}
+
+fn state(standing: Standing, live: Option<&Live>) -> State {
+    match standing {
+        Standing::Paused => return State::Paused,
+        Standing::Removing => return State::Removing,
+        Standing::Running => {}
+    }
+    let Some(live) = live else {
+        return State::Starting;
+    };
+    match live.phase {
+        Phase::Preparing => return State::Starting,
+        Phase::Waiting => return State::Retrying,
+        Phase::Failed => return State::Failed,
+        Phase::Reading => {}
+    }
+    let any = |state| live.sources.values().any(|source| source.state == state);
+    if any(SourceState::Retrying) {
+        State::Retrying
+    } else if any(SourceState::Opening) {
+        State::Starting
+    } else if any(SourceState::Reading) {
+        State::Running
+    } else {
+        State::Elsewhere
+    }
+}
+
+fn advice(name: &str, state: State) -> Option<String> {
+    match state {
+        State::Starting | State::Running => None,
+        State::Retrying => Some(
+            "it is tried again by itself, every half minute at the least; see to what the error names"
+                .to_owned(),
+        ),
+        State::Failed => Some(format!(
+            "see to what the error names, then: tidemill connector resume {name}"
+        )),
+        State::Paused => Some(format!("to go on: tidemill connector resume {name}")),
+        State::Removing => Some(format!(
+            "it is stopped; to finish: tidemill connector remove {name}, or with --keep-slot to leave behind what it made at the source"
+        )),
+        State::Elsewhere => {
+            Some("another node of the cluster reads it; ask that one for lag and errors".to_owned())
+        }
+    }
+}
+
+impl State {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Retrying => "retrying",
+            Self::Failed => "failed",
+            Self::Paused => "paused",
+            Self::Removing => "removing",
+            Self::Elsewhere => "elsewhere",
+        }
+    }
+}
+
+impl SourceState {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Opening => "starting",
+            Self::Reading => "running",
+            Self::Retrying => "retrying",
+            Self::Elsewhere => "elsewhere",
+        }
+    }
+}
+
+impl Live {
+    fn last_trouble(&self) -> Option<(String, Timestamp)> {
+        let sources = self.sources.values().filter_map(|it| it.trouble.as_ref());
+        let all = self.trouble.iter().chain(sources);
+        let last = all.max_by_key(|trouble| trouble.at)?;
+        Some((last.text.clone(), last.at))
+    }
+}
+
+/// One line each.
+pub(crate) fn to_list(reports: &[Report]) -> String {
+    if reports.is_empty() {
+        return "There are no connectors; `tidemill connector add --help` shows how to have some.\n"
+            .to_owned();
+    }
+    let mut text = format!(
+        "{:<20} {:<9} {:<9} {:<10} {}\n",
+        "NAME", "KIND", "ORIGIN", "STATE", "READS"
+    );
+    for report in reports {
+        let _ = writeln!(
+            text,
+            "{:<20} {:<9} {:<9} {:<10} {}",
+            report.name, report.kind, report.origin, report.state, report.reads
+        );
+        for stream in &report.streams {
+            let _ = writeln!(text, "  stream {stream}");
+        }
+        if report.streams.is_empty() {
+            for topic in &report.topics {
+                let _ = writeln!(text, "  topic {topic}");
+            }
+        }
+    }
+    text
+}
+
+/// All that is known, for people.
+pub(crate) fn to_text(reports: &[Report]) -> String {
+    let mut text = String::new();
+    for report in reports {
+        let _ = writeln!(text, "{} ({}, {})", report.name, report.kind, report.origin);
+        let _ = writeln!(text, "  state     {}", report.state);
+        let _ = writeln!(text, "  reads     {}", report.reads);
+        for topic in &report.topics {
+            let _ = writeln!(text, "  topic     {topic}");
+        }
+        for stream in &report.streams {
+            let _ = writeln!(text, "  stream    {stream}");
+        }
+        for source in &report.sources {
+            let _ = writeln!(text, "  source    {}: {}", source.source, source.state);
+            let position = source.position.as_deref().unwrap_or("nothing read yet");
+            let _ = writeln!(text, "  position  {position}");
+            let _ = writeln!(text, "  lag       {}", lag(source));
+        }
+        if let Some(error) = &report.last_error {
+            let at = report.last_error_at.as_deref().unwrap_or_default();
+            let _ = writeln!(text, "  error     {error} ({at})");
+        }
+        if let Some(advice) = &report.advice {
+            let _ = writeln!(text, "  to do     {advice}");
+        }
+    }
+    text
+}
+
+fn lag(source: &SourceReport) -> String {
+    let mut parts = Vec::new();
+    if let Some(events) = source.lag_events {
+        parts.push(format!("{events} events wait"));
+    }
+    if let Some(bytes) = source.lag_bytes {
+        parts.push(format!("{bytes} bytes wait"));
+    }
+    if let Some(seconds) = source.lag_seconds {
+        parts.push(format!("the last event came after {seconds:.1} s"));
+    }
+    parts.push(format!("{} events since the start", source.events));
+    parts.join(", ")
+}

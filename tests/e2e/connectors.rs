@@ -1,0 +1,67 @@
+//! Foreign sources: added by command, read exactly once whatever crashes, told of, and removed.
+
+mod postgres;
+mod refusals;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use tests::{Cli, Server, eventually, zip_file};
+
+/// What the server is told of credentials, which nobody else may be.
+const SECRET: &str = "hush-9b2e";
+
+/// What the server says of one connector.
+fn status(server: &Server, name: &str) -> Result<Value> {
+    let text = server.tidemill(&["connector", "status", name, "--json"])?;
+    let reports: Vec<Value> = serde_json::from_str(&text)?;
+    reports.into_iter().next().context("a report")
+}
+
+/// Waits until a connector is in a state, and returns what the server says of it.
+async fn until(server: &Server, name: &str, state: &str) -> Result<Value> {
+    let what = format!("{name} is {state}");
+    let found = eventually(&what, async || {
+        let report = status(server, name)?;
+        Ok((report["state"] == state).then_some(report))
+    });
+    found
+        .await
+        .with_context(|| format!("{:?}", status(server, name)))
+}
+
+/// Deploys a function of Python's.
+fn deploy(aws: &Cli<'_>, name: &str, code: &str) -> Result<()> {
+    let work = tempfile::tempdir()?;
+    let zip = zip_file(work.path(), "f.zip", &[("app.py", code.as_bytes())])?;
+    aws.run(&[
+        "lambda",
+        "create-function",
+        "--function-name",
+        name,
+        "--runtime",
+        "python3.11",
+        "--handler",
+        "app.handler",
+        "--role",
+        "arn:aws:iam::000000000000:role/any",
+        "--zip-file",
+        &format!("fileb://{}", zip.display()),
+        "--timeout",
+        "30",
+    ])?;
+    Ok(())
+}
+
+/// No credential is in anything that the server says.
+fn expect_no_secret(server: &Server) -> Result<()> {
+    for said in [
+        server.tidemill(&["connector", "list"])?,
+        server.tidemill(&["connector", "list", "--json"])?,
+        server.tidemill(&["connector", "status"])?,
+        server.tidemill(&["connector", "status", "--json"])?,
+        server.log(),
+    ] {
+        ensure!(!said.contains(SECRET), "a secret is told: {said}");
+    }
+    Ok(())
+}

@@ -1,0 +1,78 @@
+//! What cannot be meant is refused by name, and a password is not repeated.
+
+use anyhow::{Result, ensure};
+use tests::Server;
+
+use super::SECRET;
+
+#[tokio::test]
+async fn what_a_connector_cannot_be_is_refused_by_name() -> Result<()> {
+    let server = Server::start()?;
+    let url = format!("postgres://ada:{SECRET}@db/shop");
+    for (arguments, expected) in [
+        (
+            &[
+                "postgres",
+                "--url",
+                "postgres://ada@db/shop",
+                "--tables",
+                "a",
+            ][..],
+            "--name",
+        ),
+        (
+            &[
+                "postgres",
+                "--name",
+                "Shop",
+                "--url",
+                "postgres://ada@db/shop",
+            ],
+            "Shop",
+        ),
+        (
+            &[
+                "postgres",
+                "--name",
+                "shop",
+                "--url",
+                "postgres://ada@db/shop",
+            ],
+            "tables",
+        ),
+        (
+            &[
+                "postgres",
+                "--name",
+                "shop",
+                "--url",
+                "mysql://ada@db/shop",
+                "--tables",
+                "a",
+            ],
+            "url",
+        ),
+        (
+            &["postgres", "--name", "shop", "--url", &url, "--tables", "a"],
+            "url holds a password",
+        ),
+        (
+            &["postgres", "--name", "shop", "--isolation", "x"],
+            "--isolation",
+        ),
+        (&["oracle", "--name", "shop"], "oracle"),
+    ] {
+        let refused = server.attempt(&[&["connector", "add"], arguments].concat())?;
+        let said = String::from_utf8(refused.stderr)?;
+        ensure!(
+            !refused.status.success() && said.contains(expected),
+            "{arguments:?}: {said}"
+        );
+        ensure!(!said.contains(SECRET), "{said}");
+    }
+    let listed = server.tidemill(&["connector", "list"])?;
+    ensure!(listed.contains("There are no connectors"), "{listed}");
+    let unknown = server.attempt(&["connector", "pause", "shop"])?;
+    ensure!(String::from_utf8(unknown.stderr)?.contains("no connector shop"));
+    Ok(())
+}
