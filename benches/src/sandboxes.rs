@@ -1,6 +1,7 @@
 //! What a sandbox costs: starts and invocations beside the same without one.
 //!
-//! The function is a compiled one that answers `null`, so that what is measured is the platform's own.
+//! The function is a compiled one that answers `null`, so that what is measured is the platform's own;
+//! then one in each language whose interpreter may have been started before it is needed.
 //! Starts are made one at a time with a pause between, as in life: in a tight loop the kernel's own
 //! bookkeeping stays warm and looks cheaper than it is.
 
@@ -16,7 +17,7 @@ use clock::SystemClock;
 use futures::future::try_join_all;
 use instance::{
     Endpoints, Invocation, Isolation, Outcome, Pool, PoolConfig, ProcessConfig, ProcessLauncher,
-    Spec, log_queue,
+    Runtime, Spec, log_queue,
 };
 use sandbox::{Bind, Job, PlainSpawner, Program, Spawner, SpawnerConfig};
 
@@ -37,10 +38,7 @@ pub(crate) async fn run(table: &mut Table) -> Result<()> {
     let noop = std::env::current_exe()?.with_file_name("noop-bootstrap");
     std::fs::copy(&noop, code.join("bootstrap"))
         .with_context(|| format!("copy {}", noop.display()))?;
-    let spawner = Spawner::start(SpawnerConfig {
-        mount_point: folder.path().join("sandboxes"),
-        spares: 4,
-    })?;
+    let spawner = with_waiting(folder.path(), 4)?;
     for weakness in spawner.weaknesses() {
         table.row(
             "sandboxes here",
@@ -52,7 +50,7 @@ pub(crate) async fn run(table: &mut Table) -> Result<()> {
     bare_starts(table, &spawner, &code).await?;
     let sandboxed = pool(folder.path(), Isolation::Sandboxed(spawner))?;
     let plain = pool(folder.path(), Isolation::None(PlainSpawner::start()?))?;
-    let mut starts = Numbered { code, next: 0 };
+    let mut starts = Numbered::of("provided.al2023", "bootstrap", code)?;
     let (walls, none) = (
         cold(&sandboxed, &mut starts).await?,
         cold(&plain, &mut starts).await?,
@@ -84,8 +82,110 @@ pub(crate) async fn run(table: &mut Table) -> Result<()> {
             format!("{:.0}/s, p50 {} without one", none.0, time(none.1)),
         );
     }
+    let fresh = with_waiting(&folder.path().join("fresh"), 0)?;
+    let fresh = pool(folder.path(), Isolation::Sandboxed(fresh))?;
+    for language in LANGUAGES {
+        interpreted(table, &language, folder.path(), &sandboxed, &fresh).await?;
+    }
     sandboxed.shutdown(Duration::ZERO).await;
+    fresh.shutdown(Duration::ZERO).await;
     plain.shutdown(Duration::ZERO).await;
+    Ok(())
+}
+
+/// Sandboxes of which `early` have interpreters waiting in them.
+fn with_waiting(folder: &Path, early: usize) -> Result<Spawner> {
+    Ok(Spawner::start(SpawnerConfig {
+        mount_point: folder.join("sandboxes"),
+        spares: 4,
+        early,
+    })?)
+}
+
+/// A language whose interpreter waits for functions.
+struct Language {
+    name: &'static str,
+    runtime: &'static str,
+    file: &'static str,
+    handler: &'static str,
+    text: &'static str,
+    /// The interpreter, and what has it do nothing.
+    nothing: [&'static str; 3],
+}
+
+const LANGUAGES: [Language; 2] = [
+    Language {
+        name: "Python",
+        runtime: "python3.11",
+        file: "app.py",
+        handler: "app.handler",
+        text: "def handler(event, context): return None\n",
+        nothing: ["/usr/bin/python3", "-c", "pass"],
+    },
+    Language {
+        name: "Node.js",
+        runtime: "nodejs20.x",
+        file: "index.js",
+        handler: "index.handler",
+        text: "exports.handler = async () => null;\n",
+        nothing: ["/usr/bin/node", "-e", "0"],
+    },
+];
+
+/// First answers of a function whose interpreter has waited, beside those of one that starts afresh, and
+/// beside the interpreter alone.
+async fn interpreted(
+    table: &mut Table,
+    language: &Language,
+    folder: &Path,
+    early: &Pool,
+    fresh: &Pool,
+) -> Result<()> {
+    let [interpreter, option, text] = language.nothing;
+    if !Path::new(interpreter).exists() {
+        return Ok(());
+    }
+    let code = folder.join(language.runtime);
+    std::fs::create_dir(&code)?;
+    std::fs::write(code.join(language.file), language.text)?;
+    let mut starts = Numbered::of(language.runtime, language.handler, code)?;
+    // The first has others wait; it also has the interpreter looked for.
+    invoke(early, &starts.spec()).await?;
+    invoke(fresh, &starts.spec()).await?;
+    let (waited, started) = (
+        cold(early, &mut starts).await?,
+        cold(fresh, &mut starts).await?,
+    );
+    let mut alone = Vec::new();
+    for _ in 0..STARTS {
+        tokio::time::sleep_until(tokio::time::Instant::now() + PAUSE).await;
+        let begun = Instant::now();
+        let status = Command::new(interpreter).args([option, text]).status()?;
+        anyhow::ensure!(status.success(), "{interpreter}: {status}");
+        alone.push(begun.elapsed());
+    }
+    alone.sort();
+    let faster = percentile(&started, 50).as_secs_f64() / percentile(&waited, 50).as_secs_f64();
+    table.row(
+        &format!("first response, {}", language.name),
+        "in a sandbox, interpreter waited, p50 / p99",
+        both(&waited),
+        format!(
+            "{} with a fresh interpreter, {faster:.0}x at p50; {} plain {interpreter} {option} {text}",
+            both(&started),
+            both(&alone)
+        ),
+    );
+    let (waited, started) = (
+        burst(early, &mut starts).await?,
+        burst(fresh, &mut starts).await?,
+    );
+    table.row(
+        &format!("first responses at once, {}", language.name),
+        &format!("{BURST}, of which 4 waited"),
+        format!("{waited:.0}/s"),
+        format!("{started:.0}/s when none waited"),
+    );
     Ok(())
 }
 
@@ -142,27 +242,39 @@ fn job(code: &Path) -> Job {
         }],
         temporary: 512 << 20,
         listen: Vec::new(),
+        early: None,
     }
 }
 
 /// Makes a new revision for every cold start.
 struct Numbered {
+    runtime: Runtime,
+    handler: String,
     code: PathBuf,
     next: u64,
 }
 
 impl Numbered {
+    fn of(runtime: &str, handler: &str, code: PathBuf) -> Result<Self> {
+        Ok(Self {
+            runtime: runtime.parse()?,
+            handler: handler.to_owned(),
+            code,
+            next: 0,
+        })
+    }
+
     fn spec(&mut self) -> Arc<Spec> {
         self.next += 1;
         Arc::new(Spec {
             account: "000000000000".to_owned(),
-            function: "noop".to_owned(),
+            function: self.runtime.to_string(),
             version: "$LATEST".to_owned(),
             revision: self.next.to_string(),
             arn: "arn:aws:lambda:us-east-1:000000000000:function:noop".to_owned(),
             region: "us-east-1".to_owned(),
-            runtime: instance::Runtime::ProvidedAl2023,
-            handler: "bootstrap".to_owned(),
+            runtime: self.runtime,
+            handler: self.handler.clone(),
             code: self.code.clone(),
             opt: None,
             // One processor's worth: the platform is measured, not a function's share of it.

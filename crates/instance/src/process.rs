@@ -7,6 +7,7 @@
 
 mod body;
 mod bridge;
+mod early;
 mod environment;
 mod extension;
 mod instance;
@@ -209,10 +210,13 @@ impl ProcessLauncher {
                 let program = program(spec, place, &command, &surroundings);
                 let mut listen = vec![api];
                 listen.extend(granted.iter().map(|endpoint| endpoint.inside));
+                let runtime = place.runtime(&self.config.runtimes, &command.roots);
+                let defaults = environment::defaults(spec.runtime, &surroundings);
                 let job = Job {
+                    early: early::of(spec, &program, &runtime, defaults),
                     companions: extension::programs(&names, &program.environment),
                     program,
-                    binds: place.binds(spec, &self.config.runtimes, command.roots),
+                    binds: [place.functions(spec), runtime].concat(),
                     temporary: place::TEMPORARY_BYTES,
                     listen,
                 };

@@ -181,9 +181,12 @@ impl Group {
         if let Some(place) = &self.memory {
             match place.interface {
                 Interface::V1 => {
+                    // Present where the kernel accounts for swap; else the other limit is all. It is
+                    // never the lower of the two, so that it goes first when a limit is raised.
+                    let with_swap = || place.write("memory.memsw.limit_in_bytes", bytes);
+                    let _ = with_swap();
                     place.write("memory.limit_in_bytes", bytes)?;
-                    // Present where the kernel accounts for swap; else the first limit is all.
-                    ignore_missing(place.write("memory.memsw.limit_in_bytes", bytes))?;
+                    ignore_missing(with_swap())?;
                 }
                 Interface::V2 => {
                     place.write("memory.max", bytes)?;
@@ -201,6 +204,17 @@ impl Group {
                 let weight = (bytes >> 20) * one / MIB_PER_PROCESSOR;
                 place.write(file, weight.clamp(2, 10_000))
             }
+            None => Ok(()),
+        }
+    }
+
+    /// Lets every other group go first on a busy machine, until the memory is limited anew.
+    pub(crate) fn stand_back(&self) -> io::Result<()> {
+        match &self.cpu {
+            Some(place) => match place.interface {
+                Interface::V1 => place.write("cpu.shares", 2),
+                Interface::V2 => place.write("cpu.weight", 1),
+            },
             None => Ok(()),
         }
     }

@@ -5,8 +5,10 @@
 //! tells how and ends too, and with it, for it is the first process of its namespace, everything that
 //! the program has left behind.
 //!
-//! Before a job arrives nobody's code has run here. Therefore a sandbox can be kept ready.
+//! Before a job arrives nobody's code has run here. Therefore a sandbox can be kept ready, with an
+//! interpreter in it that waits for the job as well (see [`Early`]).
 
+mod early;
 mod network;
 mod program;
 mod root;
@@ -20,7 +22,7 @@ use rustix::process::{Signal, WaitOptions};
 use rustix::thread::UnshareFlags;
 
 use crate::exit::Exit;
-use crate::program::{Bind, Job, Program};
+use crate::program::{Bind, Early, Job, Program};
 use crate::spawner::process::{Order, Privilege};
 use crate::wire::{self, Message, Writer};
 
@@ -29,6 +31,8 @@ use crate::wire::{self, Message, Writer};
 pub(crate) enum Report {
     /// Everything but the job is there.
     Ready,
+    /// A program has been executed that waits for its job.
+    Waiting,
     /// The program has been executed; with it come the listeners, in the job's order.
     Started,
     /// A program has ended: the job's own, 0, or one of its companions, counted from 1.
@@ -85,16 +89,35 @@ fn live(order: &Order, channel: &OwnedFd) -> Result<(), Failure> {
     root::assemble(&order.mount_point)?;
     tell(channel, &Report::Ready, &[]).at("tell the server")?;
 
-    let Some((job, output)) = Job::receive(channel).at("receive the job")? else {
+    let Some((asked, output)) = Asked::receive(channel).at("receive the job")? else {
         return Ok(());
     };
     // Only now is this process in the groups that are to be the root of what is seen in there.
     #[expect(unsafe_code, reason = "unshare may share what others rely on")]
     // SAFETY: a control group namespace changes what is shown of groups, and nothing else.
     unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWCGROUP) }.at("hide other groups")?;
+    program::leave_groups(order)?;
+    let (mut job, early) = match asked {
+        Asked::Job(job) => (job, None),
+        Asked::Early(early) => {
+            let waiting = early::start(order, &early, &output)?;
+            tell(channel, &Report::Waiting, &[]).at("tell the server")?;
+            match Asked::receive_job(channel).at("receive the job")? {
+                Some(job) => (job, Some((early, waiting))),
+                None => return Ok(()),
+            }
+        }
+    };
+    let waiting = match early {
+        Some((early, waiting)) => {
+            early::give_way(order, &early, &mut job)?;
+            Some(waiting)
+        }
+        None => None,
+    };
     root::complete(&order.mount_point, &job, program::owner(order))?;
     let listeners = network::listen(&job.listen)?;
-    let programs = program::start(order, &job, output)?;
+    let programs = program::start(order, &job, output, waiting)?;
     tell(channel, &Report::Started, &wire::lend(&listeners)).at("tell the server")?;
     drop(listeners);
     reap(channel, programs)
@@ -154,6 +177,7 @@ impl Report {
                     .text(&failure.act)
                     .number(u64::from(errno.unsigned_abs()))
             }
+            Self::Waiting => to.number(5),
         }
     }
 
@@ -167,42 +191,105 @@ impl Report {
                 act: message.text()?,
                 source: io::Error::from_raw_os_error(message.small()?),
             }),
+            5 => Self::Waiting,
             other => return Err(io::Error::other(format!("no report {other}"))),
         })
     }
 }
 
-impl Job {
-    /// What a sandbox's first process is sent.
-    pub(crate) fn write(&self) -> Writer {
-        self.program
-            .write(Writer::default())
-            .each(&self.companions, |to, companion| companion.write(to))
-            .each(&self.binds, |to, bind| to.text(&bind.from).text(&bind.to))
-            .number(self.temporary)
-            .each(&self.listen, Writer::address)
-    }
+/// What a sandbox's first process is asked to start.
+enum Asked {
+    Job(Job),
+    /// What waits for a job, which comes in another message.
+    Early(Early),
+}
 
-    /// The job and the descriptor for its output; `None` when the server is gone.
+impl Asked {
+    /// With the descriptor for the output; `None` when the server is gone.
     fn receive(channel: &OwnedFd) -> io::Result<Option<(Self, OwnedFd)>> {
         let Some(mut message) = wire::receive(channel.as_fd())? else {
             return Ok(None);
         };
-        let missing = || io::Error::from(io::ErrorKind::InvalidInput);
-        let output = message.descriptors.pop().ok_or_else(missing)?;
-        let job = Self {
-            program: Program::read(&mut message)?,
-            companions: message.each(Program::read)?,
-            binds: message.each(|from| {
-                Ok(Bind {
-                    from: from.path()?,
-                    to: from.path()?,
-                })
-            })?,
-            temporary: message.number()?,
-            listen: message.each::<SocketAddrV4>(Message::address)?,
+        let output = message.descriptors.pop().ok_or_else(unexpected)?;
+        Ok(Some((Self::read(&mut message)?, output)))
+    }
+
+    /// The job of what waits for it, which has its output.
+    fn receive_job(channel: &OwnedFd) -> io::Result<Option<Job>> {
+        let Some(mut message) = wire::receive(channel.as_fd())? else {
+            return Ok(None);
         };
-        Ok(Some((job, output)))
+        match Self::read(&mut message)? {
+            Self::Job(job) => Ok(Some(job)),
+            Self::Early(_) => Err(unexpected()),
+        }
+    }
+
+    fn read(message: &mut Message) -> io::Result<Self> {
+        match message.number()? {
+            0 => Job::read(message).map(Self::Job),
+            1 => Early::read(message).map(Self::Early),
+            _ => Err(unexpected()),
+        }
+    }
+}
+
+fn unexpected() -> io::Error {
+    io::Error::from(io::ErrorKind::InvalidInput)
+}
+
+impl Job {
+    /// What a sandbox's first process is sent. What may stand in for the program is the server's
+    /// business.
+    pub(crate) fn write(&self) -> Writer {
+        self.program
+            .write(Writer::default().number(0))
+            .each(&self.companions, |to, companion| companion.write(to))
+            .each(&self.binds, |to, bind| bind.write(to))
+            .number(self.temporary)
+            .each(&self.listen, Writer::address)
+    }
+
+    fn read(from: &mut Message) -> io::Result<Self> {
+        Ok(Self {
+            program: Program::read(from)?,
+            companions: from.each(Program::read)?,
+            binds: from.each(Bind::read)?,
+            temporary: from.number()?,
+            listen: from.each::<SocketAddrV4>(Message::address)?,
+            early: None,
+        })
+    }
+}
+
+impl Early {
+    /// What a sandbox's first process is sent before the job.
+    pub(crate) fn write(&self) -> Writer {
+        self.program
+            .write(Writer::default().number(1))
+            .each(&self.binds, |to, bind| bind.write(to))
+            .each(&self.folders, |to, folder| to.text(folder))
+    }
+
+    fn read(from: &mut Message) -> io::Result<Self> {
+        Ok(Self {
+            program: Program::read(from)?,
+            binds: from.each(Bind::read)?,
+            folders: from.each(Message::path)?,
+        })
+    }
+}
+
+impl Bind {
+    fn write(&self, to: Writer) -> Writer {
+        to.text(&self.from).text(&self.to)
+    }
+
+    fn read(from: &mut Message) -> io::Result<Self> {
+        Ok(Self {
+            from: from.path()?,
+            to: from.path()?,
+        })
     }
 }
 

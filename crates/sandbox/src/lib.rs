@@ -39,7 +39,7 @@ pub use error::Error;
 pub use exit::{Ended, Exit};
 pub use group::{Freezer, Limit, Limits};
 pub use plain::{PlainSpawner, Tree};
-pub use program::{Bind, Job, Program};
+pub use program::{Bind, Early, Job, Program};
 pub use sandbox::Sandbox;
 pub use spawner::{Spawner, SpawnerConfig};
 

@@ -5,7 +5,7 @@ use std::net::SocketAddrV4;
 use std::path::PathBuf;
 
 /// What to start.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Program {
     /// The file to execute: an absolute path, as the program's own root has it.
     pub executable: PathBuf,
@@ -34,10 +34,31 @@ pub struct Job {
     /// Addresses on the sandbox's own loopback interface where somebody listens: a listener for each
     /// is handed out with the started sandbox, and nothing else answers in there.
     pub listen: Vec<SocketAddrV4>,
+    /// What may stand in for the program because it has been started already.
+    pub early: Option<Early>,
+}
+
+/// A program that is started before it is known what for: an interpreter, say, which takes longer to
+/// start than its sandbox. Jobs that name equal ones take from the same stock.
+///
+/// It runs in a sandbox of its own, which then serves one job, and finds in there only its own binds.
+/// It reads from its standard input, to the end, what executing the job's program would have given
+/// it, and is to become that program: the working directory, the number of arguments in decimal,
+/// the arguments, and the environment as `NAME=value`, each ended by a zero byte. By then the
+/// sandbox is complete. Nothing else of the job reaches it, and nothing of any other.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Early {
+    /// What is started. Its memory is what it may use while it waits.
+    pub program: Program,
+    /// Those of the job's binds that it needs from its beginning.
+    pub binds: Vec<Bind>,
+    /// Folders that are there, empty, while it starts, and gone when the job's binds come: the dynamic
+    /// linker never asks again for a folder that it once did not find. Absolute paths.
+    pub folders: Vec<PathBuf>,
 }
 
 /// A folder or file of this machine, shown inside.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Bind {
     /// Where it is on this machine: an absolute path.
     pub from: PathBuf,

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use crate::group::Freezer;
 use crate::init::{EXECUTE, Report};
 use crate::plain::{Task, children};
-use crate::spawner::Slot;
+use crate::spawner::{EarlySlot, Ready, Slot};
 use crate::wire::{self, Message};
 use crate::{Ended, Error, Exit, Job};
 
@@ -43,8 +43,10 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
+    /// Starts a job in a sandbox that is ready. Where a program waits in it already, that becomes the
+    /// job's.
     pub(crate) async fn start(
-        slot: Slot,
+        ready: Ready,
         job: &Job,
         ends: mpsc::Sender<Task>,
     ) -> Result<Self, Error> {
@@ -53,28 +55,44 @@ impl Sandbox {
             executable: executable(),
             source,
         };
-        let mut sandbox = Self::around(slot, job, ends).map_err(failed)?;
-        let mut message = sandbox
-            .heard()
-            .await
-            .ok_or_else(|| failed(io::Error::other("its sandbox has ended")))?;
-        match Report::read(&mut message).map_err(failed)? {
-            Report::Started => {
-                let descriptors = message.descriptors.into_iter();
-                sandbox.listeners = descriptors.map(TcpListener::from).collect();
-                Ok(sandbox)
-            }
-            Report::Failed(failure) if failure.act == EXECUTE => Err(failed(failure.source)),
-            Report::Failed(failure) => Err(Error::prepare(failure.act, failure.source)),
-            Report::Ready | Report::Exited(..) => Err(failed(io::Error::other("it did not start"))),
+        let mut sandbox = Self::around(ready, job, ends).map_err(failed)?;
+        loop {
+            let mut message = sandbox
+                .heard()
+                .await
+                .ok_or_else(|| failed(io::Error::other("its sandbox has ended")))?;
+            return match Report::read(&mut message).map_err(failed)? {
+                // What waits there had not been executed yet.
+                Report::Waiting => continue,
+                Report::Started => {
+                    let descriptors = message.descriptors.into_iter();
+                    sandbox.listeners = descriptors.map(TcpListener::from).collect();
+                    Ok(sandbox)
+                }
+                Report::Failed(failure) if failure.act == EXECUTE => Err(failed(failure.source)),
+                Report::Failed(failure) => Err(Error::prepare(failure.act, failure.source)),
+                Report::Ready | Report::Exited(..) => {
+                    Err(failed(io::Error::other("it did not start")))
+                }
+            };
         }
     }
 
     /// Hands the job over.
-    fn around(slot: Slot, job: &Job, ends: mpsc::Sender<Task>) -> io::Result<Self> {
-        slot.group.limit_memory(job.program.memory)?;
-        let (output, writer) = io::pipe()?;
-        wire::send(slot.channel.as_fd(), &job.write(), &[writer.as_fd()])?;
+    fn around(ready: Ready, job: &Job, ends: mpsc::Sender<Task>) -> io::Result<Self> {
+        let (slot, output) = match ready {
+            Ready::Empty(slot) => {
+                slot.group.limit_memory(job.program.memory)?;
+                let (output, writer) = io::pipe()?;
+                wire::send(slot.channel.as_fd(), &job.write(), &[writer.as_fd()])?;
+                (slot, OwnedFd::from(output))
+            }
+            Ready::Early(EarlySlot { slot, output }) => {
+                slot.group.limit_memory(job.program.memory)?;
+                wire::send(slot.channel.as_fd(), &job.write(), &[])?;
+                (slot, output)
+            }
+        };
         let channel = slot.channel.try_clone()?;
         #[expect(
             unsafe_code,
@@ -87,7 +105,7 @@ impl Sandbox {
             channel,
             slot: Some(slot),
             ends,
-            output: output.into(),
+            output,
             listeners: Vec::new(),
             memory: job.program.memory,
             exits: Mutex::new(Exits {
@@ -162,7 +180,7 @@ impl Sandbox {
                         tracing::warn!(error = %failure.source, "{} failed", failure.act);
                         (0, Exit::KILLED)
                     }
-                    Ok(Report::Ready | Report::Started) | Err(_) => continue,
+                    Ok(Report::Ready | Report::Waiting | Report::Started) | Err(_) => continue,
                 },
                 // Killed before it could tell.
                 Ok(None) => {

@@ -3,7 +3,11 @@
 //! What is dear about a sandbox (its namespaces, its network with the loopback interface up, its
 //! groups, most of its mounts) is done before it is needed, off the path: a start takes a ready
 //! sandbox, adds the job's own files, and executes. Each sandbox serves one job and is never used again.
+//!
+//! What a program itself takes to start can be done ahead too, where the same is started for many jobs:
+//! see [`Early`].
 
+mod early;
 pub(crate) mod process;
 mod slot;
 
@@ -17,8 +21,10 @@ use tokio::sync::oneshot;
 
 use crate::group::{Groups, Limit, Limits, detect};
 use crate::plain::{Task, worker};
-use crate::{Error, Job, Sandbox};
+use crate::{Early, Error, Job, Sandbox};
 
+pub(crate) use early::EarlySlot;
+use early::Stock;
 use process::{Order, Privilege, SpawnerProcess};
 pub(crate) use slot::Slot;
 
@@ -29,13 +35,15 @@ const FIRST_USER: u32 = 2_000_000_000;
 /// After this many sandboxes, user ids are used again. Each takes two.
 const USERS: u32 = 1_000_000;
 
-/// Where and how many.
+/// Where, and how many.
 #[derive(Clone, Debug)]
 pub struct SpawnerConfig {
     /// A folder that belongs to the spawner and stays empty.
     pub mount_point: PathBuf,
     /// How many sandboxes are kept ready.
     pub spares: usize,
+    /// How many of each early program are kept waiting, beside them, once a job has named it.
+    pub early: usize,
 }
 
 /// Starts programs in sandboxes. Cheap to clone; all clones share one spawner process.
@@ -52,12 +60,19 @@ struct Shared {
     ends: mpsc::Sender<Task>,
     /// Dropped before the process, so that ready sandboxes end in order.
     state: Mutex<State>,
+    early: Stock,
     process: Mutex<SpawnerProcess>,
     privilege: Privilege,
     mount_point: PathBuf,
     limits: Limits,
     groups: Arc<Groups>,
     next: AtomicU32,
+}
+
+/// What a job can be started in.
+pub(crate) enum Ready {
+    Empty(Slot),
+    Early(EarlySlot),
 }
 
 #[derive(Debug, Default)]
@@ -92,6 +107,7 @@ impl Spawner {
             limits,
             groups: Arc::new(groups),
             next: AtomicU32::new(0),
+            early: Stock::of(config.early),
         };
         let first = match (shared.prepare(), privilege) {
             // Root of a container is often not allowed what a user is.
@@ -158,8 +174,23 @@ impl Spawner {
     /// [`Error::Start`] when the program cannot be executed, [`Error::Prepare`] when its sandbox
     /// cannot be completed.
     pub async fn spawn(&self, job: Job) -> Result<Sandbox, Error> {
-        let slot = self.shared.take().await?;
-        Sandbox::start(slot, &job, self.shared.ends.clone()).await
+        if let Some(early) = &job.early {
+            let taken = self.shared.early.take(early);
+            self.shared.restock(early);
+            if let Some(ready) = taken {
+                let ready = Ready::Early(ready);
+                match Sandbox::start(ready, &job, self.shared.ends.clone()).await {
+                    Ok(sandbox) => return Ok(sandbox),
+                    // Whatever it was: if the job is to blame, it will fail again.
+                    Err(error) => {
+                        let error = error.into_io();
+                        tracing::debug!(%error, "what was started early could not be used");
+                    }
+                }
+            }
+        }
+        let ready = Ready::Empty(self.shared.take().await?);
+        Sandbox::start(ready, &job, self.shared.ends.clone()).await
     }
 }
 
@@ -167,6 +198,20 @@ impl Spawner {
 impl Spawner {
     pub(crate) fn process_id(&self) -> u32 {
         self.shared.process.lock().id()
+    }
+
+    /// Starts as many of an early program as are to wait, and returns when they do or are about to.
+    pub(crate) async fn stock(&self, early: &Early) {
+        self.shared.restock(early);
+        let (reply, reached) = oneshot::channel();
+        let task = Box::new(move || reply.send(()).unwrap());
+        self.shared.starts.send(task).unwrap();
+        reached.await.unwrap();
+    }
+
+    /// Waits until each early program has printed something, or cannot any more.
+    pub(crate) fn until_early_ones_speak(&self) {
+        self.shared.early.until_all_speak();
     }
 
     pub(crate) fn group_folders(&self) -> Vec<PathBuf> {
@@ -221,6 +266,37 @@ impl Shared {
             }
         });
         // The thread ends only with the last of us.
+        let _ = self.starts.send(task);
+    }
+
+    /// Has the starting thread start as many of an early program as are to wait.
+    fn restock(self: &Arc<Self>, early: &Early) {
+        for _ in 0..self.early.missing(early) {
+            self.start_early(early.clone());
+        }
+    }
+
+    fn start_early(self: &Arc<Self>, early: Early) {
+        let shared = Arc::clone(self);
+        let task = Box::new(move || {
+            // Whoever waits for a sandbox comes first; what will serve them is on the list already.
+            if !shared.state.lock().waiting.is_empty() {
+                return shared.start_early(early);
+            }
+            let started = shared.prepare().and_then(|slot| {
+                EarlySlot::start(slot, &early).map_err(|source| Error::Start {
+                    executable: early.program.executable.clone(),
+                    source,
+                })
+            });
+            match started {
+                Ok(started) => shared.early.add(early, started),
+                Err(error) => {
+                    tracing::warn!(%error, "nothing could be started early");
+                    shared.early.give_up(&early);
+                }
+            }
+        });
         let _ = self.starts.send(task);
     }
 

@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use crate::{Bind, Error, Exit, Job, Limit, Program, Sandbox, Spawner, SpawnerConfig};
 
+mod early;
 mod prison;
 
 /// A spawner and the folder it works on.
@@ -28,6 +29,7 @@ impl Bench {
         let config = SpawnerConfig {
             mount_point: folder.path().join("root"),
             spares: 2,
+            early: 2,
         };
         match Spawner::start(config) {
             Ok(spawner) => Some(Self { folder, spawner }),
@@ -100,6 +102,7 @@ fn program(executable: &str, arguments: &[&str]) -> Job {
         binds: Vec::new(),
         temporary: 8 << 20,
         listen: Vec::new(),
+        early: None,
     }
 }
 
@@ -328,8 +331,12 @@ async fn nothing_is_left_of_hundreds_of_sandboxes() {
     let starts: usize = from_caller("TIDEMILL_SANDBOX_STARTS")
         .and_then(|count| count.parse().ok())
         .unwrap_or(300);
-    for _ in 0..starts {
-        let running = bench.start(shell("echo x > /tmp/x & exit 0")).await;
+    for number in 0..starts {
+        let mut job = shell("echo x > /tmp/x & exit 0");
+        if number % 3 == 0 {
+            job.early = Some(early::of(&shell("cat > /tmp/x; echo x > /tmp/y & exit 0")));
+        }
+        let running = bench.start(job).await;
         running.sandbox.exited().await;
         running.sandbox.kill().await;
     }

@@ -10,6 +10,10 @@ import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import util from 'node:util';
 
+if (process.argv[2] === 'early') {
+  waitForJob();
+}
+
 const API = '/2018-06-01/runtime/';
 const [host, port] = process.env.AWS_LAMBDA_RUNTIME_API.split(':');
 // One connection that stays open. The agent lets go of it while it is idle, so that a function
@@ -18,6 +22,23 @@ const agent = new http.Agent({ keepAlive: true, maxSockets: 1, noDelay: true });
 
 // The invocation that runs: what `console` prints belongs to it, and so do stray errors.
 let current;
+
+// Becomes what is told on standard input: a folder, arguments and variables, each ended by a zero.
+function waitForJob() {
+  const [folder, count, ...rest] = fs.readFileSync(0, 'utf8').split('\0').slice(0, -1);
+  fs.closeSync(0);
+  // The lowest number that is free: standard input.
+  fs.openSync('/dev/null', 'r');
+  process.argv.splice(1, Infinity, ...rest.slice(0, count));
+  for (const name of Object.keys(process.env)) {
+    delete process.env[name];
+  }
+  for (const variable of rest.slice(count)) {
+    const end = variable.indexOf('=');
+    process.env[variable.slice(0, end)] = variable.slice(end + 1);
+  }
+  process.chdir(folder);
+}
 
 class Fault extends Error {
   constructor(type, message) {

@@ -28,7 +28,9 @@ class RuntimeApi:
     def __init__(self, address):
         host, port = address.rsplit(":", 1)
         self._host = host
-        self._socket = socket.create_connection((host, int(port)))
+        # Not `create_connection`, which looks addresses up and loads modules for names of other alphabets.
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self._socket.connect((host, int(port)))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._reader = self._socket.makefile("rb", buffering=64 * 1024)
 
@@ -253,7 +255,27 @@ def layers(code):
     return [folder for folder in folders if code == "/var/task" and os.path.isdir(folder)]
 
 
+def wait_for_job():
+    """Becomes what is told on standard input: a folder, arguments and variables, each ended by a zero."""
+    told = b"".join(iter(lambda: os.read(0, 64 * 1024), b"")).split(b"\0")[:-1]
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    folder, count, *rest = told
+    sys.argv[:] = [os.fsdecode(argument) for argument in rest[: int(count)]]
+    # Present since Python 3.10.
+    if hasattr(sys, "orig_argv"):
+        sys.orig_argv[1:] = sys.argv
+    os.environ.clear()
+    for variable in rest[int(count) :]:
+        name, value = variable.split(b"=", 1)
+        os.environb[name] = value
+    os.chdir(folder)
+
+
 def main():
+    if sys.argv[1:] == ["early"]:
+        wait_for_job()
     own_folder = os.path.dirname(os.path.abspath(__file__))
     code = os.environ["LAMBDA_TASK_ROOT"]
     sys.path = [code] + layers(code) + [path for path in sys.path if path != own_folder]

@@ -15,11 +15,11 @@ pub(super) struct Surroundings<'a> {
     pub(super) log_stream: &'a str,
 }
 
-/// The whole environment of an instance of `spec`. What the function configures gives way to what
-/// the model reserves, and prevails over defaults.
-pub(super) fn of(spec: &Spec, surroundings: &Surroundings<'_>) -> BTreeMap<String, String> {
-    let path = |path: &Path| path.to_string_lossy().into_owned();
-    let temporary = path(surroundings.temporary);
+/// What every instance of `runtime` has unless its function says otherwise.
+pub(super) fn defaults(
+    runtime: Runtime,
+    surroundings: &Surroundings<'_>,
+) -> BTreeMap<String, String> {
     let (runtimes, code) = (path(surroundings.runtimes), path(surroundings.code));
     let libraries = format!("{runtimes}:{runtimes}/lib:{code}:{code}/lib:/opt/lib");
     let defaults = [
@@ -27,9 +27,9 @@ pub(super) fn of(spec: &Spec, surroundings: &Surroundings<'_>) -> BTreeMap<Strin
         ("PATH", surroundings.search_path.to_owned()),
         ("TZ", ":UTC".to_owned()),
         ("LD_LIBRARY_PATH", libraries),
-        ("HOME", temporary.clone()),
+        ("HOME", path(surroundings.temporary)),
     ];
-    let modules = match spec.runtime {
+    let modules = match runtime {
         Runtime::Node { major } => Some((
             "NODE_PATH",
             format!(
@@ -42,6 +42,15 @@ pub(super) fn of(spec: &Spec, surroundings: &Surroundings<'_>) -> BTreeMap<Strin
         | Runtime::ProvidedAl2
         | Runtime::ProvidedAl2023 => None,
     };
+    let defaults = defaults.into_iter().chain(modules);
+    defaults.map(owned).collect()
+}
+
+/// The whole environment of an instance of `spec`. What the function configures gives way to what
+/// the model reserves, and prevails over defaults.
+pub(super) fn of(spec: &Spec, surroundings: &Surroundings<'_>) -> BTreeMap<String, String> {
+    let temporary = path(surroundings.temporary);
+    let (runtimes, code) = (path(surroundings.runtimes), path(surroundings.code));
     let reserved = [
         ("_HANDLER", spec.handler.clone()),
         ("AWS_REGION", spec.region.clone()),
@@ -71,10 +80,16 @@ pub(super) fn of(spec: &Spec, surroundings: &Surroundings<'_>) -> BTreeMap<Strin
         }
         Runtime::Provided | Runtime::ProvidedAl2 | Runtime::ProvidedAl2023 => None,
     };
-    let owned = |(name, value): (&str, String)| (name.to_owned(), value);
-    let defaults = defaults.into_iter().chain(modules);
-    let mut environment: BTreeMap<_, _> = defaults.map(owned).collect();
+    let mut environment = defaults(spec.runtime, surroundings);
     environment.extend(spec.environment.clone());
     environment.extend(reserved.into_iter().chain(brought).map(owned));
     environment
+}
+
+fn path(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+fn owned((name, value): (&str, String)) -> (String, String) {
+    (name.to_owned(), value)
 }

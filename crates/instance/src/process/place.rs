@@ -17,7 +17,7 @@ pub(super) const TEMPORARY_BYTES: u64 = 512 << 20;
 const RUNTIME_API_PORT: u16 = 9001;
 
 /// Where a sandbox shows layers.
-const OPT: &str = "/opt";
+pub(super) const OPT: &str = "/opt";
 
 /// Where programs are looked for in a sandbox (AWS Lambda, 2026).
 const SEARCH_PATH: &str = "/usr/local/bin:/usr/bin:/bin:/opt/bin";
@@ -66,25 +66,29 @@ impl Place {
         }
     }
 
-    /// What a sandbox shows of this machine beside the system's folders.
-    pub(super) fn binds(&self, spec: &Spec, runtimes: &Path, roots: Vec<PathBuf>) -> Vec<Bind> {
-        let mut binds = vec![
-            Bind {
-                from: spec.code.clone(),
-                to: self.code.clone(),
-            },
-            Bind {
-                from: runtimes.to_owned(),
-                to: self.runtimes.clone(),
-            },
-        ];
+    /// What a sandbox shows of this machine beside the system's folders and the runtime: the
+    /// function's own.
+    pub(super) fn functions(&self, spec: &Spec) -> Vec<Bind> {
+        let mut binds = vec![Bind {
+            from: spec.code.clone(),
+            to: self.code.clone(),
+        }];
         binds.extend(spec.opt.iter().map(|opt| Bind {
             from: opt.clone(),
             to: PathBuf::from(OPT),
         }));
-        binds.extend(roots.into_iter().map(|root| Bind {
+        binds
+    }
+
+    /// What it shows of the runtime: our own at `runtimes`, and what is the interpreter's.
+    pub(super) fn runtime(&self, runtimes: &Path, roots: &[PathBuf]) -> Vec<Bind> {
+        let mut binds = vec![Bind {
+            from: runtimes.to_owned(),
+            to: self.runtimes.clone(),
+        }];
+        binds.extend(roots.iter().map(|root| Bind {
             from: root.clone(),
-            to: root,
+            to: root.clone(),
         }));
         binds
     }

@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::{Finished, Invocation, LogQueue, LogReceiver, Outcome, Pool, PoolConfig, log_queue};
 
+mod early;
 mod examples;
 mod extensions;
 mod node;
@@ -35,10 +36,16 @@ impl Bench {
     /// `None`, and a skip, on a machine that lacks `program`.
     fn having(program: &str) -> Option<Self> {
         let (sink, logs) = log_queue(16 << 20);
-        Self::with(program, sink, logs)
+        Self::with(program, 0, sink, logs)
     }
 
-    fn with(program: &str, sink: LogQueue, logs: LogReceiver) -> Option<Self> {
+    /// The same with interpreters that wait for their functions.
+    fn early(program: &str) -> Option<Self> {
+        let (sink, logs) = log_queue(16 << 20);
+        Self::with(program, 2, sink, logs)
+    }
+
+    fn with(program: &str, early: usize, sink: LogQueue, logs: LogReceiver) -> Option<Self> {
         if lacks(program) {
             return None;
         }
@@ -46,6 +53,7 @@ impl Bench {
         let config = SpawnerConfig {
             mount_point: folder.path().join("root"),
             spares: 1,
+            early,
         };
         match Spawner::start(config) {
             Ok(spawner) => Some(Self::over(

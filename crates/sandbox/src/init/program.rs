@@ -4,11 +4,13 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets, Gid, Uid};
 
+use super::early::Waiting;
 use super::root::Owner;
 use super::{At, EXECUTE, EXECUTE_COMPANION, Failure, die_with_parent};
 use crate::program::{Job, Program};
@@ -30,7 +32,7 @@ const LIMITS: [(Resource, u64); 4] = [
 
 /// Makes this process the one user of a user namespace that it has just been forked into.
 pub(super) fn map_self(order: &Order) -> Result<(), Failure> {
-    write_maps("self", order)
+    write_maps(Path::new("/proc/self"), order)
 }
 
 /// The program's user as this process names it.
@@ -47,11 +49,10 @@ pub(super) fn owner(order: &Order) -> Owner {
     }
 }
 
-/// Who the process `pid` is outside.
-fn write_maps(pid: &str, order: &Order) -> Result<(), Failure> {
-    let file = |name: &str| format!("/proc/{pid}/{name}");
+/// Who the process is outside that `process`, a folder of the process table, is about.
+fn write_maps(process: &Path, order: &Order) -> Result<(), Failure> {
     let write = |name: &str, text: &str| {
-        let mut file = fs::File::options().write(true).open(file(name))?;
+        let mut file = fs::File::options().write(true).open(process.join(name))?;
         // The kernel takes a map in one write.
         file.write_all(text.as_bytes())
     };
@@ -61,58 +62,84 @@ fn write_maps(pid: &str, order: &Order) -> Result<(), Failure> {
     write("gid_map", &format!("{GROUP} {} 1\n", order.user)).at("map the group")
 }
 
-/// Starts the job's program, and its companions after it, and gives up this process's rights. Returns
-/// their ids once all have been executed.
+/// Leaves the groups of this machine's users. The programs inherit it, and cannot change it in a
+/// namespace that denies groups.
+pub(super) fn leave_groups(order: &Order) -> Result<(), Failure> {
+    match order.privilege {
+        Privilege::Root => rustix::thread::set_thread_groups(&[]).at("leave all groups"),
+        Privilege::User => Ok(()),
+    }
+}
+
+/// What a program finds where it begins, beside what every program does.
+pub(super) enum Beginning<'a> {
+    /// The sandbox's own root, which is complete, and nothing to read.
+    Complete,
+    /// The root as it will be, at this path of the machine's, and in time something to read.
+    Early(&'a Path, io::PipeReader),
+}
+
+/// Starts the job's program unless it is there already, and its companions after it, and gives up this
+/// process's rights. Returns their ids once all have been executed.
 pub(super) fn start(
     order: &Order,
     job: &Job,
     output: OwnedFd,
+    waiting: Option<Waiting>,
 ) -> Result<Vec<Option<i32>>, Failure> {
-    if order.privilege == Privilege::Root {
-        // The programs inherit it, and cannot change it in a namespace that denies groups.
-        rustix::thread::set_thread_groups(&[]).at("leave all groups")?;
+    let mut begun = Vec::new();
+    if waiting.is_none() {
+        let output = output.try_clone().at("copy the output")?;
+        let first = begin(order, &job.program, output, Beginning::Complete)?;
+        begun.push((first, EXECUTE));
     }
-    let first = begin(
-        order,
-        &job.program,
-        output.try_clone().at("copy the output")?,
-    )?;
-    let mut begun = vec![(first, EXECUTE)];
     for companion in &job.companions {
         let output = output.try_clone().at("copy the output")?;
-        begun.push((begin(order, companion, output)?, EXECUTE_COMPANION));
+        let companion = begin(order, companion, output, Beginning::Complete)?;
+        begun.push((companion, EXECUTE_COMPANION));
     }
     drop(output);
     give_up_rights(order)?;
-    let executed = begun.into_iter().map(|((pid, failure), act)| {
+    let mut started: Vec<Option<i32>> = waiting.iter().map(|waiting| Some(waiting.pid)).collect();
+    for ((pid, failure), act) in begun {
         heard(failure, act)?;
-        Ok(Some(pid))
-    });
-    executed.collect()
+        started.push(Some(pid));
+    }
+    // Now that nothing is left here that its code could use.
+    if let Some(waiting) = waiting {
+        waiting.hand_over(&job.program)?;
+    }
+    Ok(started)
 }
 
 /// Forks a program's process and lets it go. The pipe says what it could not do.
-fn begin(
+pub(super) fn begin(
     order: &Order,
     program: &Program,
     output: OwnedFd,
+    beginning: Beginning<'_>,
 ) -> Result<(i32, io::PipeReader), Failure> {
     let (failure, report) = io::pipe().at("make a pipe")?;
     let (go, mut release) = io::pipe().at("make a pipe")?;
+    // The sandbox's own, for the ids are.
+    let processes = match &beginning {
+        Beginning::Complete => PathBuf::from("/proc"),
+        Beginning::Early(root, _) => root.join("proc"),
+    };
     let Some((pid, _handle)) = fork_program(order.privilege).at("fork the program")? else {
         drop((failure, release));
-        enter(program, output, go, report)
+        enter(program, output, beginning, go, report)
     };
     drop((report, output, go));
     if order.privilege == Privilege::Root {
-        write_maps(&pid.to_string(), order)?;
+        write_maps(&processes.join(pid.to_string()), order)?;
     }
     release.write_all(b"!").at("release the program")?;
     Ok((pid, failure))
 }
 
 /// Waits until a program has been executed. `execute` is what the failure of that is called.
-fn heard(mut failure: io::PipeReader, execute: &str) -> Result<(), Failure> {
+pub(super) fn heard(mut failure: io::PipeReader, execute: &str) -> Result<(), Failure> {
     let mut told = Vec::new();
     failure.read_to_end(&mut told).at("hear of the program")?;
     let Some((errno, act)) = told.split_first_chunk() else {
@@ -169,10 +196,11 @@ fn drop_capabilities() -> rustix::io::Result<()> {
 fn enter(
     program: &Program,
     output: OwnedFd,
+    beginning: Beginning<'_>,
     mut go: io::PipeReader,
     mut report: io::PipeWriter,
 ) -> ! {
-    let failed = match become_program(program, output, &mut go) {
+    let failed = match become_program(program, output, beginning, &mut go) {
         Ok(never) => match never {},
         Err(failure) => failure,
     };
@@ -187,10 +215,19 @@ fn enter(
 fn become_program(
     program: &Program,
     output: OwnedFd,
+    beginning: Beginning<'_>,
     go: &mut io::PipeReader,
 ) -> Result<std::convert::Infallible, Failure> {
     // Until the first process has said who this one is.
     go.read_exact(&mut [0]).at("wait for the user's map")?;
+    let input = match beginning {
+        Beginning::Complete => Stdio::null(),
+        Beginning::Early(root, input) => {
+            // The mount that is there becomes the root of all once the job has come.
+            rustix::process::chroot(root).at("enter the new root")?;
+            Stdio::from(input)
+        }
+    };
     rustix::process::setpgid(None, None).at("leave the process group")?;
     let (user, group) = (Uid::from_raw(USER), Gid::from_raw(GROUP));
     rustix::thread::set_thread_res_gid(group, group, group).at("change the group")?;
@@ -211,7 +248,7 @@ fn become_program(
         .env_clear()
         .envs(&program.environment)
         .current_dir(&program.directory)
-        .stdin(Stdio::null())
+        .stdin(input)
         // One pipe for both keeps the order in which they were written.
         .stdout(output)
         .stderr(errors);

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 
 use super::{At, Failure};
-use crate::program::Job;
+use crate::program::{Bind, Job};
 
 /// Folders of the system's programs and libraries: bound, or a link where this machine has a link.
 const SYSTEM: [&str; 7] = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32"];
@@ -131,9 +131,7 @@ pub(super) struct Owner {
 
 /// Adds what the job asks for, makes it the root, and makes it read-only.
 pub(super) fn complete(at: &Path, job: &Job, owner: Owner) -> Result<(), Failure> {
-    for wanted in &job.binds {
-        bind(&wanted.from, &inside(at, &wanted.to)?)?;
-    }
+    show(at, &job.binds)?;
     let options = format!(
         "size={},nr_inodes={TEMPORARY_FILES},mode=1777,uid={},gid={}",
         job.temporary, owner.user, owner.group
@@ -155,8 +153,16 @@ pub(super) fn complete(at: &Path, job: &Job, owner: Owner) -> Result<(), Failure
     rustix::mount::mount_remount("/", read_only, c"").at("make the root read-only")
 }
 
+/// Shows folders and files of this machine.
+pub(super) fn show(at: &Path, binds: &[Bind]) -> Result<(), Failure> {
+    for wanted in binds {
+        bind(&wanted.from, &inside(at, &wanted.to)?)?;
+    }
+    Ok(())
+}
+
 /// Where `to` is below `at`, if it is a path that stays there.
-fn inside(at: &Path, to: &Path) -> Result<PathBuf, Failure> {
+pub(super) fn inside(at: &Path, to: &Path) -> Result<PathBuf, Failure> {
     let plain = |part: std::path::Component<'_>| matches!(part, std::path::Component::Normal(_));
     to.strip_prefix("/")
         .ok()

@@ -72,7 +72,7 @@ impl Slot {
         match Report::read(&mut message) {
             Ok(Report::Ready) => {}
             Ok(Report::Failed(failure)) => return Err(Error::prepare(failure.act, failure.source)),
-            Ok(Report::Started | Report::Exited(..)) | Err(_) => {
+            Ok(Report::Waiting | Report::Started | Report::Exited(..)) | Err(_) => {
                 return Err(Error::prepare("hear of the sandbox", gone()));
             }
         }

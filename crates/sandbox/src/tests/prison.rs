@@ -3,18 +3,31 @@
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr as UnixAddress, UnixListener};
 
+use super::early::{EARLY, early_python};
 use super::*;
 use crate::seccomp;
 
 const INSPECTOR: &str = include_str!("inspector.py");
 
-/// Runs one part of the inspector; its lines that begin with `!` are holes.
+/// Runs one part of the inspector, in a process that was started for it and in one that was started
+/// early; lines that begin with `!` are holes.
 async fn inspect(bench: &Bench, part: &str, arguments: &[String]) -> String {
     let mut all = vec!["-c", INSPECTOR, part];
     all.extend(arguments.iter().map(String::as_str));
-    let mut job = program("/usr/bin/python3", &all);
+    let mut fresh = program("/usr/bin/python3", &all);
     // A thousand processes of Python's take some.
-    job.program.memory = 2 << 30;
+    fresh.program.memory = 2 << 30;
+    let early = early_python(bench, &fresh).await;
+    let (fresh, early) = tokio::join!(inspected(bench, fresh), inspected(bench, early));
+    assert!(early.starts_with(EARLY), "{early}");
+    assert!(!fresh.starts_with(EARLY), "{fresh}");
+    // The same was said to both.
+    let numbers = |text: &str| text.lines().count();
+    assert_eq!(numbers(&fresh) + 1, numbers(&early), "{fresh}\n{early}");
+    early
+}
+
+async fn inspected(bench: &Bench, job: Job) -> String {
     let (text, exit) = bench.start(job).await.finish().await;
     assert_eq!(exit, Exit::Status(0), "{text}");
     let holes: Vec<&str> = text.lines().filter(|line| line.starts_with('!')).collect();

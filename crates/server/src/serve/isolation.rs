@@ -13,6 +13,11 @@ use crate::config::IsolationKind;
 /// milliseconds.
 const SPARES: usize = 4;
 
+/// Interpreters that wait for their functions, of each runtime that has been used since the server was
+/// started. Each costs about 7 MiB (Python) or 12 MiB (Node.js), and saves a cold start what the
+/// interpreter takes to start.
+const EARLY: usize = 4;
+
 /// Prepares what `kind` asks for, and says in the log how far it goes. Returns with it where
 /// functions find the server's own endpoint `own`.
 ///
@@ -28,6 +33,7 @@ pub(super) fn start(
             let config = SpawnerConfig {
                 mount_point: dir.join("sandboxes"),
                 spares: SPARES,
+                early: EARLY,
             };
             let spawner = Spawner::start(config).context(
                 "functions cannot be isolated on this machine, and nothing was started. To run \

@@ -226,7 +226,7 @@ async fn a_megabyte_of_output_is_logged_whole_between_start_and_end() {
 #[tokio::test]
 async fn a_full_log_drops_lines_and_says_how_many() {
     let (sink, logs) = log_queue(1024);
-    let Some(mut bench) = Bench::with("python3", sink, logs) else {
+    let Some(mut bench) = Bench::with("python3", 0, sink, logs) else {
         return;
     };
     let spec = python(

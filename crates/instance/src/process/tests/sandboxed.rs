@@ -253,7 +253,7 @@ async fn an_initialisation_that_is_too_slow_is_tried_again_within_the_first_invo
 }
 
 /// Writes a file that everyone may execute, and the folders above it that everyone may read.
-fn program(path: &std::path::Path, text: &str) {
+pub(super) fn program(path: &std::path::Path, text: &str) {
     let folder = path.parent().unwrap();
     std::fs::create_dir_all(folder).unwrap();
     std::fs::write(path, text).unwrap();
