@@ -10,6 +10,7 @@ mod list;
 
 use std::collections::BTreeSet;
 use std::io;
+use std::sync::OnceLock;
 
 use list::{ALLOWED, FAMILIES, LAST_KNOWN};
 
@@ -54,9 +55,15 @@ enum Verdict {
     Personality,
 }
 
+/// The filter. What calls this before it forks spares its children the work.
+pub(crate) fn filter() -> &'static [libc::sock_filter] {
+    static FILTER: OnceLock<Vec<libc::sock_filter>> = OnceLock::new();
+    FILTER.get_or_init(compile)
+}
+
 /// Installs the filter for this thread and all that it starts. Needs `no_new_privs`.
 pub(crate) fn install() -> io::Result<()> {
-    let filter = compile();
+    let filter = filter();
     let program = libc::sock_fprog {
         len: u16::try_from(filter.len()).map_err(io::Error::other)?,
         filter: filter.as_ptr().cast_mut(),
@@ -106,7 +113,7 @@ fn verdict(number: u32) -> Verdict {
 }
 
 fn known() -> &'static BTreeSet<u32> {
-    static KNOWN: std::sync::OnceLock<BTreeSet<u32>> = std::sync::OnceLock::new();
+    static KNOWN: OnceLock<BTreeSet<u32>> = OnceLock::new();
     KNOWN.get_or_init(|| {
         let numbers = ALLOWED.iter().map(|call| u32::try_from(*call));
         numbers.filter_map(Result::ok).collect()

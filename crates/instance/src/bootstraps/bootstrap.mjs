@@ -10,18 +10,35 @@ import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import util from 'node:util';
 
-if (process.argv[2] === 'early') {
-  waitForJob();
-}
-
 const API = '/2018-06-01/runtime/';
-const [host, port] = process.env.AWS_LAMBDA_RUNTIME_API.split(':');
-// One connection that stays open. The agent lets go of it while it is idle, so that a function
-// that answers by callback can be seen to have nothing left to do.
-const agent = new http.Agent({ keepAlive: true, maxSockets: 1, noDelay: true });
+let host, port, agent;
+
+function reach(address) {
+  [host, port] = address.split(':');
+  // One connection that stays open. The agent lets go of it while it is idle, so that a function
+  // that answers by callback can be seen to have nothing left to do.
+  agent = new http.Agent({ keepAlive: true, maxSockets: 1, noDelay: true });
+}
 
 // The invocation that runs: what `console` prints belongs to it, and so do stray errors.
 let current;
+
+// Goes through all that comes between a job and its first answer, and leaves no trace of it: what is done
+// for the first time takes several times as long.
+async function rehearse() {
+  const server = http.createServer((request, response) => {
+    request.resume().on('end', () => {
+      response.setHeader('lambda-runtime-aws-request-id', 'a');
+      response.end('{}');
+    });
+  });
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  reach(`127.0.0.1:${server.address().port}`);
+  await serveOne(async (event) => event);
+  agent.destroy();
+  await new Promise((resolve) => server.close(resolve));
+  current = undefined;
+}
 
 // Becomes what is told on standard input: a folder, arguments and variables, each ended by a zero.
 function waitForJob() {
@@ -343,6 +360,12 @@ async function giveUp(label, error, status) {
     process.exit(status);
   }
 }
+
+if (process.argv[2] === 'early') {
+  await rehearse();
+  waitForJob();
+}
+reach(process.env.AWS_LAMBDA_RUNTIME_API);
 
 process.on('uncaughtException', (error) => giveUp('Uncaught Exception', error, 129));
 process.on('unhandledRejection', (reason) => {

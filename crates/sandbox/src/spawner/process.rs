@@ -18,6 +18,7 @@ use rustix::thread::UnshareFlags;
 
 use super::Error;
 use crate::init;
+use crate::seccomp;
 use crate::wire::{self, Message, Writer};
 
 /// The name by which the executable knows that it is to be the spawner.
@@ -158,6 +159,7 @@ fn serve(control: &OwnedFd) {
     // A session of its own keeps the server's terminal, and the signals it sends, out of reach.
     let _ = rustix::process::setsid();
     keep_no_zombies(libc::SIG_IGN);
+    seccomp::filter();
     let mut quickened = false;
     while let Ok(Some(mut request)) = wire::receive(control.as_fd()) {
         let order = Order::read(&mut request);
