@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use clock::Timestamp;
+use event_log::TopicName;
 use serde::{Deserialize, Serialize};
 
 /// A table by its schema and name.
@@ -14,10 +15,11 @@ pub(crate) struct TableName {
 }
 
 impl TableName {
-    /// What the table is called in topics: without the schema where that is the usual one.
+    /// What the table is called in topics: without the schema where that is the usual one of its
+    /// kind of database.
     pub(crate) fn short(&self) -> String {
         match self.schema.as_str() {
-            "public" => self.name.clone(),
+            "public" | "main" => self.name.clone(),
             _ => self.to_string(),
         }
     }
@@ -27,6 +29,11 @@ impl fmt::Display for TableName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.schema, self.name)
     }
+}
+
+/// The topic of a table.
+pub(crate) fn topic(connection: &str, table: &TableName) -> Result<TopicName, event_log::Error> {
+    TopicName::new(format!("table.{connection}.{}", table.short()))
 }
 
 /// What happened.

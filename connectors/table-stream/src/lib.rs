@@ -1,9 +1,9 @@
 //! A database's tables as a source of events.
 //!
 //! **What is read**: the tables of one PostgreSQL publication ([`PostgresSource`]), by logical
-//! replication. Every table is read whole once, then every committed insert, update, delete and
-//! truncation, into the topic `table.<connection>.<table>` (with `<schema>.` before tables outside of
-//! `public`). Tables need a primary key or another replica identity index.
+//! replication, or those of a SQLite file ([`SqliteSource`]), by triggers. Every table is read whole
+//! once, then every committed insert, update, delete and truncation, into the topic
+//! `table.<connection>.<table>` (with `<schema>.` before PostgreSQL's tables outside of `public`).
 //!
 //! **Shape**: the records of DynamoDB Streams, so that handlers written for them run unchanged, or
 //! plain JSON ([`Shape`]). A changed key is a row removed and another one inserted. Large values that
@@ -13,6 +13,8 @@
 //! **Ordering and duplicates**: changes come in the order of their commits; a record's key is the
 //! row's key, so the changes of a row keep their order in our topic. The position lives in our log,
 //! written with the records, so each change arrives exactly once, whatever crashes.
+//!
+//! # PostgreSQL
 //!
 //! **Snapshot and stream**: the slot is made first. Rows are read in the order of their key, and what
 //! a snapshot has seen of later transactions is left out of the stream (`postgres/window.rs`). A
@@ -27,7 +29,35 @@
 //! transactions come when they are committed.
 //!
 //! **Limits**: PostgreSQL 15 or newer, as a primary. What a table is called decides its topic: a table
-//! that is renamed goes on in another one, read from its beginning.
+//! that is renamed goes on in another one, read from its beginning. Tables need a primary key or another
+//! replica identity index.
+//!
+//! # SQLite
+//!
+//! **The file** stays usable by `sqlite3` and any other program, in any journal mode. The connector
+//! puts triggers and four tables named `_tidemill_…` into it ([`SqliteSource::detach`] takes them out).
+//! Programs should wait for locks (`PRAGMA busy_timeout`), as ever when several share a file: the
+//! connector writes when it removes what was acknowledged, once it has been quiet for a second or after
+//! each thousand of changes, and when tables change.
+//!
+//! **Keys** are primary keys; where there is none, the rowid, which `VACUUM` may change. Rows that
+//! `REPLACE` removes are told as removed. Values keep their storage class: integers all 64 bits, blobs
+//! as bytes; text that is no UTF-8 is bytes, infinities are text.
+//!
+//! **Schema changes** are noticed by the next look at the file, and triggers made anew. What was written
+//! between a change and that look is told, too, under the columns of before; what it put into new
+//! columns follows, as it is by then. A table that is dropped is one truncated. One that is made anew
+//! (as most tools for migrations do), or whose triggers were dropped, is a gap: told, and read again.
+//! While the triggers are there SQLite refuses to drop a column; drop them in the same transaction.
+//!
+//! **Gaps** are found by what the file says of itself: each change has the next number, the last one that
+//! was read stays, and the file is marked with its reader. Another file, an older copy, and removed
+//! changes are told and healed by reading all tables again.
+//!
+//! **What cannot be caught**: writers that switch triggers off; rows that `REPLACE` removes because of a
+//! unique index of an expression or of some rows only, which is said when such a table is attached; the
+//! right order of a change and of what a trigger that is newer than ours makes of it, until the new
+//! trigger was noticed; views, virtual tables and tables with more than 990 columns.
 
 mod config;
 
@@ -37,8 +67,13 @@ mod payload;
 
 mod postgres;
 
+mod sqlite;
+
 pub use config::{Naming, Shape};
 pub use postgres::{
     Lsn, NotAnAddress, NotAnLsn, PostgresAddress, PostgresConfig, PostgresConfigError,
     PostgresSource, release as release_postgres, show_position as show_postgres_position,
+};
+pub use sqlite::{
+    SqliteConfig, SqliteConfigError, SqliteSource, show_position as show_sqlite_position,
 };

@@ -72,6 +72,8 @@ pub(crate) enum Client {
     RicGo,
     /// Node.js, which runs functions.
     Node,
+    /// sqlite3, which writes SQLite databases.
+    Sqlite3,
     /// strace, which shows that an idle server is idle, and puts faults into system calls.
     Strace,
     /// xfs_io, which cuts the power of a file system.
@@ -97,6 +99,7 @@ impl Client {
             Self::RicJava => "aws-lambda-java-runtime-interface-client",
             Self::RicGo => "aws-lambda-go",
             Self::Node => "Node.js",
+            Self::Sqlite3 => "sqlite3",
             Self::Strace => "strace",
             Self::XfsIo => "xfs_io",
             Self::MkfsExt4 => "mkfs.ext4",
@@ -131,6 +134,13 @@ impl Client {
                 Tool {
                     program: "node",
                     package: "nodejs",
+                },
+            ),
+            Self::Sqlite3 => program(
+                contract::SQLITE3,
+                Tool {
+                    program: "sqlite3",
+                    package: "sqlite3",
                 },
             ),
             Self::Strace => program(

@@ -62,6 +62,8 @@ pub(crate) const RIC_JAVA: &str = "TIDEMILL_TEST_RIC_JAVA";
 pub(crate) const RIC_GO: &str = "TIDEMILL_TEST_RIC_GO";
 /// Path of Node.js.
 pub(crate) const NODE: &str = "TIDEMILL_TEST_NODE";
+/// Path of `sqlite3`, the command line of SQLite.
+pub(crate) const SQLITE3: &str = "TIDEMILL_TEST_SQLITE3";
 /// Path of strace.
 pub(crate) const STRACE: &str = "TIDEMILL_TEST_STRACE";
 /// Path of xfs_io, which cuts the power of a file system.

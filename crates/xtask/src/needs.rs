@@ -19,7 +19,10 @@ enum Need {
 
 const NEEDS: &[(&str, &[Need])] = &[
     ("connector-kafka", &[Need::Peer(&Kafka)]),
-    ("connector-table-stream", &[Need::Peer(&Postgres)]),
+    (
+        "connector-table-stream",
+        &[Need::Peer(&Postgres), Need::Client(Client::Sqlite3)],
+    ),
     ("instance", &[Need::Client(Client::Node)]),
     (
         "log-rigs",

@@ -6,13 +6,13 @@ use connector::SourceError;
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod};
 
 use super::failure::{pool, rejected, sql, unavailable};
-use super::table::{Column, KeyColumn, Part, Table, topic};
+use super::table::{Column, KeyColumn, Part, Table};
 use super::tls::Tls;
 use super::value::Kind;
 use super::window::KeyOrder;
 use super::wire::SETTINGS;
 use super::{Lsn, PostgresConfig};
-use crate::change::TableName;
+use crate::change::{TableName, topic};
 
 /// One for the catalog and one for a snapshot.
 const CONNECTIONS: usize = 2;

@@ -16,10 +16,10 @@ use super::pgoutput::{Identity, Relation, Role};
 use super::position::{Place, Progress, State};
 use super::snapshot::{Chunk, Reader};
 use super::stream::{Found, Step, Stream};
-use super::table::{Column, Part, Rows, Table, topic};
+use super::table::{Column, Part, Rows, Table};
 use super::wire::{Answer, Frame, Replication};
 use super::{Lsn, PostgresConfig};
-use crate::change::{Act, TableName};
+use crate::change::{Act, TableName, topic};
 
 /// Log of others that goes by before the position is written without a change of ours.
 const QUIET_BYTES: u64 = 1 << 20;

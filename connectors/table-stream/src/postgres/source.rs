@@ -14,9 +14,8 @@ use super::failure::{rejected, unavailable};
 use super::open::Opening;
 use super::position::Progress;
 use super::session::Session;
-use super::table::topic;
 use super::{PostgresConfig, position};
-use crate::change::TableName;
+use crate::change::{TableName, topic};
 
 /// A database's published tables.
 pub struct PostgresSource {

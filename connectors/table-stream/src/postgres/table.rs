@@ -178,14 +178,10 @@ impl Table {
 /// Tables as the stream's messages name them.
 pub(super) type Tables = HashMap<u32, std::sync::Arc<Table>>;
 
-/// The topic of a table.
-pub(super) fn topic(connection: &str, table: &TableName) -> Result<TopicName, event_log::Error> {
-    TopicName::new(format!("table.{connection}.{}", table.short()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::change::topic;
 
     fn table() -> Table {
         let column = |name: &str, part| Column {
