@@ -29,6 +29,12 @@ pub trait Notifications: Send + Sync + 'static {
         bucket: &BucketName,
     ) -> Result<Vec<FunctionNotification>, NotificationError>;
 
+    /// Whether the bucket is another store's, whose events are in the log: it can be configured as
+    /// our own can, and none of ours may have its name.
+    fn is_watched(&self, _bucket: &BucketName) -> bool {
+        false
+    }
+
     /// The bucket is gone: forget its configuration. Also called before a bucket is created, so
     /// that a bucket made again never inherits what an interrupted deletion left behind.
     ///

@@ -65,6 +65,12 @@ pub(super) async fn create(
             "names that begin with tidemill- are reserved"
         ));
     }
+    if door.notifications.is_watched(&name) {
+        return Err(s3_error!(
+            BucketAlreadyExists,
+            "a bucket of that name at another store is watched by a connector"
+        ));
+    }
     if door.store.bucket(&name).is_err() {
         door.notifications.bucket_deleted(&name).await?;
     }

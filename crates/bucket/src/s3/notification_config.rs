@@ -14,7 +14,7 @@ use s3s::{S3Error, S3Result, s3_error};
 use super::Door;
 use super::call::Call;
 use super::refusals::not_applied;
-use crate::FunctionNotification;
+use crate::{BucketName, FunctionNotification};
 
 /// The events that buckets have, and the patterns that name several.
 const EVENTS: [&str; 7] = [
@@ -33,7 +33,7 @@ pub(super) async fn put(
 ) -> S3Result<PutBucketNotificationConfigurationOutput> {
     let input = call.input;
     let bucket = door.owned_bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
-    door.store.bucket(&bucket)?;
+    expect_bucket(door, &bucket)?;
     if input.skip_destination_validation == Some(true) {
         return Err(not_applied("x-amz-skip-destination-validation"));
     }
@@ -71,13 +71,21 @@ pub(super) async fn get(
 ) -> S3Result<GetBucketNotificationConfigurationOutput> {
     let input = call.input;
     let bucket = door.owned_bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
-    door.store.bucket(&bucket)?;
+    expect_bucket(door, &bucket)?;
     let functions = door.notifications.get(&bucket).await?;
     let configurations = functions.into_iter().map(configuration).collect();
     Ok(GetBucketNotificationConfigurationOutput {
         lambda_function_configurations: Some(configurations),
         ..Default::default()
     })
+}
+
+/// Our own bucket, or one of another store whose events are in the log.
+fn expect_bucket(door: &Door, bucket: &BucketName) -> S3Result<()> {
+    if !door.notifications.is_watched(bucket) {
+        door.store.bucket(bucket)?;
+    }
+    Ok(())
 }
 
 fn unsupported(what: &str) -> S3Error {

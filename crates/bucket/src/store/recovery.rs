@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use clock::{SharedClock, Timestamp};
-use event_log::{Offset, SharedLog, StoredRecord, TopicPartition, end_of_damage};
+use event_log::{Lifetime, Offset, SharedLog, StoredRecord, Topic, TopicPartition, end_of_damage};
 use parking_lot::RwLock;
 use tokio::sync::Mutex;
 use tokio_util::task::TaskTracker;
@@ -83,6 +83,12 @@ struct Recovery {
     lost: u64,
 }
 
+/// Whether a bucket's topic is one of ours: a connector that watches another store's bucket writes to
+/// such a topic, too.
+fn is_ours(topic: &Topic) -> bool {
+    topic.config.lifetime == Lifetime::LongLived
+}
+
 impl Recovery {
     /// The buckets that exist. A bucket whose topic is missing is fatal, unless its removal may be
     /// among what was lost: its objects would be forgotten and their blobs collected.
@@ -131,7 +137,8 @@ impl Recovery {
                     buckets.insert(name, Arc::new(Bucket::new(info, topic)));
                 }
                 BucketChange::Deleted { .. } => {
-                    if lost == 0 && self.log.topic(&name.topic()).is_some() {
+                    let left = self.log.topic(&name.topic());
+                    if lost == 0 && left.is_some_and(|topic| is_ours(&topic)) {
                         self.log.delete_topic(&name.topic()).await?;
                     }
                 }
@@ -155,7 +162,7 @@ impl Recovery {
                 let bounds = self.log.bounds(&partition)?;
                 records += bounds.end.get() - bounds.start.get();
             }
-            if records == 0 || buckets.contains_key(&name) {
+            if records == 0 || buckets.contains_key(&name) || !is_ours(&topic) {
                 continue;
             }
             tracing::error!(bucket = %name, "a bucket whose creation was lost is taken as it stands");

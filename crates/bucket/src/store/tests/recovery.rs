@@ -27,6 +27,18 @@ async fn the_index_after_a_restart_equals_the_one_before() {
 }
 
 #[tokio::test]
+async fn a_watched_stores_topic_stays_although_a_bucket_of_its_name_was_removed() {
+    let mut fixture = Fixture::new().await;
+    fixture.store.delete_bucket(&fixture.bucket).await.unwrap();
+    let watched = event_log::TopicConfig::new(1, event_log::Lifetime::Events);
+    let topic = fixture.bucket.topic();
+    fixture.log.create_topic(&topic, watched).await.unwrap();
+    fixture.reopen().await;
+    assert!(fixture.log.topic(&topic).is_some());
+    assert!(fixture.store.bucket(&fixture.bucket).is_err());
+}
+
+#[tokio::test]
 async fn sequencers_go_on_after_a_restart_under_a_clock_that_went_back() {
     let mut fixture = Fixture::new().await;
     let before = fixture.put("a", "1").await.sequencer();
