@@ -7,6 +7,9 @@
 //! **Ordering and duplicates**: records keep the order of their partition. The position lives in our
 //! log, written with the records, so each record is copied exactly once, whatever crashes.
 //!
+//! **Beginning**: the place where a new source begins is written to the log before the first record, so
+//! that a restart does not begin at a later end.
+//!
 //! **Resuming**: partitions are assigned by hand at the position in our log; the foreign cluster is
 //! asked for no group membership. Progress is committed there under the group
 //! `tidemill-<connection>` for other people's lag tools, and never read back.
@@ -16,7 +19,8 @@
 //! partition is rejected: the topic is not the one that was read before.
 //!
 //! A topic that gets more partitions at the source needs one more [`KafkaSource`] each, and ours must
-//! have them too; the runner refuses a partition that ours lacks, by name.
+//! have them too; the runner refuses a partition that ours lacks, by name. How many there are is told by
+//! [`KafkaSource::partitions`].
 
 mod config;
 

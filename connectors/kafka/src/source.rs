@@ -8,7 +8,7 @@ use connector::{Batch, Delivery, Placement, Source, SourceError, TopicPlan};
 use event::{SourceId, SourcePosition};
 use event_log::{Partition, TopicName};
 use futures::FutureExt as _;
-use rdkafka::consumer::{CommitMode, Consumer as _, StreamConsumer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, StreamConsumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::{Message as _, Offset, TopicPartitionList};
 
@@ -33,8 +33,17 @@ struct Session {
     consumer: StreamConsumer<EndOfPartition>,
     /// The next offset to hand over.
     next: i64,
+    /// Whether the log knows where this source begins.
+    begin: BeginIs,
     /// Found while a batch was filled, to be told with the next call.
     failure: Option<KafkaError>,
+}
+
+/// Whether the log knows where a source begins. Until it does, a restart might begin elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum BeginIs {
+    Known,
+    ToBeTold,
 }
 
 /// What the cluster says of a partition.
@@ -76,6 +85,29 @@ impl KafkaSource {
             config,
             session: None,
         })
+    }
+
+    /// How many partitions the topic has at the cluster now: as many sources read all of it.
+    ///
+    /// # Errors
+    /// As those of [`open`](Source::open); [`SourceError::Unavailable`] while there is no such topic.
+    pub async fn partitions(&self) -> Result<u32, SourceError> {
+        let config = self.config.clone();
+        // These calls of librdkafka wait on the thread that makes them.
+        let counted = tokio::task::spawn_blocking(move || {
+            let consumer: BaseConsumer = config.client().create()?;
+            let metadata = consumer.fetch_metadata(Some(&config.topic), DESCRIBE)?;
+            let topic = metadata.topics().first();
+            if let Some(error) = topic.and_then(|topic| topic.error()) {
+                return Err(KafkaError::MetadataFetch(error.into()));
+            }
+            Ok(topic.map_or(0, |topic| topic.partitions().len()))
+        });
+        let counted = counted
+            .await
+            .map_err(|died| self.unavailable("count the partitions of", died))?
+            .map_err(|error| self.classify("count the partitions of", error))?;
+        Ok(u32::try_from(counted).unwrap_or(u32::MAX))
     }
 
     async fn describe(&self) -> Result<Described, SourceError> {
@@ -211,6 +243,10 @@ impl Source for KafkaSource {
         self.session = Some(Session {
             consumer,
             next: begin.at,
+            begin: match position {
+                Some(_) => BeginIs::Known,
+                None => BeginIs::ToBeTold,
+            },
             failure: None,
         });
         let partitions = u32::try_from(partitions).unwrap_or(u32::MAX);
@@ -223,6 +259,13 @@ impl Source for KafkaSource {
     async fn next(&mut self, max_bytes: usize) -> Result<Batch, SourceError> {
         let (topic, target) = (self.topic.clone(), self.target);
         let session = self.session()?;
+        if session.begin == BeginIs::ToBeTold {
+            session.begin = BeginIs::Known;
+            return Ok(Batch {
+                deliveries: Vec::new(),
+                position: position::of(session.next),
+            });
+        }
         let mut deliveries = Vec::new();
         let mut bytes = 0;
         let failure = match session.failure.take() {

@@ -29,5 +29,5 @@ mod manifest;
 mod s3_event;
 
 pub use config::Config;
-pub use manifest::MAX_MANIFEST_BYTES;
+pub use manifest::{MAX_MANIFEST_BYTES, show_position};
 pub use source::ObjectStoreSource;

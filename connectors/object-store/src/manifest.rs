@@ -127,6 +127,17 @@ impl Manifest {
     }
 }
 
+/// A position for people; `None` when it is none of this source.
+#[must_use]
+pub fn show_position(position: &SourcePosition) -> Option<String> {
+    let manifest = Manifest::from_position(position).ok()?;
+    Some(format!(
+        "change set {}, {} objects known",
+        manifest.generation,
+        manifest.objects.len()
+    ))
+}
+
 fn split(position: &[u8]) -> Option<(u64, &[u8])> {
     let end = position.iter().position(|byte| *byte == b'\n')?;
     let generation = std::str::from_utf8(&position[..end]).ok()?.parse().ok()?;

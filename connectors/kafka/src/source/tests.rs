@@ -177,6 +177,26 @@ async fn a_partition_of_apache_kafka_is_copied_exactly_once_across_crashes() {
 }
 
 #[tokio::test]
+async fn what_comes_while_a_new_source_at_the_end_is_down_is_not_skipped() {
+    let mock = MockCluster::new(1).unwrap();
+    let cluster = Cluster::at(mock.bootstrap_servers());
+    mock.create_topic(&cluster.topic, 1, 1).unwrap();
+    cluster.send(0, &full_record(1)).await;
+    let mut config = cluster.source(0).config;
+    config.start = Start::Latest;
+    let mut source = KafkaSource::new(config).unwrap();
+    source.open(None).await.unwrap();
+    let begin = source.next(1).await.unwrap();
+    assert_eq!(begin.deliveries, []);
+    drop(source);
+    cluster.send(0, &full_record(2)).await;
+    let mut source = cluster.source(0);
+    source.open(Some(&begin.position)).await.unwrap();
+    let batch = source.next(1).await.unwrap();
+    assert_eq!(batch.deliveries[0].record, full_record(2));
+}
+
+#[tokio::test]
 async fn a_position_beyond_the_end_is_rejected() {
     let mock = MockCluster::new(1).unwrap();
     let cluster = Cluster::at(mock.bootstrap_servers());
