@@ -1,7 +1,9 @@
 //! Foreign sources: added by command, read exactly once whatever crashes, told of, and removed.
 
+mod kafka;
 mod postgres;
 mod refusals;
+mod s3;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -53,7 +55,7 @@ fn deploy(aws: &Cli<'_>, name: &str, code: &str) -> Result<()> {
 }
 
 /// No credential is in anything that the server says.
-fn expect_no_secret(server: &Server) -> Result<()> {
+fn expect_no_secret(server: &Server, secret: &str) -> Result<()> {
     for said in [
         server.tidemill(&["connector", "list"])?,
         server.tidemill(&["connector", "list", "--json"])?,
@@ -61,7 +63,7 @@ fn expect_no_secret(server: &Server) -> Result<()> {
         server.tidemill(&["connector", "status", "--json"])?,
         server.log(),
     ] {
-        ensure!(!said.contains(SECRET), "a secret is told: {said}");
+        ensure!(!said.contains(secret), "a secret is told: {said}");
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -97,6 +97,22 @@ pub async fn create_topic(
     let options = AdminOptions::new().operation_timeout(Some(TIMEOUT));
     for made in admin.create_topics([&new], &options).await? {
         made.map_err(|(topic, error)| anyhow::anyhow!("create {topic}: {error}"))?;
+    }
+    Ok(())
+}
+
+/// Gives a topic more partitions: `count` in all.
+///
+/// # Errors
+/// The cluster does not.
+pub async fn grow_topic(bootstrap: &str, topic: &str, count: usize) -> Result<()> {
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+        .set("bootstrap.servers", bootstrap)
+        .create()?;
+    let options = AdminOptions::new().operation_timeout(Some(TIMEOUT));
+    let more = NewPartitions::new(topic, count);
+    for made in admin.create_partitions([&more], &options).await? {
+        made.map_err(|(topic, error)| anyhow::anyhow!("grow {topic}: {error}"))?;
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use crate::cli;
 use crate::connectors::Definition;
 use crate::kafka_port::Kafka;
 
-pub(crate) use log::{KafkaCluster, Log, LogKind};
+pub(crate) use log::{KafkaCluster, Log, LogKind, check_properties, read_properties};
 pub(crate) use secret::Secret;
 pub(crate) use store::{S3Store, Store, StoreKind};
 

@@ -13,9 +13,12 @@ use function::{
 };
 use uuid::Uuid;
 
+use crate::connectors::Definitions;
+
 /// Turns configurations into triggers and back.
 pub(crate) struct RegistryNotifications {
     pub(crate) registry: Arc<Registry>,
+    pub(crate) connectors: Arc<Definitions>,
     pub(crate) log: SharedLog,
     pub(crate) clock: SharedClock,
     pub(crate) account: String,
@@ -48,6 +51,10 @@ impl Notifications for RegistryNotifications {
             .iter()
             .filter_map(|trigger| self.notification(bucket, trigger))
             .collect())
+    }
+
+    fn is_watched(&self, bucket: &BucketName) -> bool {
+        self.connectors.watch_bucket(bucket.as_str())
     }
 
     async fn bucket_deleted(&self, bucket: &BucketName) -> Result<(), NotificationError> {

@@ -124,8 +124,13 @@ impl Running {
             around: connector_door.around.clone(),
             board: connector_door.board.clone(),
         };
-        let registry_feed =
-            RegistryFeed::open(log.clone(), registry.clone(), definitions, clock.clone()).await?;
+        let registry_feed = RegistryFeed::open(
+            log.clone(),
+            registry.clone(),
+            definitions.clone(),
+            clock.clone(),
+        )
+        .await?;
 
         let (queue, receiver) = instance::log_queue(function_logs::QUEUE_BYTES);
         let partitions = config.kafka.default_partitions;
@@ -202,6 +207,7 @@ impl Running {
         let admin = admin.merge(connectors::router(connector_door));
         let s3 = s3_door::open(&store.buckets, &credentials, || RegistryNotifications {
             registry: registry.clone(),
+            connectors: definitions.clone(),
             log: log.clone(),
             clock: clock.clone(),
             account: config.account.clone(),

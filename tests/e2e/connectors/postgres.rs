@@ -139,7 +139,7 @@ async fn every_change_of_a_table_runs_its_function_once_whatever_crashes() -> Re
     );
     assert_eq!(report["streams"][0], arn.as_str());
     assert_eq!(report["topics"][0], topic.as_str());
-    expect_no_secret(&server)?;
+    expect_no_secret(&server, SECRET)?;
 
     pause_resume_and_remove(&mut server, &database, &topic, lines.len(), next).await?;
     database.remove().await

@@ -8,7 +8,7 @@ use anyhow::{Context, anyhow, bail};
 use api::{CodeSource, CodeSourceError};
 use async_trait::async_trait;
 use bytes::Bytes;
-use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
+use object_store::aws::{AmazonS3, AmazonS3Builder, S3ConditionalPut};
 use object_store::path::Path as Key;
 use object_store::prefix::PrefixStore;
 use object_store::{
@@ -28,15 +28,21 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// # Errors
 /// No credentials are to be had; the store cannot be reached or refuses; it ignores conditions.
 pub(super) async fn open_s3(store: &S3Store) -> anyhow::Result<Arc<dyn ObjectStore>> {
-    let bucket = builder(store)?
-        .with_bucket_name(&store.bucket)
-        .build()
-        .context("set up the client of store.s3")?;
+    let bucket = bucket_of(store).context("set up the client of store.s3")?;
     let documents = PrefixStore::new(bucket, store.prefix.as_str());
     check_conditions(&documents)
         .await
         .with_context(|| format!("use the bucket {:?} at {}", store.bucket, store.address()))?;
     Ok(Arc::new(documents))
+}
+
+/// A client of one bucket, not connected yet.
+///
+/// # Errors
+/// No credentials are to be had.
+pub(crate) fn bucket_of(store: &S3Store) -> anyhow::Result<AmazonS3> {
+    let bucket = builder(store)?.with_bucket_name(&store.bucket);
+    Ok(bucket.build()?)
 }
 
 /// Code packages that lie in any bucket of the configured store.
@@ -50,7 +56,7 @@ impl S3Code {
     /// No credentials are to be had.
     pub(super) fn new(store: &S3Store) -> anyhow::Result<Self> {
         Ok(Self {
-            builder: builder(store)?,
+            builder: builder(store).context("set up the client of store.s3")?,
         })
     }
 }
@@ -93,7 +99,7 @@ impl CodeSource for S3Code {
 
 fn builder(store: &S3Store) -> anyhow::Result<AmazonS3Builder> {
     let keys = credentials_of(&store.credentials)
-        .context("find the credentials of store.s3: name a file in store.s3.credentials")?;
+        .context("find the credentials of the store: name a file with them in `credentials`")?;
     let builder = AmazonS3Builder::new()
         .with_region(&store.region)
         .with_access_key_id(keys.access_key_id)

@@ -156,7 +156,7 @@ impl KafkaCluster {
 ///
 /// # Errors
 /// Names the property.
-fn check_properties(
+pub(crate) fn check_properties(
     section: &str,
     client: &BTreeMap<String, String>,
     secrets: &BTreeMap<String, Secret>,
@@ -185,7 +185,7 @@ fn check_properties(
 ///
 /// # Errors
 /// A secret cannot be read; the text names the property and the place, never a value.
-fn read_properties(
+pub(crate) fn read_properties(
     section: &str,
     client: &BTreeMap<String, String>,
     secrets: &BTreeMap<String, Secret>,

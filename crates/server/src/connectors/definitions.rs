@@ -18,6 +18,7 @@ use tokio::sync::{Mutex, watch};
 use uuid::Uuid;
 
 use super::definition::refuse_shared_topics;
+use super::kind::Topics;
 use super::{ConnectorName, Definition, Settings};
 
 /// A connector as it is known.
@@ -190,6 +191,15 @@ impl Definitions {
             .into_iter()
             .find(|it| it.definition.name == *name);
         found.ok_or_else(|| DefinitionError::Unknown { name: name.clone() })
+    }
+
+    /// Whether a connector reads a bucket of that name at another store.
+    pub(crate) fn watch_bucket(&self, bucket: &str) -> bool {
+        let topics = Topics::OfBucket(bucket.to_owned());
+        self.all().iter().any(|connector| {
+            let Definition { name, settings } = &connector.definition;
+            settings.as_kind().topics(name) == topics
+        })
     }
 
     /// Counts the changes since this was opened.

@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
+use event_log::Lifetime;
 use serde::Deserialize;
 
 use super::definitions::{DefinitionError, Standing};
@@ -57,9 +58,28 @@ async fn add(State(door): State<Door>, body: Bytes) -> Result<Json<Report>, Refu
     let definition: Definition = serde_json::from_slice(&body)
         .map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))?;
     let name = definition.name.clone();
+    refuse_own_bucket(&door, &definition)?;
     door.definitions.add(definition).await.map_err(refusal)?;
     tracing::info!(connector = %name, "a connector was added");
     one(State(door), Path(name.to_string())).await
+}
+
+/// Two stores' buckets of one name would share a topic.
+fn refuse_own_bucket(door: &Door, definition: &Definition) -> Result<(), Refusal> {
+    let topics = definition.settings.as_kind().topics(&definition.name);
+    let ours = door.around.log.topics().into_iter().find(|topic| {
+        topics.contain(topic.name.as_str()) && topic.config.lifetime == Lifetime::LongLived
+    });
+    match ours {
+        Some(topic) => Err((
+            StatusCode::CONFLICT,
+            format!(
+                "topic {} belongs to a bucket of this server: remove that bucket, or watch one of another name",
+                topic.name
+            ),
+        )),
+        None => Ok(()),
+    }
 }
 
 async fn pause(door: State<Door>, name: Path<String>) -> Result<Json<Report>, Refusal> {

@@ -1,6 +1,9 @@
 //! The kinds of connectors.
 
+mod kafka;
 mod postgres;
+mod properties;
+mod s3;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -20,7 +23,9 @@ use super::ConnectorName;
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, Subcommand)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub(crate) enum Settings {
+    Kafka(kafka::Kafka),
     Postgres(postgres::Postgres),
+    S3(s3::S3),
 }
 
 /// What a kind of connector knows. One value of settings is one connector.
@@ -106,6 +111,8 @@ pub(crate) struct Sources {
 pub(crate) enum Topics {
     /// All whose names begin so.
     Below(String),
+    /// That of a bucket.
+    OfBucket(String),
 }
 
 /// Tables of a connector whose changes are in the shape of DynamoDB Streams.
@@ -113,7 +120,7 @@ pub(crate) enum Topics {
 pub(crate) enum Tables {
     /// It has none.
     None,
-    /// These; when `all` is `Rest::Unknown`, others too, which only the source knows.
+    /// These, and with [`Rest::Unknown`] others that only the source knows.
     Some {
         names: Vec<String>,
         rest: Rest,
@@ -132,14 +139,18 @@ impl Settings {
     /// What knows of it.
     pub(crate) fn as_kind(&self) -> &dyn Kind {
         match self {
+            Self::Kafka(kind) => kind,
             Self::Postgres(kind) => kind,
+            Self::S3(kind) => kind,
         }
     }
 
     /// The same, to be changed.
     pub(crate) fn as_kind_mut(&mut self) -> &mut dyn Kind {
         match self {
+            Self::Kafka(kind) => kind,
             Self::Postgres(kind) => kind,
+            Self::S3(kind) => kind,
         }
     }
 }
@@ -149,6 +160,7 @@ impl Topics {
     pub(crate) fn contain(&self, topic: &str) -> bool {
         match self {
             Self::Below(prefix) => topic.starts_with(prefix),
+            Self::OfBucket(bucket) => topic.strip_prefix("bucket.") == Some(bucket.as_str()),
         }
     }
 }
@@ -157,12 +169,13 @@ impl fmt::Display for Topics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Below(prefix) => write!(f, "{prefix}*"),
+            Self::OfBucket(bucket) => write!(f, "bucket.{bucket}"),
         }
     }
 }
 
 /// A failure of ours that somebody must see to.
-pub(super) fn rejected(act: impl Into<String>, error: anyhow::Error) -> SourceError {
+fn rejected(act: impl Into<String>, error: anyhow::Error) -> SourceError {
     SourceError::Rejected {
         act: act.into(),
         source: error.into(),

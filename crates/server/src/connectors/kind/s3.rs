@@ -1,0 +1,236 @@
+//! `s3`: a bucket of another store.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use async_trait::async_trait;
+use bucket::BucketName;
+use clap::Args;
+use connector::SourceError;
+use connector_object_store::{Config, ObjectStoreSource, show_position};
+use event::{SourceId, SourcePosition};
+use event_log::SharedLog;
+use futures::StreamExt as _;
+use futures::stream::{self, BoxStream};
+use object_store::path::Path;
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use super::{Kind, Sources, Surroundings, Topics, rejected};
+use crate::backing;
+use crate::config::S3Store;
+use crate::connectors::ConnectorName;
+
+/// A bucket of another S3-compatible store: its objects, then every object that is created, replaced
+/// or removed.
+///
+/// The bucket is listed and compared with what was there before, so that nothing is missed, up to
+/// some 10,000 objects below the prefix. Events go to the topic bucket.BUCKET in S3's own shape.
+/// Functions are attached as to a bucket of this server: by a notification configuration, which sees
+/// what changes after it.
+#[derive(Args, Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+#[command(after_help = "\
+Example:
+  tidemill connector add s3 --name partner --bucket incoming --endpoint https://s3.example.org \\
+      --credentials /etc/tidemill/partner.credentials
+  aws s3api put-bucket-notification-configuration --bucket incoming --notification-configuration \\
+      '{\"LambdaFunctionConfigurations\": [{\"LambdaFunctionArn\":
+        \"arn:aws:lambda:us-east-1:000000000000:function:import\", \"Events\": [\"s3:ObjectCreated:*\"]}]}'")]
+pub(crate) struct S3 {
+    /// The bucket at the other store
+    #[arg(long)]
+    pub(crate) bucket: String,
+    /// Only objects below this path
+    #[arg(long, value_name = "PATH")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) prefix: Option<String>,
+    /// The store's address [default: AWS S3 of the region]
+    #[arg(long, value_name = "URL")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) endpoint: Option<String>,
+    /// The store's region
+    #[arg(long, default_value_t = default_region())]
+    #[serde(default = "default_region")]
+    pub(crate) region: String,
+    /// An AWS shared-credentials file, which the server reads [default: the server's own AWS_ACCESS_KEY_ID
+    /// and AWS_SECRET_ACCESS_KEY, or AWS_SHARED_CREDENTIALS_FILE]
+    #[arg(long, value_name = "FILE")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) credentials: Option<PathBuf>,
+    /// Seconds between two listings
+    #[arg(long, value_name = "SECONDS", default_value_t = default_interval(), value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    #[serde(default = "default_interval")]
+    pub(crate) interval_seconds: u64,
+    /// Partitions of the topic when it has to be made; an object's events are always in one
+    #[arg(long, default_value_t = default_partitions(), value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    #[serde(default = "default_partitions")]
+    pub(crate) partitions: u32,
+}
+
+fn default_region() -> String {
+    "us-east-1".to_owned()
+}
+
+const fn default_interval() -> u64 {
+    30
+}
+
+const fn default_partitions() -> u32 {
+    4
+}
+
+impl S3 {
+    fn store(&self) -> S3Store {
+        S3Store {
+            endpoint: self.endpoint.clone().unwrap_or_default(),
+            region: self.region.clone(),
+            bucket: self.bucket.clone(),
+            credentials: self.credentials.clone().unwrap_or_default(),
+            ..S3Store::default()
+        }
+    }
+
+    fn source(&self, around: &Surroundings) -> anyhow::Result<ObjectStoreSource> {
+        let store = backing::bucket_of(&self.store())?;
+        let config = Config {
+            bucket: self.bucket.clone(),
+            prefix: self.prefix.as_deref().map(Path::from),
+            region: self.region.clone(),
+            account: around.account.clone(),
+            partitions: self.partitions,
+        };
+        let wake_ups = every(Duration::from_secs(self.interval_seconds));
+        let clock = around.clock.clone();
+        Ok(ObjectStoreSource::new(
+            Arc::new(store),
+            wake_ups,
+            clock,
+            config,
+        )?)
+    }
+}
+
+/// One item after each `pause`, however long whoever takes them is busy.
+fn every(pause: Duration) -> BoxStream<'static, ()> {
+    stream::repeat(())
+        .then(move |()| async move { tokio::time::sleep_until(Instant::now() + pause).await })
+        .boxed()
+}
+
+#[async_trait]
+impl Kind for S3 {
+    fn name(&self) -> &'static str {
+        "s3"
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        let bucket = BucketName::new(&self.bucket).context("bucket")?;
+        if bucket.is_reserved() {
+            bail!("bucket {bucket}: names that begin with tidemill- are this server's own");
+        }
+        if let Some(endpoint) = &self.endpoint {
+            let host = ["http://", "https://"]
+                .iter()
+                .find_map(|scheme| endpoint.strip_prefix(scheme));
+            match host {
+                None => bail!("endpoint must begin with http:// or https://"),
+                Some(host) if host.contains('@') => bail!(
+                    "endpoint holds credentials, which would be stored and shown: put them into a file and name it in credentials"
+                ),
+                Some(_) => {}
+            }
+        }
+        if self.region.is_empty() {
+            bail!("region must not be empty");
+        }
+        if self.interval_seconds == 0 || self.partitions == 0 {
+            bail!("interval_seconds and partitions must be at least 1");
+        }
+        Ok(())
+    }
+
+    fn make_absolute(&mut self) -> std::io::Result<()> {
+        let credentials = self.credentials.take().map(std::path::absolute);
+        self.credentials = credentials.transpose()?;
+        Ok(())
+    }
+
+    fn reads(&self) -> String {
+        let prefix = self.prefix.as_deref().unwrap_or_default();
+        format!(
+            "s3://{}/{prefix} at {}",
+            self.bucket,
+            self.store().address()
+        )
+    }
+
+    fn topics(&self, _name: &ConnectorName) -> Topics {
+        Topics::OfBucket(self.bucket.clone())
+    }
+
+    async fn sources(
+        &self,
+        name: &ConnectorName,
+        around: &Surroundings,
+    ) -> Result<Sources, SourceError> {
+        let source = self.source(around);
+        let source = source.map_err(|error| rejected(format!("set up connector {name}"), error))?;
+        Ok(Sources {
+            all: vec![Box::new(source)],
+            look_again: None,
+        })
+    }
+
+    fn source_ids(&self, _name: &ConnectorName, _log: &SharedLog) -> Vec<SourceId> {
+        vec![SourceId::new(format!("/object-store/{}", self.bucket))]
+    }
+
+    fn show(&self, position: &SourcePosition) -> Option<String> {
+        show_position(position)
+    }
+
+    async fn release(
+        &self,
+        _name: &ConnectorName,
+        _around: &Surroundings,
+    ) -> Result<String, SourceError> {
+        Ok("it had made nothing at the store".to_owned())
+    }
+
+    fn leaves_behind(&self, _name: &ConnectorName) -> Option<String> {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn s3(more: &str) -> S3 {
+        toml::from_str(&format!("bucket = 'incoming'\n{more}")).unwrap()
+    }
+
+    #[test]
+    fn credentials_in_the_address_are_refused_and_not_repeated() {
+        s3("endpoint = 'https://s3.example.org'").check().unwrap();
+        let refused = s3("endpoint = 'https://ada:hush@s3.example.org'").check();
+        let refused = refused.unwrap_err().to_string();
+        assert!(
+            refused.contains("endpoint") && !refused.contains("hush"),
+            "{refused}"
+        );
+    }
+
+    #[test]
+    fn a_bucket_that_no_notification_could_name_is_refused() {
+        for bucket in ["No", "tidemill-registry", "a/b"] {
+            let mut settings = s3("");
+            settings.bucket = bucket.to_owned();
+            let refused = format!("{:#}", settings.check().unwrap_err());
+            assert!(refused.contains("bucket"), "{refused}");
+        }
+    }
+}
