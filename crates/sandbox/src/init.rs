@@ -1,7 +1,7 @@
 //! The first process of a sandbox.
 //!
-//! Forked by the spawner into fresh namespaces, it puts the root together, waits for a job, starts
-//! its program, gives up every right it had, and from then on only reaps. When the program ends, it
+//! Forked by the spawner into fresh namespaces, it puts the root together, forks a process that will be
+//! the program, waits for a job, starts its program, gives up every right it had, and from then on only reaps. When the program ends, it
 //! tells how and ends too, and with it, for it is the first process of its namespace, everything that
 //! the program has left behind.
 //!
@@ -10,6 +10,7 @@
 
 mod early;
 mod network;
+mod parked;
 mod program;
 mod root;
 
@@ -25,6 +26,8 @@ use crate::exit::Exit;
 use crate::program::{Bind, Early, Job, Program};
 use crate::spawner::process::{Order, Privilege};
 use crate::wire::{self, Message, Writer};
+
+use program::First;
 
 /// What the first process tells the server.
 #[derive(Debug)]
@@ -87,37 +90,40 @@ fn live(order: &Order, channel: &OwnedFd) -> Result<(), Failure> {
     rustix::system::sethostname(b"localhost").at("set the host name")?;
     network::up()?;
     root::assemble(&order.mount_point)?;
+    if wire::receive(channel.as_fd())
+        .at("hear of control groups")?
+        .is_none()
+    {
+        return Ok(());
+    }
+    // Only now is this process in the groups that are to be the root of what is seen in there, and
+    // whatever it forks with it.
+    #[expect(unsafe_code, reason = "unshare may share what others rely on")]
+    // SAFETY: a control group namespace changes what is shown of groups, and nothing else.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWCGROUP) }.at("hide other groups")?;
+    program::leave_groups(order)?;
+    let parked = parked::park(order, &order.mount_point)?;
     tell(channel, &Report::Ready, &[]).at("tell the server")?;
 
     let Some((asked, output)) = Asked::receive(channel).at("receive the job")? else {
         return Ok(());
     };
-    // Only now is this process in the groups that are to be the root of what is seen in there.
-    #[expect(unsafe_code, reason = "unshare may share what others rely on")]
-    // SAFETY: a control group namespace changes what is shown of groups, and nothing else.
-    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWCGROUP) }.at("hide other groups")?;
-    program::leave_groups(order)?;
-    let (mut job, early) = match asked {
-        Asked::Job(job) => (job, None),
+    let (job, first) = match asked {
+        Asked::Job(job) => (job, First::Parked(parked)),
         Asked::Early(early) => {
-            let waiting = early::start(order, &early, &output)?;
+            let waiting = early::start(order, &early, &output, parked)?;
             tell(channel, &Report::Waiting, &[]).at("tell the server")?;
-            match Asked::receive_job(channel).at("receive the job")? {
-                Some(job) => (job, Some((early, waiting))),
-                None => return Ok(()),
-            }
-        }
-    };
-    let waiting = match early {
-        Some((early, waiting)) => {
+            let Some(mut job) = Asked::receive_job(channel).at("receive the job")? else {
+                return Ok(());
+            };
             early::give_way(order, &early, &mut job)?;
-            Some(waiting)
+            (job, First::Waiting(waiting))
         }
-        None => None,
     };
     root::complete(&order.mount_point, &job, program::owner(order))?;
     let listeners = network::listen(&job.listen)?;
-    let programs = program::start(order, &job, output, waiting)?;
+    let programs = program::start(order, &job, &output, first)?;
+    drop(output);
     tell(channel, &Report::Started, &wire::lend(&listeners)).at("tell the server")?;
     drop(listeners);
     reap(channel, programs)

@@ -7,10 +7,10 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 
-use super::program::{Beginning, begin, heard};
+use super::parked::Parked;
 use super::{At, EXECUTE, Failure, root};
 use crate::program::{Early, Job, Program};
 use crate::spawner::process::Order;
@@ -22,7 +22,12 @@ pub(super) struct Waiting {
 }
 
 /// Starts it.
-pub(super) fn start(order: &Order, early: &Early, output: &OwnedFd) -> Result<Waiting, Failure> {
+pub(super) fn start(
+    order: &Order,
+    early: &Early,
+    output: &OwnedFd,
+    parked: Parked,
+) -> Result<Waiting, Failure> {
     let at = order.mount_point.as_path();
     root::show(at, &early.binds)?;
     for folder in &early.folders {
@@ -30,10 +35,11 @@ pub(super) fn start(order: &Order, early: &Early, output: &OwnedFd) -> Result<Wa
         fs::create_dir_all(&place).at(format_args!("make {}", folder.display()))?;
     }
     let (input, handover) = io::pipe().at("make a pipe")?;
-    let output = output.as_fd().try_clone_to_owned().at("copy the output")?;
-    let (pid, failure) = begin(order, &early.program, output, Beginning::Early(at, input))?;
-    heard(failure, EXECUTE)?;
-    Ok(Waiting { pid, handover })
+    let begun = parked.execute(&early.program, output, Some(input))?;
+    Ok(Waiting {
+        pid: begun.executed(EXECUTE)?,
+        handover,
+    })
 }
 
 /// Removes what was there for the start only, and leaves of the job what is still to be shown.

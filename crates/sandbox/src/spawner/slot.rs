@@ -11,7 +11,7 @@ use super::process::{Order, SpawnerProcess};
 use crate::Error;
 use crate::group::{Group, Groups};
 use crate::init::Report;
-use crate::wire;
+use crate::wire::{self, Writer};
 
 /// How long the kernel may take to end processes that have been sent SIGKILL. Longer means that one
 /// hangs in a system call that cannot be interrupted; it ends when that returns.
@@ -65,6 +65,8 @@ impl Slot {
         slot.group
             .admit(pid)
             .map_err(|error| Error::prepare("join control groups", error))?;
+        // If it has ended, it has said why before.
+        let _ = wire::send(slot.channel.as_fd(), &Writer::default().number(0), &[]);
         let gone = || std::io::Error::other("it has ended without a word");
         let mut message = wire::receive(slot.channel.as_fd())
             .and_then(|message| message.ok_or_else(gone))
