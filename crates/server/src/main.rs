@@ -26,6 +26,7 @@ mod telemetry;
 mod topics;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 
@@ -52,11 +53,17 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return failed(&anyhow::Error::new(error).context("start the runtime")),
     };
-    match runtime.block_on(run(cli)) {
+    let code = match runtime.block_on(run(cli)) {
         Ok(code) => code,
         Err(error) => failed(&error),
-    }
+    };
+    // Everything has ended but, perhaps, a question to a foreign broker that does not answer.
+    runtime.shutdown_timeout(LAST_QUESTIONS);
+    code
 }
+
+/// How long a call that waits on a thread of its own may hold up the end of the process.
+const LAST_QUESTIONS: Duration = Duration::from_millis(100);
 
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {

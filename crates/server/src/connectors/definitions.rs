@@ -462,6 +462,16 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_name_that_was_added_and_is_declared_is_refused_at_the_start() {
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let before = Definitions::open(store.clone(), vec![]).await.unwrap();
+        before.add(definition("shop")).await.unwrap();
+        let both = Definitions::open(store, vec![definition("shop")]).await;
+        let refused = both.unwrap_err().to_string();
+        assert!(refused.contains("connector shop was added"), "{refused}");
+    }
+
+    #[tokio::test]
     async fn what_is_declared_cannot_be_removed_and_what_is_going_cannot_be_resumed() {
         let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
         let definitions = Definitions::open(store, vec![definition("declared")])

@@ -110,6 +110,7 @@ fn sources(door: &Door, connector: &Connector, live: Option<&Live>) -> Vec<Sourc
     );
     ids.sort_by(|one, other| one.as_str().cmp(other.as_str()));
     ids.dedup();
+    let failed = live.is_some_and(|live| live.phase == Phase::Failed);
     let none = SourceLive::default();
     let report = |id| {
         let here = live.and_then(|live| live.sources.get(&id));
@@ -117,6 +118,7 @@ fn sources(door: &Door, connector: &Connector, live: Option<&Live>) -> Vec<Sourc
         let seen = here.unwrap_or(&none);
         SourceReport {
             state: match (here, connector.standing) {
+                (Some(_), _) if failed => State::Failed.word(),
                 (Some(live), _) => live.state.word(),
                 (None, Standing::Running) => SourceState::Opening.word(),
                 (None, Standing::Paused) => State::Paused.word(),
@@ -178,7 +180,7 @@ fn advice(name: &str, state: State) -> Option<String> {
     match state {
         State::Starting | State::Running => None,
         State::Retrying => Some(
-            "it is tried again by itself, every half minute at the least; see to what the error names"
+            "it is tried again by itself, at least every half minute; see to what the error names"
                 .to_owned(),
         ),
         State::Failed => Some(format!(

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::board::{Phase, Trouble};
 use super::conductor::Conductor;
 use super::definitions::{Connector, Standing};
 use super::{Board, ConnectorName, Definitions, Surroundings};
@@ -19,30 +20,36 @@ pub(crate) struct Supervisor {
     pub(crate) board: Arc<Board>,
 }
 
-/// A conductor that runs.
+/// A conductor.
 struct Running {
     /// The state of the connector that it was started for.
     revision: Uuid,
     stop: CancellationToken,
+    /// Its task; `None` once that has panicked: then its place is kept until the connector changes.
+    task: Option<Id>,
 }
+
+type Conductors = JoinSet<()>;
 
 impl Supervisor {
     /// Runs until `stop`, and until every conductor has ended.
     pub(crate) async fn run(self, stop: CancellationToken) {
         let mut changes = self.definitions.changes();
         let mut running: BTreeMap<ConnectorName, Running> = BTreeMap::new();
-        let mut conductors: JoinSet<ConnectorName> = JoinSet::new();
+        let mut conductors = Conductors::new();
         loop {
             changes.mark_unchanged();
             self.reconcile(&mut running, &mut conductors);
             tokio::select! {
                 () = stop.cancelled() => break,
                 Ok(()) = changes.changed() => {}
-                Some(ended) = conductors.join_next() => match ended {
-                    Ok(name) => drop(running.remove(&name)),
-                    // Which one is not known: all are looked at, and it is not started again.
-                    Err(error) => tracing::error!(%error, "a connector's conductor panicked"),
-                },
+                Some(ended) = conductors.join_next_with_id() => {
+                    let (id, panicked) = match ended {
+                        Ok((id, ())) => (id, None),
+                        Err(error) => (error.id(), Some(error)),
+                    };
+                    self.ended(&mut running, id, panicked);
+                }
             }
         }
         for one in running.values() {
@@ -56,38 +63,66 @@ impl Supervisor {
     fn reconcile(
         &self,
         running: &mut BTreeMap<ConnectorName, Running>,
-        conductors: &mut JoinSet<ConnectorName>,
+        conductors: &mut Conductors,
     ) {
         let wanted = self.definitions.all().into_iter().filter(is_wanted);
         let wanted: BTreeMap<ConnectorName, Connector> = wanted
             .map(|connector| (connector.definition.name.clone(), connector))
             .collect();
-        for (name, one) in running.iter() {
+        running.retain(|name, one| {
             let as_wanted = wanted.get(name).map(|connector| connector.revision);
-            if as_wanted != Some(one.revision) {
-                one.stop.cancel();
+            if as_wanted == Some(one.revision) {
+                return true;
             }
-        }
+            one.stop.cancel();
+            if one.task.is_none() {
+                self.board.end(name);
+            }
+            one.task.is_some()
+        });
         for (name, connector) in wanted {
             if running.contains_key(&name) {
                 continue;
             }
-            let one = Running {
-                revision: connector.revision,
-                stop: CancellationToken::new(),
-            };
+            let (revision, stop) = (connector.revision, CancellationToken::new());
             let conductor = Conductor {
                 connector,
                 around: self.around.clone(),
                 board: Arc::clone(&self.board),
             };
-            let stop = one.stop.clone();
-            running.insert(name.clone(), one);
-            conductors.spawn(async move {
-                conductor.run(stop).await;
-                name
-            });
+            let task = conductors.spawn(conductor.run(stop.clone())).id();
+            let one = Running {
+                revision,
+                stop,
+                task: Some(task),
+            };
+            running.insert(name, one);
         }
+    }
+
+    fn ended(
+        &self,
+        running: &mut BTreeMap<ConnectorName, Running>,
+        task: Id,
+        panicked: Option<JoinError>,
+    ) {
+        let found = running.iter_mut().find(|(_, one)| one.task == Some(task));
+        let Some((name, one)) = found else { return };
+        let name = name.clone();
+        let Some(error) = panicked else {
+            running.remove(&name);
+            return;
+        };
+        one.task = None;
+        tracing::error!(connector = %name, %error, "a connector's conductor panicked");
+        let trouble = Trouble {
+            text: error.to_string(),
+            at: self.around.clock.now(),
+        };
+        self.board.set(&name, |live| {
+            live.phase = Phase::Failed;
+            live.trouble = Some(trouble);
+        });
     }
 }
 
