@@ -5,6 +5,8 @@
     reason = "tests read the environment and give deadlines to real processes"
 )]
 
+mod table;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,11 +15,13 @@ use anyhow::{Context, Result};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use serde_json::{Value, json};
 use tests::{
-    Brokers, Cli, ForeignStore, Ledger, Server, charged, check_usage, create_topic, ends,
+    Brokers, Cli, Database, ForeignStore, Ledger, Server, charged, check_usage, create_topic, ends,
     eventually, map_topic, order_total, producer, skip, topic_lines, until_settled, zip_file,
 };
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
+
+use table::Table;
 
 /// Rounds in the ordinary run of the suite, each with one failure of each kind; `cargo xtask crash
 /// --rig cluster --rounds N` sets another number.
@@ -38,6 +42,10 @@ async fn nothing_is_lost_or_settled_twice_when_brokers_and_nodes_are_killed() ->
         skip(NAME, "there is no Apache Kafka or no S3-compatible store");
         return Ok(());
     };
+    let Some(database) = Database::find().await? else {
+        skip(NAME, "there is no PostgreSQL");
+        return Ok(());
+    };
     brokers.until_whole().await?;
     let work = tempfile::tempdir()?;
     let settings = settings(&brokers, &store, work.path())?;
@@ -48,6 +56,7 @@ async fn nothing_is_lost_or_settled_twice_when_brokers_and_nodes_are_killed() ->
         return Ok(());
     }
     deploy(&nodes, &brokers.bootstrap(), work.path()).await?;
+    let table = Arc::new(Table::new(database, &nodes[2]).await?);
     let rounds = tests::crash_rounds(ROUNDS)?;
 
     let stop = CancellationToken::new();
@@ -57,6 +66,10 @@ async fn nothing_is_lost_or_settled_twice_when_brokers_and_nodes_are_killed() ->
         Arc::clone(&ledger),
         stop.clone(),
     ));
+    let fills = tokio::spawn({
+        let (table, stop) = (Arc::clone(&table), stop.clone());
+        async move { table.fill(&stop).await }
+    });
     for round in 0..rounds {
         let victim = round % 3;
         let seconds = |n| tokio::time::sleep(Duration::from_secs(n));
@@ -91,9 +104,13 @@ async fn nothing_is_lost_or_settled_twice_when_brokers_and_nodes_are_killed() ->
     }
     stop.cancel();
     sends.await??;
+    fills.await??;
     let told = close_the_books(&nodes, &*ledger.lock().await).await?;
-    eprintln!("{told}");
-    Ok(())
+    let rows = table.check(&nodes).await?;
+    eprintln!("{told}; {rows} rows of a table");
+    drop(nodes);
+    let table = Arc::into_inner(table).context("nobody else has the table")?;
+    table.database.remove().await
 }
 
 fn threads(node: &Server) -> Result<usize> {
