@@ -4,6 +4,7 @@ mod kafka;
 mod postgres;
 mod refusals;
 mod s3;
+mod sqlite;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;

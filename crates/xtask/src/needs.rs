@@ -46,6 +46,7 @@ const NEEDS: &[(&str, &[Need])] = &[
             Need::Client(Client::RicJava),
             Need::Client(Client::RicGo),
             Need::Client(Client::Node),
+            Need::Client(Client::Sqlite3),
             Need::Peer(&Kafka),
             Need::Peer(&Postgres),
             Need::Peer(&S3),

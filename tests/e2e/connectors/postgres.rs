@@ -11,7 +11,7 @@ use tests::{
 use super::{SECRET, deploy, expect_no_secret, status, until};
 
 /// Fails for whatever is not as DynamoDB Streams would send it, so that it would never be settled.
-const HANDLER: &str = r#"
+pub(super) const HANDLER: &str = r#"
 import json
 
 def handler(event, context):
@@ -35,7 +35,7 @@ def handler(event, context):
 /// Rows that are there before anybody reads.
 const ROWS: i64 = 20;
 
-fn map_stream(aws: &Cli<'_>, arn: &str) -> Result<String> {
+pub(super) fn map_stream(aws: &Cli<'_>, arn: &str) -> Result<String> {
     aws.run(&[
         "lambda",
         "create-event-source-mapping",
@@ -179,7 +179,7 @@ fn check_rows(lines: &[tests::Line], next: i64) -> Result<()> {
     Ok(())
 }
 
-fn change_of(line: &tests::Line) -> (i64, String) {
+pub(super) fn change_of(line: &tests::Line) -> (i64, String) {
     let id = line.value["dynamodb"]["Keys"]["id"]["N"]
         .as_str()
         .unwrap_or_default();

@@ -4,6 +4,7 @@ mod kafka;
 mod postgres;
 mod properties;
 mod s3;
+mod sqlite;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -26,6 +27,7 @@ pub(crate) enum Settings {
     Kafka(kafka::Kafka),
     Postgres(postgres::Postgres),
     S3(s3::S3),
+    Sqlite(sqlite::Sqlite),
 }
 
 /// What a kind of connector knows. One value of settings is one connector.
@@ -142,6 +144,7 @@ impl Settings {
             Self::Kafka(kind) => kind,
             Self::Postgres(kind) => kind,
             Self::S3(kind) => kind,
+            Self::Sqlite(kind) => kind,
         }
     }
 
@@ -151,6 +154,7 @@ impl Settings {
             Self::Kafka(kind) => kind,
             Self::Postgres(kind) => kind,
             Self::S3(kind) => kind,
+            Self::Sqlite(kind) => kind,
         }
     }
 }

@@ -80,12 +80,21 @@ pub(crate) enum EventShape {
     Plain,
 }
 
+impl From<EventShape> for Shape {
+    fn from(shape: EventShape) -> Self {
+        match shape {
+            EventShape::Dynamodb => Self::DynamoDb,
+            EventShape::Plain => Self::Plain,
+        }
+    }
+}
+
 /// 1 GiB.
 const fn default_budget() -> u64 {
     1 << 30
 }
 
-const fn default_partitions() -> u32 {
+pub(super) const fn default_partitions() -> u32 {
     4
 }
 
@@ -101,10 +110,7 @@ impl Postgres {
                 connection: name.to_string(),
                 region: around.region.clone(),
                 account: around.account.clone(),
-                shape: match self.shape {
-                    EventShape::Dynamodb => Shape::DynamoDb,
-                    EventShape::Plain => Shape::Plain,
-                },
+                shape: self.shape.into(),
                 partitions: self.partitions,
             },
             url: self.url.clone(),
