@@ -50,13 +50,14 @@ use rest::Rest;
 use scratch::Scratch;
 
 /// The runtimes of this crate, written out for the interpreters to read.
-const BOOTSTRAPS: [(&str, &str); 4] = [
+const BOOTSTRAPS: [(&str, &str); 5] = [
     ("start.py", include_str!("bootstraps/start.py")),
     (
         "lambda_bootstrap.py",
         include_str!("bootstraps/lambda_bootstrap.py"),
     ),
     ("rehearsal.py", include_str!("bootstraps/rehearsal.py")),
+    ("rehearsal.js", include_str!("bootstraps/rehearsal.js")),
     ("bootstrap.mjs", include_str!("bootstraps/bootstrap.mjs")),
 ];
 

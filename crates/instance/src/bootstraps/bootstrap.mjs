@@ -34,7 +34,10 @@ async function rehearse() {
   });
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
   reach(`127.0.0.1:${server.address().port}`);
-  await serveOne(async (event) => event);
+  const name = path.join(import.meta.dirname ?? path.dirname(process.argv[1]), 'rehearsal');
+  const module = await loadModule(name, name);
+  delete createRequire(import.meta.url).cache[`${name}.js`];
+  await serveOne(module.handler);
   agent.destroy();
   await new Promise((resolve) => server.close(resolve));
   current = undefined;
