@@ -22,7 +22,8 @@ impl Table {
             .await?;
         let (name, url) = (database.name(), database.url());
         let add = ["connector", "add", "postgres", "--name", name];
-        node.tidemill(&[&add[..], &["--url", &url, "--tables", "rows"]].concat())?;
+        let what = ["--url", &url, "--tables", "rows", "--partitions", "1"];
+        node.tidemill(&[&add[..], &what].concat())?;
         Ok(Self {
             database,
             rows: AtomicI64::new(0),
@@ -46,12 +47,16 @@ impl Table {
         let name = self.database.name();
         let rows = self.rows.load(Ordering::Relaxed);
         let topic = format!("table.{name}.rows");
-        let mut found = eventually("every row is in the topic", async || {
+        let read = || -> Result<Vec<i64>> {
             let lines = topic_lines(&nodes[0], &topic)?;
-            let ids: Vec<i64> = lines.iter().map(|line| id_of(&line.value)).collect();
-            Ok(ids.contains(&rows).then_some(ids))
+            Ok(lines.iter().map(|line| id_of(&line.value)).collect())
+        };
+        eventually("the last row is in the topic", async || {
+            Ok(read()?.contains(&rows).then_some(()))
         })
         .await?;
+        // So is everything before it; partitions are read one after the other.
+        let mut found = read()?;
         found.sort_unstable();
         ensure!(found == (1..=rows).collect::<Vec<_>>(), "{found:?}");
         let states = eventually("one node reads it and the others know", async || {

@@ -58,6 +58,8 @@ async fn every_object_of_another_store_runs_its_function_once_whatever_crashes()
         &keys,
         "--interval-seconds",
         "1",
+        "--partitions",
+        "1",
     ];
     server.tidemill(&[&add[..], &how].concat())?;
     // As a bucket of this server's would be; none can have its name.
