@@ -116,11 +116,13 @@ impl Catalog {
         Ok(())
     }
 
-    /// Makes the publication where there is none.
+    /// Makes the publication where there is none; one that is there must have what is
+    /// `expected`.
     pub(super) async fn ensure_publication(
         &self,
         name: &str,
         tables: &[TableName],
+        expected: &[TableName],
     ) -> Result<(), SourceError> {
         let act = format!("find publication {name}");
         let client = self.connection().await?;
@@ -129,7 +131,7 @@ impl Catalog {
             .await
             .map_err(sql(&act))?;
         if found.is_some() {
-            return Ok(());
+            return self.expect_members(&client, name, expected).await;
         }
         if tables.is_empty() {
             return Err(rejected(act, "there is none, and no tables are named"));
@@ -142,6 +144,42 @@ impl Catalog {
         );
         let act = format!("create publication {name}");
         client.batch_execute(&create).await.map_err(sql(&act))
+    }
+
+    /// Refuses a publication without a table that was named: it would be missed, and nobody would see.
+    async fn expect_members(
+        &self,
+        client: &Object,
+        name: &str,
+        tables: &[TableName],
+    ) -> Result<(), SourceError> {
+        let act = format!("find the tables in publication {name}");
+        let named: Vec<String> = tables.iter().map(quoted_table).collect();
+        let missing = client
+            .query_opt(
+                "SELECT string_agg(named, ', ') FROM unnest($2::text[]) AS named, pg_publication \
+                 WHERE pubname = $1 AND NOT puballtables \
+                 AND NOT EXISTS (SELECT FROM pg_publication_rel WHERE prpubid = pg_publication.oid \
+                 AND prrelid = to_regclass(named)) \
+                 AND NOT EXISTS (SELECT FROM pg_publication_namespace \
+                 WHERE pnpubid = pg_publication.oid AND pnnspid = \
+                 (SELECT relnamespace FROM pg_class WHERE oid = to_regclass(named)))",
+                &[&name, &named],
+            )
+            .await
+            .map_err(sql(&act))?;
+        let missing: Option<String> = missing.and_then(|row| row.get(0));
+        match missing {
+            None => Ok(()),
+            Some(missing) => Err(rejected(
+                act,
+                format!(
+                    "it exists and has not {missing}: ALTER PUBLICATION {} ADD TABLE {missing}, or \
+                     drop it to have it made anew",
+                    quoted(name)
+                ),
+            )),
+        }
     }
 
     /// The tables of a publication, by name.

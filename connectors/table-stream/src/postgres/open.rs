@@ -51,8 +51,13 @@ impl Opening<'_> {
             .map_err(|error| rejected("prepare connections", error))?;
         catalog.check().await?;
         let publication = self.config.publication();
+        // A table that leaves the publication later is no longer read, and that is meant.
+        let wanted = match known {
+            None => self.tables,
+            Some(_) => &[],
+        };
         catalog
-            .ensure_publication(&publication, self.tables)
+            .ensure_publication(&publication, self.tables, wanted)
             .await?;
         let published = catalog.published(&publication).await?;
         let mut connection = Replication::connect(self.address, &tls)

@@ -171,3 +171,35 @@ async fn a_table_without_a_key_is_refused_by_name() {
     assert!(cause.contains("primary key"), "{cause}");
     database.remove().await;
 }
+
+#[tokio::test]
+async fn a_publication_without_a_table_that_was_named_is_refused_by_name() {
+    let test = "a_publication_without_a_table_that_was_named_is_refused_by_name";
+    let Some(database) = Database::find(test).await else {
+        return;
+    };
+    database
+        .run("CREATE TABLE one (id int PRIMARY KEY); CREATE TABLE other (id int PRIMARY KEY)")
+        .await;
+    let mut run = Run::of(&database, &["one", "other"]);
+    let publication = run.config.publication();
+    database
+        .run(&format!("CREATE PUBLICATION {publication} FOR TABLE one"))
+        .await;
+    run.start();
+    let error = run.given_up().await;
+    let rejected = std::error::Error::source(&error).unwrap();
+    let cause = rejected.source().unwrap().to_string();
+    assert!(cause.contains("it exists and has not"), "{cause}");
+    assert!(
+        cause.contains("other") && !cause.contains("one\""),
+        "{cause}"
+    );
+    let add = format!("ALTER PUBLICATION {publication} ADD TABLE other");
+    database.run(&add).await;
+    run.start();
+    database.run("INSERT INTO other VALUES (7)").await;
+    run.until("other", |event| event["key"]["id"] == 7).await;
+    run.crash().await;
+    database.remove().await;
+}
