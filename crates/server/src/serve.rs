@@ -1,6 +1,7 @@
 //! Wiring: the parts of a server, in the order in which they need each other.
 
 mod descriptors;
+mod foreign;
 mod isolation;
 mod kafka_door;
 mod s3_door;
@@ -27,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::{self, Admin};
 use crate::backing::{Buckets, Log, Store};
 use crate::config::Config;
-use crate::connectors::{self, Definitions, Streams, Supervisor, Surroundings};
+use crate::connectors;
 use crate::credentials::{self, Credentials};
 use crate::front::Front;
 use crate::function_logs::{self, FunctionLogs};
@@ -36,6 +37,7 @@ use crate::overview::Overview;
 use crate::registry_feed::RegistryFeed;
 use crate::status::StatusSource;
 use crate::telemetry;
+use foreign::Foreign;
 use kafka_door::KafkaDoor;
 use stage::Stage;
 
@@ -100,34 +102,11 @@ impl Running {
             .await
             .context("open the registry of functions")?,
         );
-        let documents = store.documents.clone();
-        let definitions = Definitions::open(documents, config.connectors.clone()).await;
-        let definitions = Arc::new(definitions.context("read the connectors")?);
-        let connector_door = connectors::Door {
-            definitions: definitions.clone(),
-            board: Arc::default(),
-            around: Surroundings {
-                log: log.clone(),
-                clock: clock.clone(),
-                account: config.account.clone(),
-                region: config.region.clone(),
-                spool: dir.join("spool"),
-            },
-            streams: Streams {
-                definitions: definitions.clone(),
-                account: config.account.clone(),
-                region: config.region.clone(),
-            },
-        };
-        let supervisor = Supervisor {
-            definitions: definitions.clone(),
-            around: connector_door.around.clone(),
-            board: connector_door.board.clone(),
-        };
+        let foreign = Foreign::open(&config, &dir, &store, &log, &clock).await?;
         let registry_feed = RegistryFeed::open(
             log.clone(),
             registry.clone(),
-            definitions.clone(),
+            foreign.definitions(),
             clock.clone(),
         )
         .await?;
@@ -195,7 +174,7 @@ impl Running {
             region: config.region.clone(),
             own_kafka: kafka.own_addresses(),
             code_source: store.code.clone(),
-            table_streams: Arc::new(connector_door.streams.clone()),
+            table_streams: Arc::new(foreign.door.streams.clone()),
             default_partitions: partitions,
         });
         let admin = admin::router(Admin {
@@ -204,10 +183,10 @@ impl Running {
             status: status.clone(),
             stop: intake.stop.clone(),
         });
-        let admin = admin.merge(connectors::router(connector_door));
+        let admin = admin.merge(connectors::router(foreign.door.clone()));
         let s3 = s3_door::open(&store.buckets, &credentials, || RegistryNotifications {
             registry: registry.clone(),
-            connectors: definitions.clone(),
+            connectors: foreign.definitions(),
             log: log.clone(),
             clock: clock.clone(),
             account: config.account.clone(),
@@ -269,7 +248,7 @@ impl Running {
             KafkaDoor::Rests { .. } => {}
         }
         intake.spawn("connectors", |stop| async move {
-            supervisor.run(stop).await;
+            foreign.supervisor.run(stop).await;
             Ok(())
         });
         intake.spawn("HTTP port", |stop| async move {

@@ -1,6 +1,6 @@
 //! What is told of connectors.
 
-use std::fmt::Write;
+mod text;
 
 use clock::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -9,6 +9,8 @@ use super::board::{Live, Phase, SourceLive, SourceState};
 use super::definitions::{Connector, Origin, Standing};
 use super::door::Door;
 use super::observed::id_of;
+
+pub(crate) use text::{to_list, to_text};
 
 /// One connector.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -228,77 +230,4 @@ impl Live {
         let last = all.max_by_key(|trouble| trouble.at)?;
         Some((last.text.clone(), last.at))
     }
-}
-
-/// One line each.
-pub(crate) fn to_list(reports: &[Report]) -> String {
-    if reports.is_empty() {
-        return "There are no connectors; `tidemill connector add --help` shows how to have some.\n"
-            .to_owned();
-    }
-    let mut text = format!(
-        "{:<20} {:<9} {:<9} {:<10} {}\n",
-        "NAME", "KIND", "ORIGIN", "STATE", "READS"
-    );
-    for report in reports {
-        let _ = writeln!(
-            text,
-            "{:<20} {:<9} {:<9} {:<10} {}",
-            report.name, report.kind, report.origin, report.state, report.reads
-        );
-        for stream in &report.streams {
-            let _ = writeln!(text, "  stream {stream}");
-        }
-        if report.streams.is_empty() {
-            for topic in &report.topics {
-                let _ = writeln!(text, "  topic {topic}");
-            }
-        }
-    }
-    text
-}
-
-/// All that is known, for people.
-pub(crate) fn to_text(reports: &[Report]) -> String {
-    let mut text = String::new();
-    for report in reports {
-        let _ = writeln!(text, "{} ({}, {})", report.name, report.kind, report.origin);
-        let _ = writeln!(text, "  state     {}", report.state);
-        let _ = writeln!(text, "  reads     {}", report.reads);
-        for topic in &report.topics {
-            let _ = writeln!(text, "  topic     {topic}");
-        }
-        for stream in &report.streams {
-            let _ = writeln!(text, "  stream    {stream}");
-        }
-        for source in &report.sources {
-            let _ = writeln!(text, "  source    {}: {}", source.source, source.state);
-            let position = source.position.as_deref().unwrap_or("nothing read yet");
-            let _ = writeln!(text, "  position  {position}");
-            let _ = writeln!(text, "  lag       {}", lag(source));
-        }
-        if let Some(error) = &report.last_error {
-            let at = report.last_error_at.as_deref().unwrap_or_default();
-            let _ = writeln!(text, "  error     {error} ({at})");
-        }
-        if let Some(advice) = &report.advice {
-            let _ = writeln!(text, "  to do     {advice}");
-        }
-    }
-    text
-}
-
-fn lag(source: &SourceReport) -> String {
-    let mut parts = Vec::new();
-    if let Some(events) = source.lag_events {
-        parts.push(format!("{events} events wait"));
-    }
-    if let Some(bytes) = source.lag_bytes {
-        parts.push(format!("{bytes} bytes wait"));
-    }
-    if let Some(seconds) = source.lag_seconds {
-        parts.push(format!("the last event came after {seconds:.1} s"));
-    }
-    parts.push(format!("{} events since the start", source.events));
-    parts.join(", ")
 }
