@@ -4,6 +4,7 @@
 //! handled here by the same classes: tried again after a pause that grows, or given up with the
 //! reason until the user resumes the connector, which is a new conductor.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::board::{Board, Phase, SourceState, Trouble, line};
 use super::definitions::Connector;
+use super::kind::Sources;
 use super::observed::{Observed, id_of};
 use super::{ConnectorName, Surroundings};
 
@@ -31,8 +33,10 @@ pub(super) struct Conductor {
 enum Ended {
     /// It was told to.
     Stopped,
-    /// There are other sources now, or other ones are this node's.
+    /// Other sources are this node's now.
     Changed,
+    /// There are other sources now: these.
+    Found(Sources),
     /// A part of it failed.
     Failed(SourceError),
 }
@@ -46,12 +50,17 @@ impl Conductor {
         let running =
             metrics::gauge!("tidemill_connector_running", "connector" => name.to_string());
         let mut failures = 0;
+        let mut found = None;
         loop {
             self.board.set(&name, |live| live.phase = Phase::Preparing);
             running.set(1.0);
-            let error = match self.round(&stop, &mut failures).await {
+            let error = match self.round(&stop, found.take(), &mut failures).await {
                 Ended::Stopped => break,
                 Ended::Changed => continue,
+                Ended::Found(sources) => {
+                    found = Some(sources);
+                    continue;
+                }
                 Ended::Failed(error) => error,
             };
             failures += 1;
@@ -97,13 +106,21 @@ impl Conductor {
         &self.around.log
     }
 
-    /// Reads all sources that are this node's until something changes. No runner outlives it.
-    async fn round(&self, stop: &CancellationToken, failures: &mut u32) -> Ended {
-        let kind = self.connector.definition.settings.as_kind();
-        let found = tokio::select! {
-            biased;
-            () = stop.cancelled() => return Ended::Stopped,
-            found = kind.sources(self.name(), &self.around) => found,
+    /// Reads all sources that are this node's until something changes: those that were `found`, else
+    /// those that there are. No runner outlives it.
+    async fn round(
+        &self,
+        stop: &CancellationToken,
+        found: Option<Sources>,
+        failures: &mut u32,
+    ) -> Ended {
+        let found = match found {
+            Some(found) => Ok(found),
+            None => tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ended::Stopped,
+                found = self.sources() => found,
+            },
         };
         let found = match found {
             Ok(found) => found,
@@ -119,6 +136,7 @@ impl Conductor {
         });
         let halt = CancellationToken::new();
         let mut runners = self.start(found.all, share, &halt);
+        let mut others = pin!(self.others(found.look_again, &ids));
         let ended = loop {
             tokio::select! {
                 biased;
@@ -130,12 +148,17 @@ impl Conductor {
                     }
                 }
                 Some(ended) = runners.join_next() => break failure(ended),
-                () = self.others(found.look_again, &ids) => break Ended::Changed,
+                others = &mut others => break Ended::Found(others),
             }
         };
         halt.cancel();
         while runners.join_next().await.is_some() {}
         ended
+    }
+
+    async fn sources(&self) -> Result<Sources, SourceError> {
+        let kind = self.connector.definition.settings.as_kind();
+        kind.sources(self.name(), &self.around).await
     }
 
     fn ids(&self, sources: &[Box<dyn Source>]) -> Vec<SourceId> {
@@ -177,16 +200,16 @@ impl Conductor {
         runners
     }
 
-    /// Waits until there are other sources than these.
-    async fn others(&self, look_again: Option<Duration>, known: &[SourceId]) {
+    /// Waits until there are other sources than these, and returns them: a source that came later may
+    /// begin elsewhere, and only who first sees it knows that it is one.
+    async fn others(&self, look_again: Option<Duration>, known: &[SourceId]) -> Sources {
         let Some(pause) = look_again else {
             return std::future::pending().await;
         };
-        let kind = self.connector.definition.settings.as_kind();
         loop {
             tokio::time::sleep_until(Instant::now() + pause).await;
-            match kind.sources(self.name(), &self.around).await {
-                Ok(found) if self.ids(&found.all) != known => return,
+            match self.sources().await {
+                Ok(found) if self.ids(&found.all) != known => return found,
                 Ok(_) => {}
                 // Those that run say themselves when the source cannot be reached.
                 Err(error) => {
