@@ -163,11 +163,35 @@ impl ProcessLauncher {
         })
     }
 
+    /// Has interpreters of `runtime` wait for functions, if any do, before the first function is started.
+    /// Returns when they are about to.
+    ///
+    /// # Errors
+    /// [`LaunchError::RuntimeMissing`].
+    pub async fn expect(&self, runtime: Runtime) -> Result<(), LaunchError> {
+        if let Isolation::Sandboxed(spawner) = &self.isolation
+            && early::can_wait(runtime)
+            && let Some(script) = script(runtime)
+        {
+            let Interpreter { path, roots } = self.interpreters.find(runtime).await?;
+            let place = Place::inside();
+            let binds = place.runtime(&self.config.runtimes, &roots);
+            let surroundings = place.surroundings(String::new(), "");
+            let defaults = environment::defaults(runtime, &surroundings);
+            let arguments = vec![place.runtimes.join(script)];
+            let early = early::interpreter(path, arguments, &place.code, &binds, defaults);
+            spawner.expect(&early).await;
+        }
+        Ok(())
+    }
+
     /// What to execute for `spec` in `place`, and with which arguments.
     async fn command(&self, spec: &Spec, place: &Place) -> Result<Command, LaunchError> {
         let arguments = match spec.runtime {
-            Runtime::Python { .. } => vec![place.runtimes.join("start.py")],
-            Runtime::Node { .. } => vec![place.runtimes.join("bootstrap.mjs")],
+            Runtime::Python { .. } | Runtime::Node { .. } => script(spec.runtime)
+                .map(|script| place.runtimes.join(script))
+                .into_iter()
+                .collect(),
             Runtime::Java { .. } => java::arguments(spec, &place.code),
             Runtime::Provided | Runtime::ProvidedAl2 | Runtime::ProvidedAl2023 => {
                 let path = spec.code.join("bootstrap");
@@ -357,6 +381,18 @@ impl ProcessLauncher {
                 }
             }
         }
+    }
+}
+
+/// The file of ours that an interpreter starts with.
+fn script(runtime: Runtime) -> Option<&'static str> {
+    match runtime {
+        Runtime::Python { .. } => Some("start.py"),
+        Runtime::Node { .. } => Some("bootstrap.mjs"),
+        Runtime::Java { .. }
+        | Runtime::Provided
+        | Runtime::ProvidedAl2
+        | Runtime::ProvidedAl2023 => None,
     }
 }
 

@@ -166,6 +166,20 @@ impl Spawner {
         weaker
     }
 
+    /// Has as many of an early program wait as are kept, before a job names it. Returns when they do, or
+    /// are about to, or cannot be started; the next job tries again.
+    pub async fn expect(&self, early: &Early) {
+        self.shared.restock(early);
+        let (reply, reached) = oneshot::channel();
+        let task = Box::new(move || {
+            // Whoever has asked may have gone.
+            let _ = reply.send(());
+        });
+        // The thread ends only with the last of us, and does what it is given in order.
+        let _ = self.shared.starts.send(task);
+        let _ = reached.await;
+    }
+
     /// Starts a job in a sandbox of its own. Returns once its program has been executed.
     ///
     /// Cancel safe: a program whose future is dropped is killed.
@@ -198,15 +212,6 @@ impl Spawner {
 impl Spawner {
     pub(crate) fn process_id(&self) -> u32 {
         self.shared.process.lock().id()
-    }
-
-    /// Starts as many of an early program as are to wait, and returns when they do or are about to.
-    pub(crate) async fn stock(&self, early: &Early) {
-        self.shared.restock(early);
-        let (reply, reached) = oneshot::channel();
-        let task = Box::new(move || reply.send(()).unwrap());
-        self.shared.starts.send(task).unwrap();
-        reached.await.unwrap();
     }
 
     /// Waits until each early program has printed something, or cannot any more.

@@ -1,6 +1,7 @@
 //! Wiring: the parts of a server, in the order in which they need each other.
 
 mod descriptors;
+mod expected;
 mod foreign;
 mod isolation;
 mod kafka_door;
@@ -127,8 +128,9 @@ impl Running {
         };
         let launcher = ProcessLauncher::new(places, isolation, clock.clone(), Arc::new(queue))
             .context("prepare to start functions")?;
+        let launcher = Arc::new(launcher);
         let pool = Arc::new(Pool::new(
-            Arc::new(launcher),
+            launcher.clone(),
             PoolConfig {
                 idle: Duration::from_secs(config.functions.idle_seconds),
                 ..PoolConfig::default()
@@ -234,6 +236,11 @@ impl Running {
         let reaped = pool.clone();
         logs.spawn("instances", |stop| async move {
             reaped.run(stop).await;
+            Ok(())
+        });
+        let functions = registry.clone();
+        dispatch.spawn("waiting interpreters", |stop| async move {
+            expected::run(launcher, functions, stop).await;
             Ok(())
         });
         dispatch.spawn("dispatcher", |stop| async move {

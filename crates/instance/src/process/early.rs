@@ -11,7 +11,6 @@
 //! itself (a wrapper script), a fresh one is started.
 
 use std::collections::BTreeMap;
-
 use std::path::{Path, PathBuf};
 
 use sandbox::{Bind, Early, Program};
@@ -47,13 +46,6 @@ pub(super) fn of(
     runtime: &[Bind],
     defaults: BTreeMap<String, String>,
 ) -> Option<Early> {
-    let waits = match spec.runtime {
-        Runtime::Python { .. } | Runtime::Node { .. } => true,
-        Runtime::Java { .. }
-        | Runtime::Provided
-        | Runtime::ProvidedAl2
-        | Runtime::ProvidedAl2023 => false,
-    };
     let wrapped = spec
         .environment
         .get(EXEC_WRAPPER)
@@ -62,18 +54,41 @@ pub(super) fn of(
     let hidden = runtime
         .iter()
         .any(|bind| bind.to.starts_with(OPT) || bind.to.starts_with(&program.directory));
-    if !waits
+    if !can_wait(spec.runtime)
         || wrapped
         || hidden
         || read_at_start(&program.environment) != read_at_start(&defaults)
     {
         return None;
     }
-    let mut arguments = program.arguments.clone();
+    let (executable, code) = (program.executable.clone(), &program.directory);
+    let arguments = program.arguments.clone();
+    Some(interpreter(executable, arguments, code, runtime, defaults))
+}
+
+/// Whether interpreters of `runtime` may wait.
+pub(super) fn can_wait(runtime: Runtime) -> bool {
+    match runtime {
+        Runtime::Python { .. } | Runtime::Node { .. } => true,
+        Runtime::Java { .. }
+        | Runtime::Provided
+        | Runtime::ProvidedAl2
+        | Runtime::ProvidedAl2023 => false,
+    }
+}
+
+/// An interpreter that waits for a function whose code will be at `code`.
+pub(super) fn interpreter(
+    executable: PathBuf,
+    mut arguments: Vec<PathBuf>,
+    code: &Path,
+    runtime: &[Bind],
+    defaults: BTreeMap<String, String>,
+) -> Early {
     arguments.push(PathBuf::from(WAIT));
-    Some(Early {
+    Early {
         program: Program {
-            executable: program.executable.clone(),
+            executable,
             arguments,
             environment: defaults,
             directory: PathBuf::from("/"),
@@ -81,8 +96,8 @@ pub(super) fn of(
         },
         binds: runtime.to_vec(),
         // Those of LD_LIBRARY_PATH that come with a function.
-        folders: vec![program.directory.join("lib"), Path::new(OPT).join("lib")],
-    })
+        folders: vec![code.join("lib"), Path::new(OPT).join("lib")],
+    }
 }
 
 fn read_at_start(environment: &BTreeMap<String, String>) -> Vec<(&String, &String)> {

@@ -43,7 +43,7 @@ pub(super) async fn early_python(bench: &Bench, job: &Job) -> Job {
         folders: vec![PathBuf::from("/var/task/lib"), PathBuf::from("/opt/lib")],
         ..of(&waiting)
     };
-    bench.spawner.stock(&early).await;
+    bench.spawner.expect(&early).await;
     Job {
         early: Some(early),
         ..job.clone()
@@ -105,7 +105,7 @@ async fn no_two_jobs_share_what_was_started_early() {
     let mut told = Vec::new();
     for _ in 0..4 {
         let Job { early, .. } = &job;
-        bench.spawner.stock(early.as_ref().unwrap()).await;
+        bench.spawner.expect(early.as_ref().unwrap()).await;
         let (text, _) = bench.start(job.clone()).await.finish().await;
         assert!(text.starts_with(EARLY), "{text}");
         told.push(text);
@@ -129,7 +129,7 @@ async fn what_does_not_wait_for_its_job_is_done_without_and_replaced() {
         let mut job = shell("echo fine");
         job.early = Some(of(&useless));
         for _ in 0..4 {
-            bench.spawner.stock(job.early.as_ref().unwrap()).await;
+            bench.spawner.expect(job.early.as_ref().unwrap()).await;
             bench.spawner.until_early_ones_speak();
             let (text, exit) = bench.start(job.clone()).await.finish().await;
             assert_eq!((text.as_str(), exit), ("fine\n", Exit::Status(0)));
@@ -146,7 +146,7 @@ async fn a_job_that_cannot_be_started_is_the_same_error_either_way() {
         from: PathBuf::from("/no/such/folder"),
         to: PathBuf::from("/var/task"),
     });
-    bench.spawner.stock(job.early.as_ref().unwrap()).await;
+    bench.spawner.expect(job.early.as_ref().unwrap()).await;
     let error = bench.spawner.spawn(job).await.unwrap_err();
     assert!(error.to_string().contains("/no/such/folder"), "{error}");
 }

@@ -13,9 +13,8 @@ use crate::config::IsolationKind;
 /// milliseconds.
 const SPARES: usize = 4;
 
-/// Interpreters that wait for their functions, of each runtime that has been used since the server was
-/// started. Each costs about 7 MiB (Python) or 12 MiB (Node.js), and saves a cold start what the
-/// interpreter takes to start.
+/// Interpreters that wait for their functions, of each runtime that a function has. Each costs about 6 MiB
+/// (Python) or 9 MiB (Node.js), and saves a cold start what the interpreter takes to start.
 const EARLY: usize = 4;
 
 /// Prepares what `kind` asks for, and says in the log how far it goes. Returns with it where

@@ -53,17 +53,12 @@ async fn both(bench: &Bench, spec: &Spec) -> (Value, Value) {
     (fresh, early(bench, spec, "early").await)
 }
 
-/// The answer of an instance for which an interpreter had waited. The first start of a kind has others
-/// wait, in its own time.
+/// The answer of an instance for which an interpreter had waited.
 async fn early(bench: &Bench, spec: &Spec, revision: &str) -> Value {
-    let mut number = 0;
-    loop {
-        let answer = answer(bench, spec, &format!("{revision} {number}")).await;
-        if answer["early"] == true {
-            return answer;
-        }
-        number += 1;
-    }
+    bench.launcher.expect(spec.runtime).await.unwrap();
+    let answer = answer(bench, spec, revision).await;
+    assert_eq!(answer["early"], true);
+    answer
 }
 
 /// The answer of an instance of its own.
