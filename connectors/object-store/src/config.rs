@@ -1,5 +1,8 @@
 //! What a watched store is called.
 
+use std::path::PathBuf;
+use std::time::Duration;
+
 use object_store::path::Path;
 
 /// How a watched store appears in events.
@@ -15,4 +18,15 @@ pub struct Config {
     pub account: String,
     /// Partitions of the topic where it has to be created.
     pub partitions: u32,
+}
+
+/// A folder of files that is watched as a bucket is.
+#[derive(Clone, Debug)]
+pub struct FolderConfig {
+    /// The bucket that it appears as: files are objects, their paths below the folder are keys.
+    pub bucket: Config,
+    /// The folder; it may be a symbolic link, and none within it is followed.
+    pub path: PathBuf,
+    /// How long until the folder is looked through without a hint.
+    pub interval: Duration,
 }

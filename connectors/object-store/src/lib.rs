@@ -16,18 +16,23 @@
 //! become durable together and a restart goes on where the log stands. One manifest fits
 //! [`MAX_MANIFEST_BYTES`], some 10,000 objects; a source that grows beyond is rejected by name.
 //!
-//! A file that is still being written is seen as it stands and once more when it has grown: writers
-//! that mind write elsewhere and rename. A folder that cannot be read is an error, but one that has
+//! A local folder ([`FolderSource`]) is kept likewise, with hints of its own from inotify, and with care
+//! for files that are still being written. A folder that cannot be read is an error, but one that has
 //! been emptied looks like every file removed, for that is what it is.
 
 mod config;
 
 mod source;
 
+mod folder;
+
+mod backlog;
+
 mod manifest;
 
 mod s3_event;
 
-pub use config::Config;
+pub use config::{Config, FolderConfig};
+pub use folder::FolderSource;
 pub use manifest::{MAX_MANIFEST_BYTES, show_position};
 pub use source::ObjectStoreSource;

@@ -1,12 +1,12 @@
 //! The contract, kept by listing.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use clock::{SharedClock, Timestamp};
-use connector::{Batch, Delivery, Placement, Source, SourceError, TopicPlan};
+use connector::{Batch, Source, SourceError, TopicPlan};
 use event::{SourceId, SourcePosition};
 use event_log::TopicName;
 use futures::stream::BoxStream;
@@ -14,8 +14,8 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::{ObjectMeta, ObjectStore};
 
 use crate::Config;
-use crate::manifest::{Change, Entry, Manifest};
-use crate::s3_event::event;
+use crate::backlog::Backlog;
+use crate::manifest::{Entry, Manifest};
 
 /// A watched store.
 pub struct ObjectStoreSource {
@@ -25,9 +25,7 @@ pub struct ObjectStoreSource {
     store: Arc<dyn ObjectStore>,
     wake_ups: BoxStream<'static, ()>,
     clock: SharedClock,
-    manifest: Manifest,
-    /// Found by the last listing and not handed over yet.
-    pending: VecDeque<Change>,
+    backlog: Backlog,
     /// Whether the store must be listed before the next wake-up.
     due: bool,
 }
@@ -60,47 +58,9 @@ impl ObjectStoreSource {
             store,
             wake_ups,
             clock,
-            manifest: Manifest::default(),
-            pending: VecDeque::new(),
+            backlog: Backlog::default(),
             due: true,
         })
-    }
-
-    /// As many pending changes as fit, at least one; `None` for none at all.
-    fn take(&mut self, max_bytes: usize) -> Result<Option<Batch>, SourceError> {
-        if self.pending.is_empty() {
-            return Ok(None);
-        }
-        let mut manifest = self.manifest.clone();
-        manifest.generation += 1;
-        let now = self.clock.now();
-        let mut records = Vec::new();
-        let mut bytes = 0;
-        while bytes < max_bytes
-            && let Some(change) = self.pending.pop_front()
-        {
-            let record = event(&self.config, &change, manifest.generation, now).into_record();
-            bytes += record.payload_len();
-            records.push(record);
-            manifest.apply(&change);
-        }
-        let position = manifest
-            .to_position()
-            .map_err(|error| SourceError::Rejected {
-                act: format!("remember what is in {}", self.config.bucket),
-                source: Box::new(error),
-            })?;
-        self.manifest = manifest;
-        let deliver = |record| Delivery {
-            position: position.clone(),
-            topic: self.topic.clone(),
-            placement: Placement::ByKey,
-            record,
-        };
-        Ok(Some(Batch {
-            deliveries: records.into_iter().map(deliver).collect(),
-            position,
-        }))
     }
 }
 
@@ -114,14 +74,7 @@ impl Source for ObjectStoreSource {
         &mut self,
         position: Option<&SourcePosition>,
     ) -> Result<Vec<TopicPlan>, SourceError> {
-        let manifest = position.map(Manifest::from_position).transpose();
-        self.manifest = manifest
-            .map_err(|error| SourceError::Rejected {
-                act: format!("resume {}", self.config.bucket),
-                source: Box::new(error),
-            })?
-            .unwrap_or_default();
-        self.pending.clear();
+        self.backlog = Backlog::at(position, &self.config)?;
         self.due = true;
         Ok(vec![TopicPlan {
             name: self.topic.clone(),
@@ -131,7 +84,9 @@ impl Source for ObjectStoreSource {
 
     async fn next(&mut self, max_bytes: usize) -> Result<Batch, SourceError> {
         loop {
-            if let Some(batch) = self.take(max_bytes)? {
+            let now = self.clock.now();
+            let (topic, config) = (&self.topic, &self.config);
+            if let Some(batch) = self.backlog.take(max_bytes, topic, config, now)? {
                 return Ok(batch);
             }
             if !self.due {
@@ -145,7 +100,7 @@ impl Source for ObjectStoreSource {
                 self.due = true;
             }
             let listing = list(&self.store, &self.config).await?;
-            self.pending = self.manifest.changes_to(listing).into();
+            self.backlog.found(listing);
             self.due = false;
         }
     }
@@ -160,7 +115,7 @@ impl Source for ObjectStoreSource {
     }
 
     fn lag(&self) -> Option<u64> {
-        u64::try_from(self.pending.len()).ok()
+        u64::try_from(self.backlog.len()).ok()
     }
 }
 
