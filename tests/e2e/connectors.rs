@@ -1,5 +1,6 @@
 //! Foreign sources: added by command, read exactly once whatever crashes, told of, and removed.
 
+mod folder;
 mod kafka;
 mod postgres;
 mod refusals;

@@ -1,5 +1,6 @@
 //! The kinds of connectors.
 
+mod folder;
 mod kafka;
 mod postgres;
 mod properties;
@@ -24,6 +25,7 @@ use super::ConnectorName;
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, Subcommand)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub(crate) enum Settings {
+    Folder(folder::Folder),
     Kafka(kafka::Kafka),
     Postgres(postgres::Postgres),
     S3(s3::S3),
@@ -141,6 +143,7 @@ impl Settings {
     /// What knows of it.
     pub(crate) fn as_kind(&self) -> &dyn Kind {
         match self {
+            Self::Folder(kind) => kind,
             Self::Kafka(kind) => kind,
             Self::Postgres(kind) => kind,
             Self::S3(kind) => kind,
@@ -151,6 +154,7 @@ impl Settings {
     /// The same, to be changed.
     pub(crate) fn as_kind_mut(&mut self) -> &mut dyn Kind {
         match self {
+            Self::Folder(kind) => kind,
             Self::Kafka(kind) => kind,
             Self::Postgres(kind) => kind,
             Self::S3(kind) => kind,
