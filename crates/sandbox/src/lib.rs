@@ -13,6 +13,9 @@
 //!                         the program (2)         user namespace of its own, filtered calls
 //! ```
 //!
+//! What takes time and depends on no job is done before there is one: sandboxes are kept ready, and in some
+//! of them an [`Early`] program waits.
+//!
 //! Invariants: what is dropped is killed; after a kill nothing of it is alive; when the server ends,
 //! however it does, so does everything; no descriptor of the server's reaches a program unless it was
 //! handed over; no code of anybody else's runs in a sandbox before the job's, and none after it.

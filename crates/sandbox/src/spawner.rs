@@ -198,7 +198,7 @@ impl Spawner {
                     // Whatever it was: if the job is to blame, it will fail again.
                     Err(error) => {
                         let error = error.into_io();
-                        tracing::debug!(%error, "what was started early could not be used");
+                        tracing::warn!(%error, "what was started early could not be used");
                     }
                 }
             }
