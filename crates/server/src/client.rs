@@ -14,6 +14,7 @@ use hyper_util::rt::TokioExecutor;
 
 use crate::cli;
 use crate::credentials::{self, Credentials, environment};
+use crate::operator::{self, OperatorKey};
 
 /// A server as one of its account's users.
 #[derive(Clone)]
@@ -21,6 +22,8 @@ pub(crate) struct Client {
     endpoint: String,
     region: String,
     credentials: Credentials,
+    /// Of who runs the server, for what the account's credentials do not suffice for.
+    operator: Option<OperatorKey>,
     clock: Arc<SystemClock>,
     http: Http<HttpConnector, Full<Bytes>>,
 }
@@ -32,6 +35,7 @@ impl Client {
             endpoint: endpoint.trim_end_matches('/').to_owned(),
             region: region.to_owned(),
             credentials,
+            operator: None,
             clock: Arc::new(SystemClock::new()),
             http: Http::builder(TokioExecutor::new()).build_http(),
         }
@@ -56,7 +60,10 @@ impl Client {
         let region = environment("AWS_REGION")
             .or_else(|| environment("AWS_DEFAULT_REGION"))
             .unwrap_or_else(|| "us-east-1".to_owned());
-        Ok(Self::new(&endpoint, &region, find_credentials(server)?))
+        Ok(Self {
+            operator: OperatorKey::read(&server.data_dir),
+            ..Self::new(&endpoint, &region, find_credentials(server)?)
+        })
     }
 
     /// Sends a signed request and returns the answer's status and body.
@@ -121,7 +128,11 @@ impl Client {
         let mut request = Request::builder()
             .method(method)
             .uri(uri)
-            .header(http::header::HOST, host)
+            .header(http::header::HOST, host);
+        if let Some(key) = &self.operator {
+            request = request.header(operator::HEADER, key.as_str());
+        }
+        let mut request = request
             .body(Full::new(body.clone()))
             .context("build the request")?;
         let signer = api::sigv4::Signer {

@@ -18,6 +18,7 @@ mod front;
 mod function_logs;
 mod kafka_port;
 mod notifications;
+mod operator;
 mod overview;
 mod registry_feed;
 mod serve;

@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
+use axum::extract::{Path, Query, Request, State};
+use axum::http::{Method, StatusCode};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
 use event_log::Lifetime;
 use serde::Deserialize;
+
+use crate::operator::{self, OperatorKey};
 
 use super::definitions::{DefinitionError, Standing};
 use super::removal::{Leave, RemovalError, remove};
@@ -23,6 +27,8 @@ pub(crate) struct Door {
     pub(crate) board: Arc<Board>,
     pub(crate) around: Surroundings,
     pub(crate) streams: Streams,
+    /// Of who may change connectors.
+    pub(crate) operator: OperatorKey,
 }
 
 type Refusal = (StatusCode, String);
@@ -36,12 +42,25 @@ struct Removal {
 
 /// The door; requests have passed their signature check.
 pub(crate) fn router(door: Door) -> Router {
+    let check = middleware::from_fn_with_state(door.clone(), operators_only);
     Router::new()
         .route("/_tidemill/connectors", get(list).post(add))
         .route("/_tidemill/connectors/{name}", get(one).delete(forget))
         .route("/_tidemill/connectors/{name}/pause", post(pause))
         .route("/_tidemill/connectors/{name}/resume", post(resume))
+        .route_layer(check)
         .with_state(door)
+}
+
+/// Looking is for everyone who has credentials, changing for who runs the server.
+async fn operators_only(State(door): State<Door>, request: Request, next: Next) -> Response {
+    let key = request.headers().get(operator::HEADER);
+    let known = key.is_some_and(|key| door.operator.is(key.as_bytes()));
+    if known || request.method() == Method::GET {
+        return next.run(request).await;
+    }
+    let text = "connectors are changed by who runs the server, as they have it connect and read files: name its data folder with --data-dir, or declare them in its configuration file";
+    (StatusCode::FORBIDDEN, text).into_response()
 }
 
 async fn list(State(door): State<Door>) -> Json<Vec<Report>> {

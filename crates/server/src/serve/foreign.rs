@@ -10,6 +10,7 @@ use event_log::SharedLog;
 use crate::backing::Store;
 use crate::config::Config;
 use crate::connectors::{Definitions, Door, Streams, Supervisor, Surroundings};
+use crate::operator::OperatorKey;
 
 /// Foreign sources' parts.
 pub(super) struct Foreign {
@@ -41,6 +42,7 @@ impl Foreign {
             spool: dir.join("spool"),
         };
         let door = Door {
+            operator: OperatorKey::load_or_create(dir)?,
             definitions: definitions.clone(),
             board: Arc::default(),
             around: around.clone(),
