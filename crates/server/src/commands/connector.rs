@@ -39,7 +39,8 @@ pub(crate) async fn run(arguments: cli::Connector) -> anyhow::Result<ExitCode> {
         ConnectorCommand::Resume(one) => {
             let path = format!("/{}/resume", one.name);
             let report: Report = ask(&client, Method::POST, &path, Bytes::new()).await?;
-            println!("{} goes on: {}.", report.name, report.state);
+            let name = report.name;
+            println!("{name} goes on. `tidemill connector status {name}` tells how it fares.");
         }
         ConnectorCommand::Remove(remove) => {
             let leave = match remove.keep_slot {
