@@ -7,6 +7,7 @@
 
 mod body;
 mod bridge;
+mod command;
 mod early;
 mod environment;
 mod extension;
@@ -25,13 +26,12 @@ mod tests;
 use std::fs::Permissions;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use clock::{Monotonic, SharedClock};
 use sandbox::{Job, PlainSpawner, Program, Spawner};
-use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
@@ -40,6 +40,7 @@ use crate::runtime_api::{Extensions, RuntimeApi};
 use crate::{Instance, LaunchError, Launcher, LogSink, Runtime, Spec};
 
 use body::Body;
+use command::{Command, is_unusable, script};
 use environment::Surroundings;
 use instance::ProcessInstance;
 use interpreter::{Interpreter, Interpreters};
@@ -60,9 +61,6 @@ const BOOTSTRAPS: [(&str, &str); 5] = [
     ("rehearsal.js", include_str!("bootstraps/rehearsal.js")),
     ("bootstrap.mjs", include_str!("bootstraps/bootstrap.mjs")),
 ];
-
-/// The variable that names a script which starts the runtime in the runtime's place.
-const EXEC_WRAPPER: &str = "AWS_LAMBDA_EXEC_WRAPPER";
 
 /// Where processes find what they need.
 #[derive(Clone, Debug)]
@@ -96,14 +94,6 @@ pub struct ProcessLauncher {
     clock: SharedClock,
     logs: Arc<dyn LogSink>,
     interpreters: Arc<Interpreters>,
-}
-
-/// What to execute.
-struct Command {
-    executable: PathBuf,
-    arguments: Vec<PathBuf>,
-    /// Folders and files of the interpreter that are not the system's.
-    roots: Vec<PathBuf>,
 }
 
 /// What has been started around a process.
@@ -185,37 +175,6 @@ impl ProcessLauncher {
         Ok(())
     }
 
-    /// What to execute for `spec` in `place`, and with which arguments.
-    async fn command(&self, spec: &Spec, place: &Place) -> Result<Command, LaunchError> {
-        let arguments = match spec.runtime {
-            Runtime::Python { .. } | Runtime::Node { .. } => script(spec.runtime)
-                .map(|script| place.runtimes.join(script))
-                .into_iter()
-                .collect(),
-            Runtime::Java { .. } => java::arguments(spec, &place.code),
-            Runtime::Provided | Runtime::ProvidedAl2 | Runtime::ProvidedAl2023 => {
-                let path = spec.code.join("bootstrap");
-                return if is_program(&path).await {
-                    Ok(Command {
-                        executable: place.code.join("bootstrap"),
-                        arguments: Vec::new(),
-                        roots: Vec::new(),
-                    })
-                } else {
-                    let function = spec.function.clone();
-                    Err(LaunchError::EntryPoint { function, path })
-                };
-            }
-        };
-        let Interpreter { path, roots } = self.interpreters.find(spec.runtime).await?;
-        let interpreted = Command {
-            executable: path,
-            arguments,
-            roots,
-        };
-        Ok(interpreted.wrapped(spec))
-    }
-
     async fn start(
         &self,
         spec: &Arc<Spec>,
@@ -293,27 +252,6 @@ impl ProcessLauncher {
     }
 }
 
-impl Command {
-    /// Started by the function's wrapper script, if it names one. AWS's runtimes do that themselves,
-    /// so that `provided` ones do not.
-    fn wrapped(self, spec: &Spec) -> Self {
-        match spec
-            .environment
-            .get(EXEC_WRAPPER)
-            .filter(|path| !path.is_empty())
-        {
-            None => self,
-            Some(wrapper) => Self {
-                executable: PathBuf::from(wrapper),
-                arguments: std::iter::once(self.executable)
-                    .chain(self.arguments)
-                    .collect(),
-                roots: self.roots,
-            },
-        }
-    }
-}
-
 fn program(
     spec: &Spec,
     place: &Place,
@@ -382,53 +320,4 @@ impl ProcessLauncher {
             }
         }
     }
-}
-
-/// The file of ours that an interpreter starts with.
-fn script(runtime: Runtime) -> Option<&'static str> {
-    match runtime {
-        Runtime::Python { .. } => Some("start.py"),
-        Runtime::Node { .. } => Some("bootstrap.mjs"),
-        Runtime::Java { .. }
-        | Runtime::Provided
-        | Runtime::ProvidedAl2
-        | Runtime::ProvidedAl2023 => None,
-    }
-}
-
-/// Whether the kernel will execute `path`: a script that names its interpreter, or a program for
-/// this kind of machine. Asking the kernel will not do, because the C library has a shell try what
-/// the kernel refuses.
-async fn is_program(path: &Path) -> bool {
-    let metadata = tokio::fs::metadata(path).await;
-    let executable =
-        metadata.is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0);
-    let (theirs, ours) = (head(path).await, head(Path::new("/proc/self/exe")).await);
-    executable && (theirs.starts_with(b"#!") || machine(&theirs) == machine(&ours))
-}
-
-/// The first bytes of a file; empty if it cannot be read.
-async fn head(path: &Path) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    if let Ok(file) = tokio::fs::File::open(path).await {
-        // What could be read is enough; a short file is no program.
-        let _ = file.take(20).read_to_end(&mut bytes).await;
-    }
-    bytes
-}
-
-/// The machine that an ELF file is for: its magic, class and byte order, and `e_machine`.
-fn machine(head: &[u8]) -> Option<(&[u8], &[u8])> {
-    let identity = head.get(..6)?;
-    identity
-        .starts_with(b"\x7fELF")
-        .then_some((identity, head.get(18..20)?))
-}
-
-/// Whether a package's own program failed to start because of itself: its interpreter is missing.
-fn is_unusable(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
-    )
 }

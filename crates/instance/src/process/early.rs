@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use sandbox::{Bind, Early, Program};
 
-use super::EXEC_WRAPPER;
+use super::command::EXEC_WRAPPER;
 use super::place::OPT;
 use crate::{Runtime, Spec};
 

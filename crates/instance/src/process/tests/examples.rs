@@ -1,5 +1,6 @@
 //! The example functions: their own tests, and that an instance can load and run them.
 
+use std::path::Path;
 use std::process::Command;
 
 use super::*;
