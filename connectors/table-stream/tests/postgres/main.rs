@@ -9,6 +9,7 @@
 mod crash;
 mod database;
 mod healing;
+mod oracle;
 mod rows;
 mod run;
 mod schema;
