@@ -2,8 +2,14 @@
 
 use std::fs;
 use std::os::fd::OwnedFd;
+use std::thread;
+use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, Signal};
+
+/// How often, and how far apart, a process is looked at that executes a program just now.
+const EXECUTING: u32 = 1_000;
+const LOOK: Duration = Duration::from_millis(1);
 
 /// A process that is held by descriptor, so that a signal cannot reach a later owner of its id.
 pub(crate) struct Held {
@@ -83,26 +89,56 @@ fn children_by_search(parent: Pid) -> Vec<Pid> {
 pub(crate) fn belongs(pid: Pid, root: Pid, mark: &str) -> bool {
     let by_session = stat(pid).is_some_and(|stat| stat.session == Some(root));
     by_session
-        || fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environment| {
+        || environment(pid).is_some_and(|environment| {
             environment
                 .split(|byte| *byte == 0)
                 .any(|variable| variable == mark.as_bytes())
         })
 }
 
+/// What a process was started with; `None` when it has ended, or was started with nothing.
+///
+/// In the middle of executing a program a process shows none, and no arguments either, which every
+/// program has: it is looked at again.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "nothing tells when another process has executed; this runs where trees are buried, and nobody waits for it"
+)]
+fn environment(pid: Pid) -> Option<Vec<u8>> {
+    let read = |what| fs::read(format!("/proc/{pid}/{what}")).ok();
+    for _ in 0..EXECUTING {
+        let environment = read("environ")?;
+        if !environment.is_empty() || stat(pid)?.is_dead {
+            return Some(environment);
+        }
+        // Between two that are empty, arguments say that it was started with none.
+        if !read("cmdline")?.is_empty() && read("environ")?.is_empty() {
+            return None;
+        }
+        thread::sleep(LOOK);
+    }
+    None
+}
+
 struct Stat {
+    is_dead: bool,
     parent: Option<Pid>,
     session: Option<Pid>,
 }
 
-/// Fields 4 and 6 of `/proc/PID/stat`. The name before them is in brackets and may hold anything.
+/// Fields 3, 4 and 6 of `/proc/PID/stat`. The name before them is in brackets and may hold anything.
 fn stat(pid: Pid) -> Option<Stat> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, after_name) = text.rsplit_once(')')?;
-    let mut fields = after_name.split_whitespace().skip(1);
+    let mut fields = after_name.split_whitespace();
+    let is_dead = matches!(fields.next()?, "Z" | "X");
     let parent = fields.next().and_then(parse);
     let session = fields.nth(1).and_then(parse);
-    Some(Stat { parent, session })
+    Some(Stat {
+        is_dead,
+        parent,
+        session,
+    })
 }
 
 fn parse(digits: &str) -> Option<Pid> {
