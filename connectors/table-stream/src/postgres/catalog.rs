@@ -343,8 +343,11 @@ impl Catalog {
             let text = "it is not a slot of pgoutput in this database";
             return Err(rejected(act, text));
         }
-        let confirmed: Option<&str> = row.get(1);
-        let confirmed = confirmed.unwrap_or("0/0").parse();
+        // Who makes it waits for running transactions, and may be gone: then it vanishes again.
+        let Some(confirmed) = row.get::<_, Option<&str>>(1) else {
+            return Err(unavailable(act, "it is still being made"));
+        };
+        let confirmed = confirmed.parse();
         Ok(Some(Slot {
             confirmed: confirmed.map_err(|error| unavailable(act, error))?,
             retained: u64::try_from(row.get::<_, i64>(2)).unwrap_or(0),
