@@ -1,5 +1,6 @@
 //! Unmodified clients that tests drive Tidemill with, the way its users do.
 
+mod debezium;
 mod kafka;
 mod runtimes;
 
@@ -72,6 +73,8 @@ pub(crate) enum Client {
     RicGo,
     /// Node.js, which runs functions.
     Node,
+    /// Debezium's PostgreSQL connector, which tests compare with.
+    Debezium,
     /// sqlite3, which writes SQLite databases.
     Sqlite3,
     /// strace, which shows that an idle server is idle, and puts faults into system calls.
@@ -99,6 +102,7 @@ impl Client {
             Self::RicJava => "aws-lambda-java-runtime-interface-client",
             Self::RicGo => "aws-lambda-go",
             Self::Node => "Node.js",
+            Self::Debezium => "Debezium",
             Self::Sqlite3 => "sqlite3",
             Self::Strace => "strace",
             Self::XfsIo => "xfs_io",
@@ -136,6 +140,7 @@ impl Client {
                     package: "nodejs",
                 },
             ),
+            Self::Debezium => debezium::java(cache),
             Self::Sqlite3 => program(
                 contract::SQLITE3,
                 Tool {

@@ -62,6 +62,8 @@ pub(crate) const RIC_JAVA: &str = "TIDEMILL_TEST_RIC_JAVA";
 pub(crate) const RIC_GO: &str = "TIDEMILL_TEST_RIC_GO";
 /// Path of Node.js.
 pub(crate) const NODE: &str = "TIDEMILL_TEST_NODE";
+/// Folder of the jars of Debezium's PostgreSQL connector and its embedded engine.
+pub(crate) const DEBEZIUM: &str = "TIDEMILL_TEST_DEBEZIUM";
 /// Path of `sqlite3`, the command line of SQLite.
 pub(crate) const SQLITE3: &str = "TIDEMILL_TEST_SQLITE3";
 /// Path of strace.

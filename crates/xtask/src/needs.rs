@@ -21,7 +21,11 @@ const NEEDS: &[(&str, &[Need])] = &[
     ("connector-kafka", &[Need::Peer(&Kafka)]),
     (
         "connector-table-stream",
-        &[Need::Peer(&Postgres), Need::Client(Client::Sqlite3)],
+        &[
+            Need::Peer(&Postgres),
+            Need::Client(Client::Debezium),
+            Need::Client(Client::Sqlite3),
+        ],
     ),
     ("instance", &[Need::Client(Client::Node)]),
     (

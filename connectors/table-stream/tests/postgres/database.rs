@@ -25,13 +25,13 @@ pub(crate) struct Server {
 }
 
 /// Counted by whoever runs the tests: a line in the file that the environment names.
-fn skip(test: &str, variable: &str) {
+pub(crate) fn skip(test: &str, what: &str, variable: &str) {
     if let Some(file) = std::env::var_os("TIDEMILL_SKIPS") {
         let file = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
             .open(file);
-        let line = format!("skipped: {test}: there is no PostgreSQL ({variable})\n");
+        let line = format!("skipped: {test}: there is no {what} ({variable})\n");
         file.unwrap().write_all(line.as_bytes()).unwrap();
     }
 }
@@ -47,7 +47,7 @@ impl Database {
     pub(crate) async fn find(test: &str) -> Option<Self> {
         const VARIABLE: &str = "TIDEMILL_TEST_POSTGRES";
         let Ok(url) = std::env::var(VARIABLE) else {
-            skip(test, VARIABLE);
+            skip(test, "PostgreSQL", VARIABLE);
             return None;
         };
         Some(Self::on(url.rsplit_once('/').unwrap().0).await)
@@ -125,7 +125,7 @@ impl Server {
     pub(crate) async fn find(test: &str, settings: &[&str]) -> Option<Self> {
         const VARIABLE: &str = "TIDEMILL_TEST_POSTGRES_PROGRAMS";
         let Some(programs) = std::env::var_os(VARIABLE).map(PathBuf::from) else {
-            skip(test, VARIABLE);
+            skip(test, "PostgreSQL", VARIABLE);
             return None;
         };
         let folder = tempfile::tempdir().unwrap();

@@ -8,6 +8,7 @@
 
 mod crash;
 mod database;
+mod debezium;
 mod healing;
 mod oracle;
 mod rows;

@@ -1,5 +1,5 @@
-//! What others make of the same changes: PostgreSQL's own `pg_recvlogical` reads them from a slot of its
-//! own, by another decoder, and there must be no difference.
+//! What others make of the same changes: PostgreSQL's own `pg_recvlogical`, by another decoder, and
+//! Debezium read them from slots of their own, and there must be no difference.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,6 +9,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::database::Database;
+use crate::debezium::Debezium;
 use crate::rows::{TABLES, work};
 use crate::run::Run;
 
@@ -29,7 +30,7 @@ pub(crate) struct Step {
 }
 
 /// Runs random transactions in several connections until there were as many changes as asked for.
-pub(crate) async fn run_changes(database: &Database, count: i64) {
+async fn run_changes(database: &Database, count: i64) {
     let stop = CancellationToken::new();
     let mut workers = Vec::new();
     for seed in 1..=3 {
@@ -50,11 +51,7 @@ pub(crate) async fn run_changes(database: &Database, count: i64) {
 }
 
 /// Our events as steps.
-pub(crate) fn ours(events: &[Value]) -> Vec<Step> {
-    let text = |value: &Value| match value {
-        Value::String(text) => text.clone(),
-        value => value.to_string(),
-    };
+fn ours(events: &[Value]) -> Vec<Step> {
     let step = |event: &Value| Step {
         op: match event["op"].as_str() {
             Some("insert") => "insert",
@@ -63,15 +60,23 @@ pub(crate) fn ours(events: &[Value]) -> Vec<Step> {
             other => panic!("the stream has {other:?}"),
         },
         key: text(&event["key"]["id"]),
-        row: match &event["after"] {
-            Value::Object(row) => {
-                let columns = row.iter();
-                columns.map(|(name, of)| (name.clone(), text(of))).collect()
-            }
-            _ => BTreeMap::new(),
-        },
+        row: shown(&event["after"]),
     };
     events.iter().map(step).collect()
+}
+
+/// A value as `test_decoding` writes it, without quotes.
+pub(crate) fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        value => value.to_string(),
+    }
+}
+
+/// A row in JSON; none when there is none.
+pub(crate) fn shown(row: &Value) -> BTreeMap<String, String> {
+    let columns = row.as_object().into_iter().flatten();
+    columns.map(|(name, of)| (name.clone(), text(of))).collect()
 }
 
 /// The lines of `test_decoding` about one table as steps; a changed key is a row removed and another
@@ -142,7 +147,7 @@ fn received(database: &Database, slot: &str, end: &str) -> String {
 }
 
 /// Names the first difference of two streams of changes.
-pub(crate) fn assert_no_difference(ours: &[Step], theirs: &[Step]) {
+fn assert_no_difference(ours: &[Step], theirs: &[Step]) {
     let place = ours
         .iter()
         .zip(theirs)
@@ -154,8 +159,8 @@ pub(crate) fn assert_no_difference(ours: &[Step], theirs: &[Step]) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn pg_recvlogical_finds_the_same_changes_in_the_same_order() {
-    let test = "pg_recvlogical_finds_the_same_changes_in_the_same_order";
+async fn pg_recvlogical_and_debezium_find_the_same_changes_in_the_same_order() {
+    let test = "pg_recvlogical_and_debezium_find_the_same_changes_in_the_same_order";
     let Some(database) = Database::find(test).await else {
         return;
     };
@@ -164,6 +169,10 @@ async fn pg_recvlogical_finds_the_same_changes_in_the_same_order() {
     let create =
         format!("SELECT FROM pg_create_logical_replication_slot('{slot}', 'test_decoding')");
     database.run(&create).await;
+    let debezium = Debezium::find(test);
+    if let Some(debezium) = &debezium {
+        debezium.prepare(&database).await;
+    }
     let mut run = Run::of(&database, &["item"]);
     run.max_bytes = 1 << 20;
     run.start();
@@ -174,11 +183,17 @@ async fn pg_recvlogical_finds_the_same_changes_in_the_same_order() {
     let end = database
         .text("SELECT pg_current_wal_flush_lsn()::text")
         .await;
+    let fence = |step: &Step| step.key == "1000000";
     let mut theirs = decoded(&received(&database, &slot, &end), "item");
-    theirs.retain(|step| step.key != "1000000");
+    theirs.retain(|step| !fence(step));
     let ours = ours(&events);
     assert!(ours.len() >= usize::try_from(changes()).unwrap());
     assert_no_difference(&ours, &theirs);
+    if let Some(debezium) = debezium {
+        let mut theirs = debezium.received(&database, "1000000");
+        theirs.retain(|step| !fence(step));
+        assert_no_difference(&ours, &theirs);
+    }
     database.remove().await;
 }
 

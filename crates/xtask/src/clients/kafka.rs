@@ -35,7 +35,7 @@ pub(super) const MAVEN: Tool = Tool {
     program: "mvn",
     package: "maven",
 };
-const JAVA: Tool = Tool {
+pub(super) const JAVA: Tool = Tool {
     program: "java",
     package: "openjdk-17-jre-headless",
 };
