@@ -77,3 +77,52 @@ fn form_encoded(key: &str) -> String {
     }
     encoded
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_lambda_events::s3::S3Event;
+
+    use super::*;
+    use crate::manifest::Entry;
+
+    #[test]
+    fn the_types_that_handlers_use_parse_what_is_written() {
+        let config = Config {
+            bucket: "inbox".to_owned(),
+            prefix: None,
+            region: "us-east-1".to_owned(),
+            account: "000000000000".to_owned(),
+            partitions: 1,
+        };
+        let created = State::Created(Entry {
+            etag: Some("e1".to_owned()),
+            size: 3,
+            modified: Timestamp::from_millis(1_795_000_000_123),
+        });
+        for (state, name) in [
+            (created, "ObjectCreated:Put"),
+            (State::Removed, "ObjectRemoved:Delete"),
+        ] {
+            let change = Change {
+                key: "in box/é+.csv".to_owned(),
+                state,
+            };
+            let event = event(&config, &change, 7, Timestamp::from_millis(1));
+            let record = String::from_utf8(event.data.unwrap().to_vec()).unwrap();
+            let parsed: S3Event =
+                serde_json::from_str(&format!("{{\"Records\":[{record}]}}")).unwrap();
+            let record = &parsed.records[0];
+            assert_eq!(record.event_name.as_deref(), Some(name));
+            assert_eq!(record.s3.bucket.name.as_deref(), Some("inbox"));
+            let key = record.s3.object.url_decoded_key.as_deref();
+            assert_eq!(
+                key.or(record.s3.object.key.as_deref()),
+                Some("in+box/%C3%A9%2B.csv")
+            );
+            assert_eq!(
+                record.s3.object.sequencer.as_deref(),
+                Some("0000000000000007")
+            );
+        }
+    }
+}
