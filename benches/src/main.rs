@@ -21,6 +21,7 @@ mod sandboxes;
 mod settle;
 mod startup;
 mod table;
+mod tables;
 
 use anyhow::{Result, bail};
 
@@ -35,6 +36,7 @@ const BENCHMARKS: &[&str] = &[
     "put",
     "sandboxes",
     "dispatch",
+    "tables",
 ];
 
 #[tokio::main]
@@ -63,6 +65,7 @@ async fn main() -> Result<()> {
             "put" => put_latency::run(&mut table).await?,
             "sandboxes" => sandboxes::run(&mut table).await?,
             "dispatch" => dispatch::run(&mut table).await?,
+            "tables" => tables::run(&mut table).await?,
             other => bail!("no benchmark is called {other}"),
         }
     }
