@@ -63,6 +63,11 @@ fn boto3_uses_buckets_as_it_does_elsewhere() -> Result<()> {
 }
 
 #[test]
+fn boto3_tags_objects() -> Result<()> {
+    on_a_server("boto3_tags.py", "boto3")
+}
+
+#[test]
 fn boto3_deploys_and_invokes_functions() -> Result<()> {
     on_a_server("boto3_functions.py", "boto3")
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use clock::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
+use crate::{Error, Tags};
 
 /// The most bytes of user metadata (AWS, "Working with object metadata", 2026).
 const MAX_USER_METADATA: usize = 2 * 1024;
@@ -19,6 +19,9 @@ pub struct ObjectAttributes {
     /// The user's metadata: names in lower case without `x-amz-meta-`, at most 2 KiB together.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,
+    /// Its tags, as they are now.
+    #[serde(default, skip_serializing_if = "Tags::is_empty")]
+    pub tags: Tags,
 }
 
 /// HTTP headers kept with an object.

@@ -4,6 +4,8 @@
 //! headers, what the store itself needs is in `tm-object`, and the bytes of a small object in
 //! `tm-inline`.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use clock::Timestamp;
 use event::{Event, Header, Record};
@@ -11,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::blob::{BlobRef, BlobStore};
 use crate::object::{Content, NewContent, Object, Place};
-use crate::s3_event::{Changed, S3Event};
+use crate::s3_event::{Cause, Changed, S3Event};
 use crate::{Checksums, ETag, Error, ObjectAttributes, ObjectKey, Sequencer, UploadId};
 
 /// The header with what the store needs.
@@ -36,6 +38,9 @@ struct StoredObject {
     checksums: Checksums,
     #[serde(flatten)]
     attributes: ObjectAttributes,
+    /// When the bytes were written, where that was before this record: its tags changed since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    modified: Option<Timestamp>,
     /// The multipart upload that the object came from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     upload: Option<UploadId>,
@@ -51,6 +56,8 @@ pub(crate) struct NewObject {
     pub(crate) etag: ETag,
     pub(crate) checksums: Checksums,
     pub(crate) attributes: ObjectAttributes,
+    /// When its bytes were written, where that is not now.
+    pub(crate) last_modified: Option<Timestamp>,
     pub(crate) upload: Option<UploadId>,
     pub(crate) content: NewContent,
 }
@@ -82,12 +89,20 @@ impl NewObject {
             etag: self.etag.clone(),
             checksums: self.checksums.clone(),
             attributes: self.attributes.clone(),
+            modified: self.last_modified,
             upload: self.upload,
             blobs,
         }));
-        let changed = Changed::Written {
-            size: self.size,
-            etag: &self.etag,
+        let changed = match event.cause {
+            Cause::PutTags | Cause::DeleteTags => Changed::Tagged { etag: &self.etag },
+            Cause::Put
+            | Cause::Post
+            | Cause::Copy
+            | Cause::CompleteMultipartUpload
+            | Cause::Delete => Changed::Written {
+                size: self.size,
+                etag: &self.etag,
+            },
         };
         record(event, changed, &stored, inline)
     }
@@ -98,7 +113,7 @@ impl NewObject {
             key: event.key.clone(),
             size: self.size,
             etag: self.etag,
-            last_modified: event.time,
+            last_modified: self.last_modified.unwrap_or(event.time),
             sequencer: event.sequencer,
             checksums: self.checksums,
             attributes: self.attributes,
@@ -198,25 +213,19 @@ pub(crate) fn inlined(record: &Record) -> Option<Bytes> {
 }
 
 impl StoredObject {
-    fn at(
-        self,
-        key: ObjectKey,
-        last_modified: Timestamp,
-        place: Place,
-        blobs: &BlobStore,
-    ) -> Object {
+    fn at(self, key: ObjectKey, recorded: Timestamp, place: Place, blobs: &BlobStore) -> Object {
         Object {
             key,
             size: self.size,
             etag: self.etag,
-            last_modified,
+            last_modified: self.modified.unwrap_or(recorded),
             sequencer: self.sequencer,
             checksums: self.checksums,
             attributes: self.attributes,
             upload: self.upload,
             content: match self.blobs {
                 None => Content::Inline(place),
-                Some(refs) => Content::Blobs(blobs.kept(refs)),
+                Some(refs) => Content::Blobs(Arc::new(blobs.kept(refs))),
             },
         }
     }

@@ -34,6 +34,18 @@ pub enum Error {
         /// Bytes taken at most.
         limit: usize,
     },
+    /// Reject: a tag breaks S3's rules.
+    #[error("{reason}")]
+    InvalidTag {
+        /// What is wrong with it, in words for the caller.
+        reason: &'static str,
+    },
+    /// Reject: more tags than an object may have.
+    #[error("Object tags cannot be greater than {limit}")]
+    TooManyTags {
+        /// Tags taken at most.
+        limit: usize,
+    },
     /// Reject: the body is larger than one write takes.
     #[error("body exceeds the limit of {limit} bytes")]
     BodyTooLarge {
@@ -192,6 +204,10 @@ impl Error {
                 source,
             },
         }
+    }
+
+    pub(crate) fn invalid_tag(reason: &'static str) -> Self {
+        Self::InvalidTag { reason }
     }
 
     pub(crate) fn invalid(reason: impl Into<String>) -> Self {

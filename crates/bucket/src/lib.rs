@@ -12,6 +12,9 @@
 //! 3. [`BucketObjectStore`]: the `object_store` interface over one bucket of a store, for parts of
 //!    Tidemill that keep documents.
 //!
+//! Not supported, and refused by name: versions, locks, encryption, grants, websites, transitions to
+//! other storage classes, destinations of notifications other than functions.
+//!
 //! What this crate does not know: functions, triggers (it hands notification configurations to a
 //! [`Notifications`]), dispatch, configuration files.
 
@@ -26,6 +29,7 @@ mod attributes;
 mod checksum;
 mod condition;
 mod requester;
+mod tags;
 
 mod blob;
 mod body;
@@ -63,6 +67,7 @@ pub use requester::Requester;
 pub use sequencer::Sequencer;
 pub use store::{
     BucketInfo, BucketStore, Config, CopyOptions, NewUpload, PutOptions, REGISTRY_BUCKET,
-    UploadCompletion, WriteMethod,
+    TagsChange, UploadCompletion, WriteMethod,
 };
+pub use tags::Tags;
 pub use uploads::{CompletedPart, Part, PartNumber, PartSizes, UploadId, UploadInfo};

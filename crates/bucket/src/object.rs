@@ -1,5 +1,7 @@
 //! Objects as the index holds them.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use clock::Timestamp;
 use event_log::{Offset, TopicPartition};
@@ -27,8 +29,9 @@ pub struct Object {
 pub(crate) enum Content {
     /// In its record.
     Inline(Place),
-    /// In blobs, one after the other. For a multipart upload they are its parts.
-    Blobs(OwnedBlobs),
+    /// In blobs, one after the other. For a multipart upload they are its parts. Shared by what an
+    /// object was before and after its tags changed.
+    Blobs(Arc<OwnedBlobs>),
 }
 
 /// A record's place.
@@ -42,7 +45,7 @@ pub(crate) struct Place {
 #[derive(Debug)]
 pub(crate) enum NewContent {
     Inline(Bytes),
-    Blobs(OwnedBlobs),
+    Blobs(Arc<OwnedBlobs>),
 }
 
 impl Object {
@@ -86,6 +89,14 @@ impl Object {
     #[must_use]
     pub fn attributes(&self) -> &ObjectAttributes {
         &self.attributes
+    }
+
+    /// Whether both name the same blobs.
+    pub(crate) fn shares_blobs(&self, other: &Self) -> bool {
+        match (&self.content, &other.content) {
+            (Content::Blobs(one), Content::Blobs(other)) => one.refs() == other.refs(),
+            (Content::Inline(_), _) | (_, Content::Inline(_)) => false,
+        }
     }
 
     /// The sizes of the parts it was uploaded in, in order; `None` when it was written at once.

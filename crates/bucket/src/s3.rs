@@ -21,6 +21,7 @@ mod notification_config;
 mod reads;
 mod refusals;
 mod resting;
+mod tagging;
 mod uploads;
 mod writes;
 
@@ -107,6 +108,9 @@ operations! {
     list_multipart_uploads: ListMultipartUploadsInput => ListMultipartUploadsOutput, "ListMultipartUploads", uploads::list;
     complete_multipart_upload: CompleteMultipartUploadInput => CompleteMultipartUploadOutput, "CompleteMultipartUpload", uploads::complete;
     abort_multipart_upload: AbortMultipartUploadInput => AbortMultipartUploadOutput, "AbortMultipartUpload", uploads::abort;
+    put_object_tagging: PutObjectTaggingInput => PutObjectTaggingOutput, "PutObjectTagging", tagging::put;
+    get_object_tagging: GetObjectTaggingInput => GetObjectTaggingOutput, "GetObjectTagging", tagging::get;
+    delete_object_tagging: DeleteObjectTaggingInput => DeleteObjectTaggingOutput, "DeleteObjectTagging", tagging::delete;
     put_bucket_notification_configuration: PutBucketNotificationConfigurationInput => PutBucketNotificationConfigurationOutput, "PutBucketNotificationConfiguration", notification_config::put;
     get_bucket_notification_configuration: GetBucketNotificationConfigurationInput => GetBucketNotificationConfigurationOutput, "GetBucketNotificationConfiguration", notification_config::get;
 }

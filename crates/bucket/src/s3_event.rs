@@ -19,6 +19,8 @@ pub(crate) enum Cause {
     Copy,
     CompleteMultipartUpload,
     Delete,
+    PutTags,
+    DeleteTags,
 }
 
 /// What a change did to its object.
@@ -26,6 +28,7 @@ pub(crate) enum Cause {
 pub(crate) enum Changed<'a> {
     Written { size: u64, etag: &'a ETag },
     Deleted,
+    Tagged { etag: &'a ETag },
 }
 
 /// Where a store says that it is.
@@ -56,6 +59,18 @@ impl Cause {
             Self::Copy => "ObjectCreated:Copy",
             Self::CompleteMultipartUpload => "ObjectCreated:CompleteMultipartUpload",
             Self::Delete => "ObjectRemoved:Delete",
+            Self::PutTags => "ObjectTagging:Put",
+            Self::DeleteTags => "ObjectTagging:Delete",
+        }
+    }
+
+    /// The version of the event's shape (AWS, "Event message structure", 2026).
+    const fn event_version(self) -> &'static str {
+        match self {
+            Self::Put | Self::Post | Self::Copy | Self::CompleteMultipartUpload | Self::Delete => {
+                "2.1"
+            }
+            Self::PutTags | Self::DeleteTags => "2.3",
         }
     }
 }
@@ -78,7 +93,7 @@ impl S3Event<'_> {
         format!("com.amazonaws.s3.{name}")
     }
 
-    /// The event as a handler sees it in `Records[i]` (AWS, "Event message structure", version 2.1).
+    /// The event as a handler sees it in `Records[i]` (AWS, "Event message structure", 2026).
     /// `configurationId` is left empty: it is the trigger's.
     pub(crate) fn value(&self, changed: Changed<'_>) -> Bytes {
         let mut object = json!({
@@ -90,10 +105,11 @@ impl S3Event<'_> {
                 object["size"] = json!(size);
                 object["eTag"] = json!(etag);
             }
+            Changed::Tagged { etag } => object["eTag"] = json!(etag),
             Changed::Deleted => {}
         }
         let event = json!({
-            "eventVersion": "2.1",
+            "eventVersion": self.cause.event_version(),
             "eventSource": "aws:s3",
             "awsRegion": self.origin.region,
             "eventTime": self.time.to_rfc3339(),

@@ -5,6 +5,7 @@ mod buckets;
 mod multipart;
 mod objects;
 mod recovery;
+mod tagging;
 mod writing;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +30,7 @@ use bucket::Bucket;
 pub use bucket::BucketInfo;
 pub use multipart::{NewUpload, UploadCompletion};
 pub use objects::{CopyOptions, PutOptions, WriteMethod};
+pub use tagging::TagsChange;
 
 /// The bucket in which Tidemill keeps its registry of functions and triggers.
 pub const REGISTRY_BUCKET: &str = "tidemill-registry";

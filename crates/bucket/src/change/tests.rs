@@ -35,6 +35,7 @@ fn new_object() -> NewObject {
         etag: ETag::new("900150983cd24fb0d6963f7d28e17f72"),
         checksums: Checksums::default(),
         attributes: ObjectAttributes::default(),
+        last_modified: None,
         upload: None,
         content: NewContent::Inline(Bytes::from_static(b"abc")),
     }

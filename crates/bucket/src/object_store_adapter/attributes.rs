@@ -33,7 +33,9 @@ pub(super) fn object_attributes(
 }
 
 pub(super) fn attributes_of(object: &Object) -> Attributes {
-    let ObjectAttributes { headers, metadata } = object.attributes().clone();
+    let ObjectAttributes {
+        headers, metadata, ..
+    } = object.attributes().clone();
     let headers = [
         (Attribute::CacheControl, headers.cache_control),
         (Attribute::ContentDisposition, headers.content_disposition),

@@ -20,16 +20,34 @@ pub(super) struct Call<I> {
     pub(super) trailers: Option<TrailingHeaders>,
 }
 
+/// What an operation answers: its output, or a response where S3 has headers that outputs lack.
+pub(super) trait Answer<O> {
+    fn into_response(self) -> S3Response<O>;
+}
+
+impl<O> Answer<O> for O {
+    fn into_response(self) -> S3Response<O> {
+        S3Response::new(self)
+    }
+}
+
+impl<O> Answer<O> for S3Response<O> {
+    fn into_response(self) -> Self {
+        self
+    }
+}
+
 impl Door {
     /// Answers one request, and counts it.
-    pub(super) async fn answer<I, O, F>(
+    pub(super) async fn answer<I, O, A, F>(
         &self,
         operation: &'static str,
         request: S3Request<I>,
         work: impl FnOnce(Call<I>) -> F,
     ) -> S3Result<S3Response<O>>
     where
-        F: Future<Output = S3Result<O>>,
+        F: Future<Output = S3Result<A>>,
+        A: Answer<O>,
     {
         let principal = match &request.credentials {
             Some(credentials) => format!("AWS:{}", credentials.access_key),
@@ -58,7 +76,7 @@ impl Door {
             .increment(1);
         match outcome {
             Ok(output) => {
-                let mut response = S3Response::new(output);
+                let mut response = output.into_response();
                 identify(&mut response.headers, &id, &extended);
                 Ok(response)
             }

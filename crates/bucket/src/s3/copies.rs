@@ -13,7 +13,9 @@ use super::call::Call;
 use super::conditions::ReadCondition;
 use super::fields::{self, attributes_of, set_checksums, timestamp};
 use super::refusals::{not_applied, refuse, refuse_extras_of_writes};
-use crate::{BucketName, CopyOptions, Object, ObjectKey, PartNumber, UploadId, WriteCondition};
+use crate::{
+    BucketName, CopyOptions, Object, ObjectKey, PartNumber, Tags, UploadId, WriteCondition,
+};
 
 /// The source of a copy, once its conditions hold: the object, its bucket and its key.
 macro_rules! source {
@@ -38,14 +40,7 @@ macro_rules! source {
 pub(super) async fn object(door: &Door, call: Call<CopyObjectInput>) -> S3Result<CopyObjectOutput> {
     let mut input = call.input;
     refuse_extras_of_writes!(input);
-    match input
-        .tagging_directive
-        .as_ref()
-        .map(TaggingDirective::as_str)
-    {
-        None | Some(TaggingDirective::COPY) => {}
-        Some(_) => return Err(not_applied("x-amz-tagging-directive")),
-    }
+    let tags = new_tags(&input)?;
     let replace = match input
         .metadata_directive
         .as_ref()
@@ -69,9 +64,13 @@ pub(super) async fn object(door: &Door, call: Call<CopyObjectInput>) -> S3Result
             "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes."
         ));
     }
-    let attributes = replace.then(|| attributes_of!(input));
+    let attributes = match replace {
+        true => Some(attributes_of!(input)),
+        false => None,
+    };
     let options = CopyOptions {
         attributes,
+        tags,
         condition: WriteCondition::Always,
         checksum: fields::algorithm(input.checksum_algorithm.as_ref())?,
         requester: call.requester,
@@ -116,6 +115,23 @@ pub(super) async fn part(
         copy_part_result: Some(result),
         ..Default::default()
     })
+}
+
+/// What replaces the source's tags: what the request names, when it says that it does.
+fn new_tags(input: &CopyObjectInput) -> S3Result<Option<Tags>> {
+    let directive = input.tagging_directive.as_ref();
+    match directive.map(TaggingDirective::as_str) {
+        None | Some(TaggingDirective::COPY) if input.tagging.is_some() => Err(s3_error!(
+            InvalidRequest,
+            "x-amz-tagging needs x-amz-tagging-directive: REPLACE"
+        )),
+        None | Some(TaggingDirective::COPY) => Ok(None),
+        Some(TaggingDirective::REPLACE) => Ok(Some(fields::tags(input.tagging.as_ref())?)),
+        Some(other) => Err(s3_error!(
+            InvalidArgument,
+            "Unknown tagging directive: {other}"
+        )),
+    }
 }
 
 fn named(

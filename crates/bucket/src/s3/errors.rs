@@ -12,6 +12,8 @@ impl From<Error> for S3Error {
             | Error::InvalidRequest { .. }
             | Error::ChecksumMismatch { .. } => S3ErrorCode::InvalidRequest,
             Error::InvalidKey { .. } => S3ErrorCode::KeyTooLongError,
+            Error::InvalidTag { .. } => S3ErrorCode::InvalidTag,
+            Error::TooManyTags { .. } => S3ErrorCode::Custom("BadRequest".into()),
             Error::MetadataTooLarge { .. } => S3ErrorCode::MetadataTooLarge,
             Error::BodyTooLarge { .. } => S3ErrorCode::EntityTooLarge,
             Error::IncompleteBody { .. } | Error::Body { .. } => S3ErrorCode::IncompleteBody,
@@ -36,6 +38,9 @@ impl From<Error> for S3Error {
             }
         };
         let mut answer = Self::with_message(code, error.to_string());
+        if matches!(error, Error::TooManyTags { .. }) {
+            answer.set_status_code(hyper::StatusCode::BAD_REQUEST);
+        }
         answer.set_source(Box::new(error));
         answer
     }

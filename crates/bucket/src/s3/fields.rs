@@ -7,7 +7,7 @@ use s3s::dto::{self, ETagCondition, Timestamp};
 use s3s::{S3Result, s3_error};
 
 use crate::{
-    ChecksumAlgorithm, ChecksumKind, Checksums, ETag, ObjectAttributes, ObjectHeaders,
+    ChecksumAlgorithm, ChecksumKind, Checksums, ETag, ObjectAttributes, ObjectHeaders, Tags,
     WriteCondition,
 };
 
@@ -51,6 +51,7 @@ macro_rules! attributes_of {
                 expires: $input.expires.take().map($crate::s3::fields::moment),
             },
             $input.metadata.take(),
+            $crate::s3::fields::tags($input.tagging.take().as_ref())?,
         )
     };
 }
@@ -69,12 +70,20 @@ pub(super) fn values(values: [Option<String>; 5]) -> BTreeMap<ChecksumAlgorithm,
 pub(super) fn attributes(
     mut headers: ObjectHeaders,
     metadata: Option<dto::Metadata>,
+    tags: Tags,
 ) -> ObjectAttributes {
     headers.content_encoding = headers.content_encoding.and_then(without_transport_coding);
     ObjectAttributes {
         headers,
         metadata: metadata.unwrap_or_default().into_iter().collect(),
+        tags,
     }
+}
+
+/// The tags of a header.
+pub(super) fn tags(header: Option<&dto::TaggingHeader>) -> S3Result<Tags> {
+    let header = header.map_or("", String::as_str);
+    Ok(Tags::from_header(header)?)
 }
 
 /// `aws-chunked` is how a body travels, not how it is kept.

@@ -17,7 +17,7 @@ use super::refusals::not_applied;
 use crate::{BucketName, FunctionNotification};
 
 /// The events that buckets have, and the patterns that name several.
-const EVENTS: [&str; 7] = [
+const EVENTS: [&str; 10] = [
     "s3:ObjectCreated:*",
     "s3:ObjectCreated:Put",
     "s3:ObjectCreated:Post",
@@ -25,7 +25,12 @@ const EVENTS: [&str; 7] = [
     "s3:ObjectCreated:CompleteMultipartUpload",
     "s3:ObjectRemoved:*",
     "s3:ObjectRemoved:Delete",
+    "s3:ObjectTagging:*",
+    "s3:ObjectTagging:Put",
+    "s3:ObjectTagging:Delete",
 ];
+/// Those that other stores' buckets have, too: objects coming and going.
+const FAMILIES_OF_WATCHED: [&str; 2] = ["s3:ObjectCreated:", "s3:ObjectRemoved:"];
 
 pub(super) async fn put(
     door: &Door,
@@ -60,6 +65,9 @@ pub(super) async fn put(
         .into_iter()
         .map(notification)
         .collect::<S3Result<Vec<_>>>()?;
+    if door.notifications.is_watched(&bucket) {
+        check_watched(&functions)?;
+    }
     check_together(&functions)?;
     door.notifications.replace(&bucket, functions).await?;
     Ok(PutBucketNotificationConfigurationOutput {})
@@ -188,6 +196,22 @@ fn configuration(notification: FunctionNotification) -> LambdaFunctionConfigurat
         lambda_function_arn: notification.function_arn,
         events: notification.events.into_iter().map(Event::from).collect(),
         filter,
+    }
+}
+
+/// What a listing shows of another store's bucket is objects, not what is kept with them.
+fn check_watched(functions: &[FunctionNotification]) -> S3Result<()> {
+    let mut events = functions.iter().flat_map(|function| &function.events);
+    let known = |event: &str| {
+        let mut families = FAMILIES_OF_WATCHED.iter();
+        families.any(|family| event.starts_with(family))
+    };
+    match events.find(|event| !known(event)) {
+        Some(event) => Err(s3_error!(
+            InvalidArgument,
+            "The event '{event}' is not known of a bucket of another store"
+        )),
+        None => Ok(()),
     }
 }
 

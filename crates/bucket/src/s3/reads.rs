@@ -6,7 +6,8 @@ use std::sync::Arc;
 use futures::StreamExt;
 use s3s::dto::StreamingBlob;
 use s3s::dto::{GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, Range};
-use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
+use s3s::header::X_AMZ_TAGGING_COUNT;
+use s3s::{S3Error, S3ErrorCode, S3Response, S3Result, s3_error};
 
 use super::Door;
 use super::call::Call;
@@ -87,6 +88,7 @@ pub(super) async fn get(door: &Door, call: Call<GetObjectInput>) -> S3Result<Get
     let input = call.input;
     let (object, selection) = select!(door, input);
     let mut output = describe!(GetObjectOutput, &object, &selection, input);
+    output.tag_count = tag_count(&object);
     let body = door.store.read(&object, selection.bytes).await?;
     output.body = Some(StreamingBlob::wrap(body.inspect(|chunk| {
         if let Ok(chunk) = chunk {
@@ -96,10 +98,24 @@ pub(super) async fn get(door: &Door, call: Call<GetObjectInput>) -> S3Result<Get
     Ok(output)
 }
 
-pub(super) async fn head(door: &Door, call: Call<HeadObjectInput>) -> S3Result<HeadObjectOutput> {
+pub(super) async fn head(
+    door: &Door,
+    call: Call<HeadObjectInput>,
+) -> S3Result<S3Response<HeadObjectOutput>> {
     let input = call.input;
     let (object, selection) = select!(door, input);
-    Ok(describe!(HeadObjectOutput, &object, &selection, input))
+    let output = describe!(HeadObjectOutput, &object, &selection, input);
+    let mut response = S3Response::new(output);
+    if let Some(count) = tag_count(&object) {
+        response.headers.insert(X_AMZ_TAGGING_COUNT, count.into());
+    }
+    Ok(response)
+}
+
+/// How many tags an object has; without any nothing is said.
+fn tag_count(object: &Object) -> Option<i32> {
+    let count = object.attributes().tags.len();
+    i32::try_from(count).ok().filter(|count| *count > 0)
 }
 
 impl Selection {

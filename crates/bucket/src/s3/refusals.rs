@@ -14,7 +14,7 @@ macro_rules! refuse {
     };
 }
 
-/// Refuses encryption, locks, tags and grants: what writes may ask for and no bucket has.
+/// Refuses encryption, locks and grants: what writes may ask for and no bucket has.
 macro_rules! refuse_extras_of_writes {
     ($input:expr) => {
         $crate::s3::refusals::refuse!($input;
@@ -26,7 +26,6 @@ macro_rules! refuse_extras_of_writes {
             object_lock_legal_hold_status => "x-amz-object-lock-legal-hold",
             object_lock_mode => "x-amz-object-lock-mode",
             object_lock_retain_until_date => "x-amz-object-lock-retain-until-date",
-            tagging => "x-amz-tagging",
             website_redirect_location => "x-amz-website-redirect-location",
             grant_full_control => "x-amz-grant-full-control",
             grant_read => "x-amz-grant-read",

@@ -3,6 +3,7 @@
 mod buckets;
 mod notifications;
 mod objects;
+mod tagging;
 mod uploads;
 
 use std::collections::HashMap;

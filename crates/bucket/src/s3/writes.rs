@@ -23,6 +23,9 @@ pub(super) async fn put(door: &Door, call: Call<PutObjectInput>) -> S3Result<Put
     if method == WriteMethod::Post && input.key.contains("${filename}") {
         return Err(not_applied("the variable ${filename} in a form's key"));
     }
+    if method == WriteMethod::Post && input.tagging.is_some() {
+        return Err(not_applied("tags in a form"));
+    }
     let condition = fields::write_condition(input.if_match.as_ref(), input.if_none_match.as_ref())?;
     let attributes = attributes_of!(input);
     let announced = Announced {

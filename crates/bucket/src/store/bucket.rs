@@ -63,10 +63,12 @@ impl Bucket {
         }
     }
 
-    /// Makes an object visible. What it replaces goes with its last reader.
+    /// Makes an object visible. What it replaces goes with its last reader, but for blobs that it
+    /// names, too.
     pub(super) fn insert(&self, object: Arc<Object>) {
+        let new = Arc::clone(&object);
         let replaced = self.objects.write().insert(object.key.clone(), object);
-        retire(replaced);
+        retire(replaced.filter(|replaced| !replaced.shares_blobs(&new)));
     }
 
     /// Makes an object invisible. It goes with its last reader.

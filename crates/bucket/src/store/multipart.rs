@@ -272,9 +272,10 @@ impl Inner {
             etag: ETag::of_parts(tags.iter()),
             checksums,
             attributes: upload.attributes.clone(),
+            last_modified: None,
             upload: Some(upload.id),
             // The upload's file names them until the object's record does.
-            content: NewContent::Blobs(self.blobs.kept(refs)),
+            content: NewContent::Blobs(Arc::new(self.blobs.kept(refs))),
         })
     }
 }

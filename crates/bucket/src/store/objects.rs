@@ -12,7 +12,7 @@ use crate::reading::{self, ObjectBody};
 use crate::s3_event::Cause;
 use crate::{
     BucketName, ChecksumAlgorithm, Error, Object, ObjectAttributes, ObjectKey, PutBody, Requester,
-    WriteCondition,
+    Tags, WriteCondition,
 };
 
 /// The most bytes written at once (AWS, "Uploading objects", 2026).
@@ -44,8 +44,10 @@ pub struct PutOptions {
 /// What goes with a copy.
 #[derive(Clone, Debug)]
 pub struct CopyOptions {
-    /// Kept with the copy in place of what the source has.
+    /// Kept with the copy in place of what the source has; their tags do not count.
     pub attributes: Option<ObjectAttributes>,
+    /// Given to the copy in place of the source's tags.
+    pub tags: Option<Tags>,
     /// What must hold of the target for the copy to happen.
     pub condition: WriteCondition,
     /// A checksum that the copy must have.
@@ -71,6 +73,7 @@ impl Default for CopyOptions {
     fn default() -> Self {
         Self {
             attributes: None,
+            tags: None,
             condition: WriteCondition::default(),
             checksum: None,
             requester: Requester::internal(),
@@ -172,9 +175,12 @@ impl BucketStore {
         key: &ObjectKey,
         options: CopyOptions,
     ) -> Result<Arc<Object>, Error> {
-        let attributes = options
+        let mut attributes = options
             .attributes
             .unwrap_or_else(|| source.attributes.clone());
+        attributes.tags = options
+            .tags
+            .unwrap_or_else(|| source.attributes.tags.clone());
         attributes.check()?;
         let inner = &self.inner;
         let target = inner.bucket(bucket)?;
@@ -212,7 +218,7 @@ impl BucketStore {
             }
             Content::Blobs(blobs) => {
                 let (store, refs) = (inner.blobs.clone(), blobs.refs().to_vec());
-                NewContent::Blobs(off_thread(move || store.link(&refs)).await?)
+                NewContent::Blobs(Arc::new(off_thread(move || store.link(&refs)).await?))
             }
         };
         Ok(NewObject {
@@ -220,6 +226,7 @@ impl BucketStore {
             etag: source.etag.clone(),
             checksums: source.checksums.clone(),
             attributes,
+            last_modified: None,
             upload: source.upload,
             content,
         })
@@ -259,10 +266,11 @@ impl Ingested {
             etag: self.etag(),
             checksums: self.checksums,
             attributes,
+            last_modified: None,
             upload: None,
             content: match self.bytes {
                 IngestedBytes::Inline(bytes) => NewContent::Inline(bytes),
-                IngestedBytes::Blobs(blobs) => NewContent::Blobs(blobs),
+                IngestedBytes::Blobs(blobs) => NewContent::Blobs(Arc::new(blobs)),
             },
         }
     }

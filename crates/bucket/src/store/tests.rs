@@ -1,5 +1,6 @@
 mod objects;
 mod recovery;
+mod tagging;
 mod uploads;
 
 use std::num::NonZeroU32;

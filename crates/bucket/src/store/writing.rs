@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use event::Record;
 use event_log::{RecordBatch, Settlement, TopicPartition};
+use tokio::sync::{OwnedMutexGuard, RwLockReadGuard};
 
 use super::Inner;
 use super::bucket::{Bucket, Gate};
@@ -21,6 +22,14 @@ pub(super) struct Write {
     pub(super) requester: Requester,
 }
 
+/// A change whose key nobody else changes meanwhile, and whose condition holds.
+pub(super) struct Locked<'a> {
+    write: &'a Write,
+    current: Option<Arc<Object>>,
+    _key: OwnedMutexGuard<()>,
+    _gate: RwLockReadGuard<'a, Gate>,
+}
+
 impl Inner {
     /// Makes an object visible. Blobs of a write that fails go, unless something else names them.
     pub(super) async fn write(
@@ -28,8 +37,24 @@ impl Inner {
         write: Write,
         object: NewObject,
     ) -> Result<Arc<Object>, Error> {
-        let Write { bucket, key, .. } = &write;
-        let _key = self.keys.lock(&bucket.info.name, key).await;
+        let locked = self.lock(&write).await?;
+        self.make_visible(&locked, object).await
+    }
+
+    /// Makes an object invisible. Returns whether there was one: without one nothing happens and
+    /// nothing is recorded.
+    pub(super) async fn remove(&self, write: Write) -> Result<Option<Arc<Object>>, Error> {
+        let locked = self.lock(&write).await?;
+        if locked.current.is_some() {
+            self.make_invisible(&locked).await?;
+        }
+        Ok(locked.current)
+    }
+
+    /// Waits for the key, then checks.
+    pub(super) async fn lock<'a>(&self, write: &'a Write) -> Result<Locked<'a>, Error> {
+        let Write { bucket, key, .. } = write;
+        let key_lock = self.keys.lock(&bucket.info.name, key).await;
         let gate = bucket.gate.read().await;
         if *gate == Gate::Removed {
             return Err(bucket.missing());
@@ -38,7 +63,21 @@ impl Inner {
         write
             .condition
             .check(current.as_deref(), &bucket.info.name, key)?;
-        let event = self.event(&write);
+        Ok(Locked {
+            write,
+            current,
+            _key: key_lock,
+            _gate: gate,
+        })
+    }
+
+    pub(super) async fn make_visible(
+        &self,
+        locked: &Locked<'_>,
+        object: NewObject,
+    ) -> Result<Arc<Object>, Error> {
+        let Write { bucket, key, .. } = locked.write;
+        let event = self.event(locked.write);
         let record = object.record(&event);
         // From here on the record may reach the disk, so the blobs must stay even if this task dies.
         let were_kept = match &object.content {
@@ -60,25 +99,12 @@ impl Inner {
         Ok(object)
     }
 
-    /// Makes an object invisible. Returns whether there was one: without one nothing happens and
-    /// nothing is recorded.
-    pub(super) async fn remove(&self, write: Write) -> Result<Option<Arc<Object>>, Error> {
-        let Write { bucket, key, .. } = &write;
-        let _key = self.keys.lock(&bucket.info.name, key).await;
-        let gate = bucket.gate.read().await;
-        if *gate == Gate::Removed {
-            return Err(bucket.missing());
-        }
-        let current = bucket.get(key);
-        write
-            .condition
-            .check(current.as_deref(), &bucket.info.name, key)?;
-        if current.is_some() {
-            let records = change::deletion(&self.event(&write));
-            self.append(bucket, key, &records).await?;
-            bucket.remove(key);
-        }
-        Ok(current)
+    pub(super) async fn make_invisible(&self, locked: &Locked<'_>) -> Result<(), Error> {
+        let Write { bucket, key, .. } = locked.write;
+        let records = change::deletion(&self.event(locked.write));
+        self.append(bucket, key, &records).await?;
+        bucket.remove(key);
+        Ok(())
     }
 
     fn event<'a>(&'a self, write: &'a Write) -> S3Event<'a> {

@@ -260,7 +260,6 @@ async fn parameters_that_are_not_applied_are_refused() {
     let fixture = Fixture::new().await;
     let put = || fixture.client.put_object().bucket(BUCKET).key("a");
     let refused = [
-        (put().tagging("a=b"), "NotImplemented"),
         (
             put().server_side_encryption(ServerSideEncryption::AwsKms),
             "NotImplemented",
