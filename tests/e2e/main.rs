@@ -21,6 +21,7 @@ mod layers;
 mod log_command;
 mod main_job;
 mod runtimes;
+mod s3s_e2e;
 mod service;
 mod shared_store;
 mod transactions;

@@ -3,6 +3,7 @@
 mod debezium;
 mod kafka;
 mod runtimes;
+mod s3s_e2e;
 
 use std::fs;
 use std::path::PathBuf;
@@ -75,6 +76,9 @@ pub(crate) enum Client {
     Node,
     /// Debezium's PostgreSQL connector, which tests compare with.
     Debezium,
+    /// s3s-e2e, which judges S3 servers.
+    #[value(name = "s3s-e2e")]
+    S3sE2e,
     /// sqlite3, which writes SQLite databases.
     Sqlite3,
     /// strace, which shows that an idle server is idle, and puts faults into system calls.
@@ -103,6 +107,7 @@ impl Client {
             Self::RicGo => "aws-lambda-go",
             Self::Node => "Node.js",
             Self::Debezium => "Debezium",
+            Self::S3sE2e => "s3s-e2e",
             Self::Sqlite3 => "sqlite3",
             Self::Strace => "strace",
             Self::XfsIo => "xfs_io",
@@ -141,6 +146,7 @@ impl Client {
                 },
             ),
             Self::Debezium => debezium::java(cache),
+            Self::S3sE2e => s3s_e2e::built(cache),
             Self::Sqlite3 => program(
                 contract::SQLITE3,
                 Tool {
