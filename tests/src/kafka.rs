@@ -117,6 +117,21 @@ pub async fn grow_topic(bootstrap: &str, topic: &str, count: usize) -> Result<()
     Ok(())
 }
 
+/// Deletes a topic.
+///
+/// # Errors
+/// The cluster does not.
+pub async fn delete_topic(bootstrap: &str, topic: &str) -> Result<()> {
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+        .set("bootstrap.servers", bootstrap)
+        .create()?;
+    let options = AdminOptions::new().operation_timeout(Some(TIMEOUT));
+    for gone in admin.delete_topics(&[topic], &options).await? {
+        gone.map_err(|(topic, error)| anyhow::anyhow!("delete {topic}: {error}"))?;
+    }
+    Ok(())
+}
+
 /// Every record that a topic holds now, partition by partition, by offset.
 ///
 /// # Errors

@@ -29,7 +29,9 @@ pub use bootstrap::order_total;
 pub use brokers::Brokers;
 pub use clients::{Cli, map_topic, s3};
 pub use database::Database;
-pub use kafka::{Consumed, consume_all, create_topic, grow_topic, producer, publish, publish_to};
+pub use kafka::{
+    Consumed, consume_all, create_topic, delete_topic, grow_topic, producer, publish, publish_to,
+};
 pub use ledger::{Ledger, check_usage, ends};
 pub use report::{charged, sum};
 pub use rounds::crash_rounds;

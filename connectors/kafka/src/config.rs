@@ -1,20 +1,28 @@
 //! Where to read.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 
-/// One partition of a topic on a foreign cluster.
+/// A foreign cluster.
 #[derive(Clone)]
-pub struct Config {
-    /// The user's name for the cluster: part of our topic's name.
-    pub connection: String,
+pub struct Connection {
+    /// The user's name for the cluster: part of our topics' names.
+    pub name: String,
     /// `host:port` of brokers, comma separated.
     pub bootstrap_servers: String,
     /// Further client properties in librdkafka's words: security, timeouts. What decides about
     /// offsets and groups cannot be set here.
     pub properties: BTreeMap<String, String>,
+}
+
+/// One partition of a topic on a foreign cluster.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The cluster.
+    pub connection: Arc<Connection>,
     /// The topic.
     pub topic: String,
     /// The partition.
@@ -34,19 +42,16 @@ pub enum Start {
 }
 
 /// Properties hold passwords: shown without them.
-impl std::fmt::Debug for Config {
+impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Config")
-            .field("connection", &self.connection)
+        f.debug_struct("Connection")
+            .field("name", &self.name)
             .field("bootstrap_servers", &self.bootstrap_servers)
-            .field("topic", &self.topic)
-            .field("partition", &self.partition)
-            .field("start", &self.start)
             .finish_non_exhaustive()
     }
 }
 
-impl Config {
+impl Connection {
     pub(crate) fn client(&self) -> ClientConfig {
         let mut client = ClientConfig::new();
         for (key, value) in &self.properties {
@@ -55,7 +60,7 @@ impl Config {
         // Last, so that nobody's property changes what the positions rest on.
         client
             .set("bootstrap.servers", &self.bootstrap_servers)
-            .set("group.id", format!("tidemill-{}", self.connection))
+            .set("group.id", format!("tidemill-{}", self.name))
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("auto.offset.reset", "error")

@@ -18,11 +18,17 @@
 //! first record there is; the gap is logged as an error and counted. A position beyond the end of the
 //! partition is rejected: the topic is not the one that was read before.
 //!
-//! A topic that gets more partitions at the source needs one more [`KafkaSource`] each, and ours must
-//! have them too; the runner refuses a partition that ours lacks, by name. How many there are is told by
-//! [`KafkaSource::partitions`].
+//! **Topics that come and go**: [`discover`] says which topics [`Selection`]s mean now and how many
+//! partitions each has; whoever runs the sources asks again at intervals. A topic that gets more partitions
+//! at the source needs one more [`KafkaSource`] each, and ours must have them too; the runner refuses a
+//! partition that ours lacks, by name. A topic that was deleted and made anew under its name is rejected
+//! once a position lies beyond its end; before that, nothing tells the two apart.
 
 mod config;
+
+mod selection;
+
+mod discovery;
 
 mod source;
 
@@ -32,5 +38,9 @@ mod decode;
 
 mod lag;
 
-pub use config::{Config, Start};
+mod failure;
+
+pub use config::{Config, Connection, Start};
+pub use discovery::{Presence, discover};
+pub use selection::{Selection, SelectionError};
 pub use source::KafkaSource;

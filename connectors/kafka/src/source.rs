@@ -1,23 +1,21 @@
 //! The contract, kept with librdkafka.
 
 use std::cmp::Ordering;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use connector::{Batch, Delivery, Placement, Source, SourceError, TopicPlan};
 use event::{SourceId, SourcePosition};
 use event_log::{Partition, TopicName};
 use futures::FutureExt as _;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, StreamConsumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::consumer::{CommitMode, Consumer as _, StreamConsumer};
+use rdkafka::error::KafkaError;
 use rdkafka::{Message as _, Offset, TopicPartitionList};
 
+use crate::discovery::ANSWER;
+use crate::failure::{classify, rejected, unavailable};
 use crate::lag::EndOfPartition;
 use crate::position::{Begin, PositionError};
 use crate::{Config, decode, position};
-
-/// How long the cluster may take to describe a partition.
-const DESCRIBE: Duration = Duration::from_secs(10);
 
 /// One partition of a topic on a foreign cluster.
 pub struct KafkaSource {
@@ -70,9 +68,7 @@ impl KafkaSource {
     /// # Errors
     /// `kafka.<connection>.<topic>` is no legal name for our topic, or the partition is negative.
     pub fn new(config: Config) -> Result<Self, event_log::Error> {
-        let Config {
-            connection, topic, ..
-        } = &config;
+        let (connection, topic) = (&config.connection.name, &config.topic);
         let name = TopicName::new(format!("kafka.{connection}.{topic}"))?;
         let target = u32::try_from(config.partition).map(Partition::new);
         let target = target.map_err(|_| event_log::Error::InvalidTopicName {
@@ -87,29 +83,6 @@ impl KafkaSource {
         })
     }
 
-    /// How many partitions the topic has at the cluster now: as many sources read all of it.
-    ///
-    /// # Errors
-    /// As those of [`open`](Source::open); [`SourceError::Unavailable`] while there is no such topic.
-    pub async fn partitions(&self) -> Result<u32, SourceError> {
-        let config = self.config.clone();
-        // These calls of librdkafka wait on the thread that makes them.
-        let counted = tokio::task::spawn_blocking(move || {
-            let consumer: BaseConsumer = config.client().create()?;
-            let metadata = consumer.fetch_metadata(Some(&config.topic), DESCRIBE)?;
-            let topic = metadata.topics().first();
-            if let Some(error) = topic.and_then(|topic| topic.error()) {
-                return Err(KafkaError::MetadataFetch(error.into()));
-            }
-            Ok(topic.map_or(0, |topic| topic.partitions().len()))
-        });
-        let counted = counted
-            .await
-            .map_err(|died| self.unavailable("count the partitions of", died))?
-            .map_err(|error| self.classify("count the partitions of", error))?;
-        Ok(u32::try_from(counted).unwrap_or(u32::MAX))
-    }
-
     async fn describe(&self) -> Result<Described, SourceError> {
         let config = self.config.clone();
         // These calls of librdkafka wait on the thread that makes them.
@@ -119,13 +92,13 @@ impl KafkaSource {
             } = &config;
             let end = EndOfPartition::unknown(topic.clone(), *partition);
             let consumer: StreamConsumer<EndOfPartition> =
-                config.client().create_with_context(end)?;
-            let metadata = consumer.fetch_metadata(Some(topic), DESCRIBE)?;
+                config.connection.client().create_with_context(end)?;
+            let metadata = consumer.fetch_metadata(Some(topic), ANSWER)?;
             let partitions = metadata
                 .topics()
                 .first()
                 .map_or(0, |found| found.partitions().len());
-            let (first, end) = consumer.fetch_watermarks(topic, *partition, DESCRIBE)?;
+            let (first, end) = consumer.fetch_watermarks(topic, *partition, ANSWER)?;
             Ok(Described {
                 consumer,
                 partitions,
@@ -165,47 +138,21 @@ impl KafkaSource {
     fn unavailable(
         &self,
         verb: &str,
-        error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+        cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> SourceError {
-        SourceError::Unavailable {
-            act: format!("{verb} {}", self.id),
-            source: error.into(),
-        }
+        unavailable(format!("{verb} {}", self.id), cause)
     }
 
     fn rejected(
         &self,
         verb: &str,
-        error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+        cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> SourceError {
-        SourceError::Rejected {
-            act: format!("{verb} {}", self.id),
-            source: error.into(),
-        }
+        rejected(format!("{verb} {}", self.id), cause)
     }
 
     fn classify(&self, verb: &str, error: KafkaError) -> SourceError {
-        let configuration = matches!(
-            error,
-            KafkaError::ClientConfig(..) | KafkaError::ClientCreation(_)
-        );
-        match error.rdkafka_error_code() {
-            _ if configuration => self.rejected(verb, error),
-            Some(
-                Code::Authentication
-                | Code::SaslAuthenticationFailed
-                | Code::TopicAuthorizationFailed
-                | Code::GroupAuthorizationFailed
-                | Code::ClusterAuthorizationFailed
-                | Code::InvalidTopic,
-            ) => self.rejected(verb, error),
-            Some(Code::ThrottlingQuotaExceeded) => SourceError::Throttled {
-                act: format!("{verb} {}", self.id),
-                wait: None,
-            },
-            // Foreign and open-ended: leaders move, brokers restart, topics are created later.
-            _ => self.unavailable(verb, error),
-        }
+        classify(format!("{verb} {}", self.id), error)
     }
 }
 

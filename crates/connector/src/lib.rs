@@ -39,6 +39,6 @@ mod runner;
 mod error;
 
 pub use error::{Error, SourceError};
-pub use retry::{Pause, pause_after};
+pub use retry::{Pause, grown_pause, pause_after};
 pub use runner::{Runner, Settings};
 pub use source::{Batch, Delivery, Placement, Source, TopicPlan};

@@ -16,20 +16,26 @@ pub enum Pause {
     Forever,
 }
 
-/// The answer to the `failures`-th failure in a row, counted from 1: 200 ms, then twice as long each
-/// time, 30 s at most. A throttled source is left alone for as long as it asks, if that is longer.
+/// The answer to the `failures`-th failure in a row, counted from 1: a [`grown_pause`]. A throttled source is left alone for as long as it asks, if that is longer.
 /// Anything settled in between starts the count anew.
 #[must_use]
 pub fn pause_after(error: &SourceError, failures: u32) -> Pause {
-    let doublings = failures.saturating_sub(1).min(16);
-    let grown = FIRST_PAUSE
-        .saturating_mul(1 << doublings)
-        .min(LONGEST_PAUSE);
+    let grown = grown_pause(failures);
     match error {
         SourceError::Unavailable { .. } => Pause::For(grown),
         SourceError::Throttled { wait, .. } => Pause::For(grown.max(wait.unwrap_or_default())),
         SourceError::Rejected { .. } => Pause::Forever,
     }
+}
+
+/// The pause after the `failures`-th failure in a row of something that may pass: 200 ms, then twice as
+/// long each time, 30 s at most.
+#[must_use]
+pub fn grown_pause(failures: u32) -> Duration {
+    let doublings = failures.saturating_sub(1).min(16);
+    FIRST_PAUSE
+        .saturating_mul(1 << doublings)
+        .min(LONGEST_PAUSE)
 }
 
 #[cfg(test)]

@@ -83,6 +83,15 @@ impl Runner {
     /// When going on cannot help: the source rejects or breaks its contract, its topic belongs to
     /// something else, or the log refuses, for example because a newer runner fenced this one.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), Error> {
+        self.drive(&stop).await
+    }
+
+    /// As [`run`](Self::run), for who may want to go on after an error: driven again, the runner opens
+    /// a new epoch, and its source at the position in the log.
+    ///
+    /// # Errors
+    /// As `run`.
+    pub async fn drive(&mut self, stop: &CancellationToken) -> Result<(), Error> {
         let id = self.source.id().clone();
         let owner = OwnerId::new(format!("connector/{id}"));
         let epoch = self.log.open_epoch(&owner).await;

@@ -2,8 +2,8 @@
 //!
 //! A [`Definition`] says what to read: those of the configuration file are declared, others are added
 //! by command and kept in the store ([`Definitions`]), as functions and triggers are. The
-//! [`Supervisor`] runs what should run, each connector by a conductor of its own, which has one
-//! `connector::Runner` for each of its sources; what they do is written on the [`Board`]. The
+//! [`Supervisor`] runs what should run, each connector by a conductor of its own, which finds its
+//! sources and has one `connector::Runner` for each ([`reading`]); what they do is written on the [`Board`]. The
 //! [`door`] is what the command line talks to.
 //!
 //! **To add a kind**: a module below `kind` with the settings (both arguments of the command line and
@@ -22,6 +22,7 @@ mod definitions;
 mod door;
 mod kind;
 mod observed;
+mod reading;
 mod removal;
 mod report;
 mod streams;

@@ -3,8 +3,8 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tests::{
-    Cli, Ledger, Server, check_usage, create_topic, ends, eventually, grow_topic, map_topic,
-    publish, publish_to, skip, topic_lines, until_settled,
+    Cli, Ledger, Server, check_usage, create_topic, delete_topic, ends, eventually, grow_topic,
+    map_topic, publish, publish_to, skip, topic_lines, until_settled,
 };
 
 use super::{SECRET, deploy, expect_no_secret, status, until};
@@ -135,4 +135,88 @@ async fn every_record_of_another_cluster_runs_its_function_once_whatever_crashes
             .contains("There are no connectors")
     );
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pattern_takes_up_topics_as_they_appear_and_what_is_missing_holds_up_nothing()
+-> Result<()> {
+    let Ok(foreign) = std::env::var("TIDEMILL_TEST_KAFKA") else {
+        skip("connectors", "there is no Apache Kafka");
+        return Ok(());
+    };
+    let mut server = Server::start()?;
+    let run = uuid::Uuid::new_v4();
+    let [eu, us, internal, missing] =
+        ["orders-eu", "orders-us", "__orders", "nowhere"].map(|topic| {
+            match topic.strip_prefix("__") {
+                Some(topic) => format!("__{topic}-{run}"),
+                None => format!("{topic}-{run}"),
+            }
+        });
+    let copied = async |topic: &str, ids: &[&str]| {
+        let ours = format!("kafka.shop.{topic}");
+        eventually(&format!("{ids:?} are in {ours}"), async || {
+            let Ok(lines) = topic_lines(&server, &ours) else {
+                return Ok(None);
+            };
+            let found: Vec<_> = lines.iter().map(|line| id_of(&line.value)).collect();
+            Ok((found == ids).then_some(()))
+        })
+        .await
+    };
+    for topic in [&eu, &internal] {
+        create_topic(&foreign, topic, 1, 1).await?;
+        publish_to(&foreign, topic, 0, "{\"id\": \"first\"}").await?;
+    }
+    let topics = format!("^.*orders-.*{run}$,{missing}");
+    let add = ["connector", "add", "kafka", "--name", "shop"];
+    let what = ["--bootstrap", &foreign, "--topics", &topics];
+    let often = ["--interval-seconds", "1"];
+    server.tidemill(&[&add[..], &what, &often].concat())?;
+    copied(&eu, &["first"]).await?;
+    let report = until(&server, "shop", "degraded").await?;
+    assert_eq!(
+        report["absent"][0]["what"],
+        format!("topic {missing}"),
+        "{report}"
+    );
+    let said = server.tidemill(&["connector", "status", "shop"])?;
+    ensure!(
+        said.contains(&format!("absent    topic {missing}")),
+        "{said}"
+    );
+
+    // What comes later is read whole, and so is what was published while the server was down.
+    create_topic(&foreign, &us, 1, 1).await?;
+    publish_to(&foreign, &us, 0, "{\"id\": \"first\"}").await?;
+    create_topic(&foreign, &missing, 1, 1).await?;
+    publish_to(&foreign, &missing, 0, "{\"id\": \"found\"}").await?;
+    copied(&us, &["first"]).await?;
+    copied(&missing, &["found"]).await?;
+    until(&server, "shop", "running").await?;
+    ensure!(
+        !server
+            .tidemill(&["connector", "list"])?
+            .contains("__orders")
+    );
+
+    // A topic that is deleted is told of; the others go on, and nothing fails for ever.
+    delete_topic(&foreign, &eu).await?;
+    let report = eventually("the deleted topic is told of", async || {
+        let report = status(&server, "shop")?;
+        Ok((report["absent"][0]["what"] == format!("topic {eu}")).then_some(report))
+    })
+    .await?;
+    assert_eq!(report["state"], "running", "{report}");
+    publish_to(&foreign, &us, 0, "{\"id\": \"second\"}").await?;
+    copied(&us, &["first", "second"]).await?;
+    copied(&eu, &["first"]).await?;
+    server.kill()?;
+    publish_to(&foreign, &us, 0, "{\"id\": \"third\"}").await?;
+    server.restart()?;
+    let ours = format!("kafka.shop.{us}");
+    eventually("what came meanwhile is there, once", async || {
+        Ok((topic_lines(&server, &ours)?.len() == 3).then_some(()))
+    })
+    .await
 }

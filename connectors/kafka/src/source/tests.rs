@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::Start;
+use crate::{Connection, Start};
 
 /// A cluster to read from and the topic to read, new in each test.
 struct Cluster {
@@ -55,14 +55,16 @@ impl Cluster {
             timestamp: Some(record.timestamp.as_millis()),
             headers: Some(headers),
         };
-        self.producer.send(message, DESCRIBE).await.unwrap();
+        self.producer.send(message, ANSWER).await.unwrap();
     }
 
     fn source(&self, partition: i32) -> KafkaSource {
         KafkaSource::new(Config {
-            connection: "shop".to_owned(),
-            bootstrap_servers: self.bootstrap_servers.clone(),
-            properties: BTreeMap::new(),
+            connection: Arc::new(Connection {
+                name: "shop".to_owned(),
+                bootstrap_servers: self.bootstrap_servers.clone(),
+                properties: BTreeMap::new(),
+            }),
             topic: self.topic.clone(),
             partition,
             start: Start::Earliest,
@@ -208,17 +210,20 @@ async fn a_position_beyond_the_end_is_rejected() {
         matches!(refused, SourceError::Rejected { .. }),
         "{refused:?}"
     );
-    cluster.producer.flush(DESCRIBE).unwrap();
+    cluster.producer.flush(ANSWER).unwrap();
 }
 
 #[test]
 fn nobody_s_property_changes_what_the_positions_rest_on() {
-    let mut config = Cluster::at("127.0.0.1:1".to_owned()).source(0).config;
-    config.properties = BTreeMap::from([
-        ("enable.auto.commit".to_owned(), "true".to_owned()),
-        ("security.protocol".to_owned(), "ssl".to_owned()),
-    ]);
-    let client = config.client();
+    let connection = Connection {
+        name: "shop".to_owned(),
+        bootstrap_servers: "127.0.0.1:1".to_owned(),
+        properties: BTreeMap::from([
+            ("enable.auto.commit".to_owned(), "true".to_owned()),
+            ("security.protocol".to_owned(), "ssl".to_owned()),
+        ]),
+    };
+    let client = connection.client();
     assert_eq!(client.get("enable.auto.commit"), Some("false"));
     assert_eq!(client.get("security.protocol"), Some("ssl"));
 }

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::ConnectorName;
+use super::kind::Weight;
 
 /// What every connector of this node does. A connector that has no conductor here is not on it.
 #[derive(Debug, Default)]
@@ -23,6 +24,8 @@ pub(super) struct Live {
     pub(super) phase: Phase,
     pub(super) trouble: Option<Trouble>,
     pub(super) sources: BTreeMap<SourceId, SourceLive>,
+    /// Parts of what it should read that are not there, or cannot be read, by name; each since when.
+    pub(super) absent: BTreeMap<String, (Trouble, Weight)>,
 }
 
 /// Where a conductor is.
@@ -69,8 +72,17 @@ pub(super) enum SourceState {
     Reading,
     /// It failed and will be opened again.
     Retrying,
+    /// It is not read until its user says otherwise.
+    Failed,
     /// Another node has it.
     Elsewhere,
+}
+
+impl Live {
+    /// Whether something is absent that its user has asked for.
+    pub(super) fn lacks_something(&self) -> bool {
+        self.absent.values().any(|(_, it)| *it == Weight::Wanted)
+    }
 }
 
 impl Board {

@@ -1,24 +1,25 @@
-//! One connector's work: finding its sources, and a runner for each.
+//! One connector's work: finding its sources, and a reader for each.
 //!
-//! A runner tries again by itself what may pass. What comes back from it, or from finding sources, is
-//! handled here by the same classes: tried again after a pause that grows, or given up with the
-//! reason until the user resumes the connector, which is a new conductor.
+//! A conductor looks for sources, has those read that are this node's, and looks again: after the
+//! pause that the kind asks for, sooner while a part of the source is absent, and at once when this
+//! node's share has grown. Sources that came are read in addition and those that are gone are let go;
+//! nobody else is disturbed. When finding fails, it is tried again after a pause that grows; when trying
+//! cannot help and nothing is read, the connector waits until its user resumes it, which is a new
+//! conductor.
 
-use std::pin::pin;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use connector::{Pause, Runner, Settings, Source, SourceError, pause_after};
-use event::SourceId;
-use event_log::{Share, SharedLog};
-use tokio::task::JoinSet;
+use connector::{Pause, SourceError, grown_pause, pause_after};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::board::{Board, Phase, SourceState, Trouble, line};
+use super::board::{Board, Phase, Trouble, line};
 use super::definitions::Connector;
-use super::kind::Sources;
-use super::observed::{Observed, id_of};
+use super::kind::{Absent, Sources};
+use super::reading::Reading;
 use super::{ConnectorName, Surroundings};
 
 /// Drives one connector until it is stopped.
@@ -29,72 +30,53 @@ pub(super) struct Conductor {
     pub(super) board: Arc<Board>,
 }
 
-/// Why a round of reading ended.
-enum Ended {
-    /// It was told to.
-    Stopped,
-    /// Other sources are this node's now.
-    Changed,
-    /// There are other sources now: these.
-    Found(Sources),
-    /// A part of it failed.
-    Failed(SourceError),
-}
-
-type Runners = JoinSet<Result<(), connector::Error>>;
+type Look<'a> = Pin<Box<dyn Future<Output = Result<Sources, SourceError>> + Send + 'a>>;
 
 impl Conductor {
     pub(super) async fn run(self, stop: CancellationToken) {
         let name = self.name().clone();
         self.board.begin(&name);
-        let running =
-            metrics::gauge!("tidemill_connector_running", "connector" => name.to_string());
-        let mut failures = 0;
-        let mut found = None;
+        let mut reading = Reading::new(&self.connector, &self.around, &self.board);
+        let mut shares = self.around.log.share();
+        let mut share = *shares.borrow_and_update();
+        let mut unlucky = 0;
+        let mut look = self.look_in(Duration::ZERO);
         loop {
-            self.board.set(&name, |live| live.phase = Phase::Preparing);
-            running.set(1.0);
-            let error = match self.round(&stop, found.take(), &mut failures).await {
-                Ended::Stopped => break,
-                Ended::Changed => continue,
-                Ended::Found(sources) => {
-                    found = Some(sources);
-                    continue;
-                }
-                Ended::Failed(error) => error,
-            };
-            failures += 1;
-            running.set(0.0);
-            let text = line(&error);
-            let pause = pause_after(&error, failures);
-            match pause {
-                Pause::Forever => {
-                    tracing::error!(connector = %name, error = text, "a connector is stopped until it is resumed")
-                }
-                Pause::For(_) => {
-                    tracing::warn!(connector = %name, error = text, failures, "a connector failed and is started again")
-                }
-            }
-            let at = self.around.clock.now();
-            self.board.set(&name, |live| {
-                live.trouble = Some(Trouble { text, at });
-                live.phase = match pause {
-                    Pause::Forever => Phase::Failed,
-                    Pause::For(_) => Phase::Waiting,
-                };
-            });
-            let again = async {
-                match pause {
-                    Pause::Forever => std::future::pending().await,
-                    Pause::For(pause) => tokio::time::sleep_until(Instant::now() + pause).await,
-                }
-            };
+            self.tell(&reading);
             tokio::select! {
+                biased;
                 () = stop.cancelled() => break,
-                () = again => {}
+                Ok(()) = shares.changed() => {
+                    share = *shares.borrow_and_update();
+                    if reading.let_go(share).await {
+                        look = self.look_in(Duration::ZERO);
+                    }
+                }
+                () = reading.ended() => {}
+                looked = &mut look => {
+                    let again = match looked {
+                        Ok(found) => {
+                            unlucky = if found.lack_something() { unlucky + 1 } else { 0 };
+                            let again = look_again(&found, unlucky);
+                            self.note(&found.absent);
+                            reading.take(found, share).await;
+                            self.board.set(&name, |live| live.phase = Phase::Reading);
+                            again
+                        }
+                        Err(error) => {
+                            unlucky += 1;
+                            self.found_nothing(&error, unlucky, &reading)
+                        }
+                    };
+                    look = match again {
+                        Some(pause) => self.look_in(pause),
+                        None => Box::pin(std::future::pending()),
+                    };
+                }
             }
         }
-        running.set(0.0);
+        reading.stop().await;
+        running_gauge(&name).set(0.0);
         self.board.end(&name);
     }
 
@@ -102,150 +84,92 @@ impl Conductor {
         &self.connector.definition.name
     }
 
-    fn log(&self) -> &SharedLog {
-        &self.around.log
+    fn look_in(&self, pause: Duration) -> Look<'_> {
+        let at = Instant::now() + pause;
+        Box::pin(async move {
+            tokio::time::sleep_until(at).await;
+            let kind = self.connector.definition.settings.as_kind();
+            kind.sources(self.name(), &self.around).await
+        })
     }
 
-    /// Reads all sources that are this node's until something changes: those that were `found`, else
-    /// those that there are. No runner outlives it.
-    async fn round(
-        &self,
-        stop: &CancellationToken,
-        found: Option<Sources>,
-        failures: &mut u32,
-    ) -> Ended {
-        let found = match found {
-            Some(found) => Ok(found),
-            None => tokio::select! {
-                biased;
-                () = stop.cancelled() => return Ended::Stopped,
-                found = self.sources() => found,
-            },
-        };
-        let found = match found {
-            Ok(found) => found,
-            Err(error) => return Ended::Failed(error),
-        };
-        *failures = 0;
-        let mut shares = self.log().share();
-        let share = *shares.borrow_and_update();
-        let ids = self.ids(&found.all);
-        self.board.set(self.name(), |live| {
-            live.phase = Phase::Reading;
-            live.sources.retain(|id, _| ids.contains(id));
+    /// Writes down what is not there, and says it when it is news.
+    fn note(&self, absent: &[Absent]) {
+        let name = self.name();
+        let at = self.around.clock.now();
+        let mut news = Vec::new();
+        self.board.set(name, |live| {
+            let before = std::mem::take(&mut live.absent);
+            for Absent { what, why, weight } in absent {
+                let text = line(why);
+                let known = before.get(what).filter(|(known, _)| known.text == text);
+                if known.is_none() {
+                    news.push((what.clone(), text.clone()));
+                }
+                let at = known.map_or(at, |(known, _)| known.at);
+                let trouble = Trouble { text, at };
+                live.absent.insert(what.clone(), (trouble, *weight));
+            }
         });
-        let halt = CancellationToken::new();
-        let mut runners = self.start(found.all, share, &halt);
-        let mut others = pin!(self.others(found.look_again, &ids));
-        let ended = loop {
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => break Ended::Stopped,
-                Ok(()) = shares.changed() => {
-                    let now = *shares.borrow_and_update();
-                    if ids.iter().any(|id| now.holds_source(id) != share.holds_source(id)) {
-                        break Ended::Changed;
-                    }
-                }
-                Some(ended) = runners.join_next() => break failure(ended),
-                others = &mut others => break Ended::Found(others),
-            }
-        };
-        halt.cancel();
-        while runners.join_next().await.is_some() {}
-        ended
+        for (what, error) in news {
+            tracing::warn!(connector = %name, what, error, "a part of a connector's source cannot be read");
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a count of topics, in a gauge")]
+        metrics::gauge!("tidemill_connector_absent", "connector" => name.to_string())
+            .set(absent.len() as f64);
     }
 
-    async fn sources(&self) -> Result<Sources, SourceError> {
-        let kind = self.connector.definition.settings.as_kind();
-        kind.sources(self.name(), &self.around).await
-    }
-
-    fn ids(&self, sources: &[Box<dyn Source>]) -> Vec<SourceId> {
-        let origin = self.connector.origin;
-        let ids = sources.iter().map(|source| id_of(source.id(), origin));
-        ids.collect()
-    }
-
-    fn start(
+    /// Decides when to look again after a failure; never, when that is its user's turn.
+    fn found_nothing(
         &self,
-        sources: Vec<Box<dyn Source>>,
-        share: Share,
-        halt: &CancellationToken,
-    ) -> Runners {
-        let mut runners = JoinSet::new();
-        for inner in sources {
-            let id = id_of(inner.id(), self.connector.origin);
-            let held = share.holds_source(&id);
-            self.board.set_source(self.name(), &id, |live| {
-                live.state = match held {
-                    true => SourceState::Opening,
-                    false => SourceState::Elsewhere,
-                };
-            });
-            if !held {
-                continue;
+        error: &SourceError,
+        failures: u32,
+        reading: &Reading,
+    ) -> Option<Duration> {
+        let name = self.name();
+        let text = line(error);
+        let pause = match pause_after(error, failures) {
+            Pause::For(pause) => Some(pause),
+            // Those that are read say themselves what they lack.
+            Pause::Forever if !reading.is_empty() => Some(grown_pause(failures)),
+            Pause::Forever => None,
+        };
+        match pause {
+            None => {
+                tracing::error!(connector = %name, error = text, "a connector is stopped until it is resumed");
             }
-            let source = Box::new(Observed {
-                inner,
-                id,
-                connector: self.name().clone(),
-                board: Arc::clone(&self.board),
-                clock: self.around.clock.clone(),
-            });
-            let clock = self.around.clock.clone();
-            let runner = Runner::new(source, self.log().clone(), clock, Settings::default());
-            runners.spawn(runner.run(halt.clone()));
+            Some(_) => {
+                tracing::warn!(connector = %name, error = text, failures, "a connector's sources were not found; they are looked for again");
+            }
         }
-        runners
+        let at = self.around.clock.now();
+        self.board.set(name, |live| {
+            live.trouble = Some(Trouble { text, at });
+            live.phase = match pause {
+                None => Phase::Failed,
+                Some(_) if reading.is_empty() => Phase::Waiting,
+                Some(_) => Phase::Reading,
+            };
+        });
+        pause
     }
 
-    /// Waits until there are other sources than these, and returns them: a source that came later may
-    /// begin elsewhere, and only who first sees it knows that it is one.
-    async fn others(&self, look_again: Option<Duration>, known: &[SourceId]) -> Sources {
-        let Some(pause) = look_again else {
-            return std::future::pending().await;
+    fn tell(&self, reading: &Reading) {
+        let phase = self.board.of(self.name()).map(|live| live.phase);
+        let runs = match phase {
+            Some(Phase::Waiting | Phase::Failed) => false,
+            Some(Phase::Preparing | Phase::Reading) | None => !reading.has_failed(),
         };
-        loop {
-            tokio::time::sleep_until(Instant::now() + pause).await;
-            match self.sources().await {
-                Ok(found) if self.ids(&found.all) != known => return found,
-                Ok(_) => {}
-                // Those that run say themselves when the source cannot be reached.
-                Err(error) => {
-                    tracing::debug!(connector = %self.name(), error = line(&error), "look for further sources");
-                }
-            }
-        }
+        running_gauge(self.name()).set(if runs { 1.0 } else { 0.0 });
     }
 }
 
-/// What the end of a runner means for its connector.
-fn failure(ended: Result<Result<(), connector::Error>, tokio::task::JoinError>) -> Ended {
-    use connector::Error as E;
-    let error = match ended {
-        // Only those that were halted end so.
-        Ok(Ok(())) => return Ended::Changed,
-        Ok(Err(E::Source { source, .. })) => return Ended::Failed(source),
-        Ok(Err(error)) => error,
-        Err(panicked) => {
-            return Ended::Failed(SourceError::Rejected {
-                act: "read a source".to_owned(),
-                source: panicked.into(),
-            });
-        }
-    };
-    let act = error.to_string();
-    match error {
-        E::Contract { .. } | E::TopicTaken { .. } => Ended::Failed(SourceError::Rejected {
-            act: "read a source".to_owned(),
-            source: error.into(),
-        }),
-        // The log knows the position: whoever opens the next epoch goes on there.
-        E::Log { source, .. } => Ended::Failed(SourceError::Unavailable {
-            act,
-            source: source.into(),
-        }),
-        E::Source { source, .. } => Ended::Failed(source),
-    }
+/// When to look again: as the kind says, and soon while something is absent.
+fn look_again(found: &Sources, unlucky: u32) -> Option<Duration> {
+    let soon = found.lack_something().then(|| grown_pause(unlucky));
+    found.look_again.into_iter().chain(soon).min()
+}
+
+fn running_gauge(name: &ConnectorName) -> metrics::Gauge {
+    metrics::gauge!("tidemill_connector_running", "connector" => name.to_string())
 }

@@ -106,8 +106,30 @@ pub(crate) struct Surroundings {
 #[derive(Debug)]
 pub(crate) struct Sources {
     pub(crate) all: Vec<Box<dyn Source>>,
+    /// What it should read, too, and cannot.
+    pub(crate) absent: Vec<Absent>,
     /// Whether there may be others later: look again after this long.
     pub(crate) look_again: Option<Duration>,
+    /// How each is read.
+    pub(crate) runner: connector::Settings,
+}
+
+/// A part of what a connector should read that is not there, or cannot be read.
+#[derive(Debug)]
+pub(crate) struct Absent {
+    /// Which, as its user calls it.
+    pub(crate) what: String,
+    pub(crate) why: SourceError,
+    pub(crate) weight: Weight,
+}
+
+/// What it means that something is absent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Weight {
+    /// Its user has asked for it: the connector does less than it should.
+    Wanted,
+    /// It was read and has ended at the source, as things do.
+    Ended,
 }
 
 /// Topics of a connector.
@@ -160,6 +182,23 @@ impl Settings {
             Self::S3(kind) => kind,
             Self::Sqlite(kind) => kind,
         }
+    }
+}
+
+impl Sources {
+    /// One source, for ever.
+    pub(crate) fn only(source: impl Source) -> Self {
+        Self {
+            all: vec![Box::new(source)],
+            absent: Vec::new(),
+            look_again: None,
+            runner: connector::Settings::default(),
+        }
+    }
+
+    /// Whether something is absent that its user has asked for.
+    pub(crate) fn lack_something(&self) -> bool {
+        self.absent.iter().any(|it| it.weight == Weight::Wanted)
     }
 }
 

@@ -5,9 +5,10 @@ mod text;
 use clock::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::board::{Live, Phase, SourceLive, SourceState};
+use super::board::{Live, Phase, SourceLive, SourceState, Trouble};
 use super::definitions::{Connector, Origin, Standing};
 use super::door::Door;
+use super::kind::Weight;
 use super::observed::id_of;
 
 pub(crate) use text::{to_list, to_text};
@@ -20,8 +21,8 @@ pub(crate) struct Report {
     pub(crate) kind: String,
     /// `added` by command, or `declared` in the configuration file.
     pub(crate) origin: String,
-    /// `starting`, `running`, `retrying`, `failed`, `paused`, `removing`, or `elsewhere`: on another
-    /// node.
+    /// `starting`, `running`, `degraded`: a part of it is not read, `retrying`, `failed`, `paused`,
+    /// `removing`, or `elsewhere`: on another node.
     pub(crate) state: String,
     /// Where it reads.
     pub(crate) reads: String,
@@ -30,6 +31,8 @@ pub(crate) struct Report {
     /// ARNs of streams, for event source mappings.
     pub(crate) streams: Vec<String>,
     pub(crate) sources: Vec<SourceReport>,
+    /// What it should read and cannot.
+    pub(crate) absent: Vec<AbsentReport>,
     /// What went wrong last, since it was started.
     pub(crate) last_error: Option<String>,
     /// When that was, RFC 3339.
@@ -53,6 +56,17 @@ pub(crate) struct SourceReport {
     pub(crate) lag_bytes: Option<u64>,
     /// How long after it happened the last event came.
     pub(crate) lag_seconds: Option<f64>,
+    /// What went wrong last, while that keeps it from being read.
+    pub(crate) error: Option<String>,
+}
+
+/// A part of what a connector should read, and why it does not.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct AbsentReport {
+    pub(crate) what: String,
+    pub(crate) why: String,
+    /// RFC 3339.
+    pub(crate) since: String,
 }
 
 /// What is left of a connector that was removed.
@@ -94,10 +108,21 @@ impl Report {
                 .collect(),
             streams: door.streams.of(definition, &door.around.log),
             sources: sources(door, connector, live.as_ref()),
+            absent: live.as_ref().map(absent).unwrap_or_default(),
             last_error: trouble.as_ref().map(|(text, _)| text.clone()),
             last_error_at: trouble.map(|(_, at)| at.to_rfc3339()),
         }
     }
+}
+
+fn absent(live: &Live) -> Vec<AbsentReport> {
+    let absent = live.absent.iter();
+    let report = |(what, (trouble, _)): (&String, &(Trouble, Weight))| AbsentReport {
+        what: what.clone(),
+        why: trouble.text.clone(),
+        since: trouble.at.to_rfc3339(),
+    };
+    absent.map(report).collect()
 }
 
 fn sources(door: &Door, connector: &Connector, live: Option<&Live>) -> Vec<SourceReport> {
@@ -134,16 +159,23 @@ fn sources(door: &Door, connector: &Connector, live: Option<&Live>) -> Vec<Sourc
             lag_bytes: seen.lag_bytes,
             #[expect(clippy::cast_precision_loss, reason = "milliseconds shown as seconds")]
             lag_seconds: seen.delay_ms.map(|millis| millis as f64 / 1_000.0),
+            error: match seen.state {
+                SourceState::Retrying | SourceState::Failed => {
+                    seen.trouble.as_ref().map(|trouble| trouble.text.clone())
+                }
+                SourceState::Opening | SourceState::Reading | SourceState::Elsewhere => None,
+            },
         }
     };
     ids.into_iter().map(report).collect()
 }
 
-/// The state of a connector as a whole: the worst of its sources'.
+/// The state of a connector as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Starting,
     Running,
+    Degraded,
     Retrying,
     Failed,
     Paused,
@@ -167,20 +199,31 @@ fn state(standing: Standing, live: Option<&Live>) -> State {
         Phase::Reading => {}
     }
     let any = |state| live.sources.values().any(|source| source.state == state);
-    if any(SourceState::Retrying) {
+    let whole = !live.lacks_something() && !any(SourceState::Failed);
+    if !whole && any(SourceState::Reading) {
+        State::Degraded
+    } else if any(SourceState::Retrying) {
         State::Retrying
     } else if any(SourceState::Opening) {
         State::Starting
-    } else if any(SourceState::Reading) {
-        State::Running
-    } else {
+    } else if any(SourceState::Failed) {
+        State::Failed
+    } else if live.lacks_something() {
+        State::Retrying
+    } else if any(SourceState::Elsewhere) {
         State::Elsewhere
+    } else {
+        // All that there is, which may be nothing yet.
+        State::Running
     }
 }
 
 fn advice(name: &str, state: State) -> Option<String> {
     match state {
         State::Starting | State::Running => None,
+        State::Degraded => Some(format!(
+            "the rest is read; see to what is named above. What is absent is looked for again by itself, at least every half minute; for what failed: tidemill connector resume {name}"
+        )),
         State::Retrying => Some(
             "it is tried again by itself, at least every half minute; see to what the error names"
                 .to_owned(),
@@ -203,6 +246,7 @@ impl State {
         match self {
             Self::Starting => "starting",
             Self::Running => "running",
+            Self::Degraded => "degraded",
             Self::Retrying => "retrying",
             Self::Failed => "failed",
             Self::Paused => "paused",
@@ -218,6 +262,7 @@ impl SourceState {
             Self::Opening => "starting",
             Self::Reading => "running",
             Self::Retrying => "retrying",
+            Self::Failed => "failed",
             Self::Elsewhere => "elsewhere",
         }
     }
@@ -226,7 +271,10 @@ impl SourceState {
 impl Live {
     fn last_trouble(&self) -> Option<(String, Timestamp)> {
         let sources = self.sources.values().filter_map(|it| it.trouble.as_ref());
-        let all = self.trouble.iter().chain(sources);
+        let wanted = self.absent.values();
+        let wanted = wanted.filter(|(_, weight)| *weight == Weight::Wanted);
+        let absent = wanted.map(|(trouble, _)| trouble);
+        let all = self.trouble.iter().chain(sources).chain(absent);
         let last = all.max_by_key(|trouble| trouble.at)?;
         Some((last.text.clone(), last.at))
     }

@@ -217,10 +217,7 @@ impl Kind for Postgres {
             .map_err(|error| rejected(act.as_str(), error))?;
         let source = PostgresSource::new(config, around.clock.clone());
         let source = source.map_err(|error| rejected(act, error.into()))?;
-        Ok(Sources {
-            all: vec![Box::new(source)],
-            look_again: None,
-        })
+        Ok(Sources::only(source))
     }
 
     fn source_ids(&self, name: &ConnectorName, _log: &SharedLog) -> Vec<SourceId> {

@@ -178,10 +178,7 @@ impl Kind for S3 {
     ) -> Result<Sources, SourceError> {
         let source = self.source(around);
         let source = source.map_err(|error| rejected(format!("set up connector {name}"), error))?;
-        Ok(Sources {
-            all: vec![Box::new(source)],
-            look_again: None,
-        })
+        Ok(Sources::only(source))
     }
 
     fn source_ids(&self, _name: &ConnectorName, _log: &SharedLog) -> Vec<SourceId> {

@@ -111,10 +111,7 @@ impl Kind for Sqlite {
         let source = SqliteSource::new(config, around.clock.clone());
         let source =
             source.map_err(|error| rejected(format!("set up connector {name}"), error.into()))?;
-        Ok(Sources {
-            all: vec![Box::new(source)],
-            look_again: None,
-        })
+        Ok(Sources::only(source))
     }
 
     fn source_ids(&self, name: &ConnectorName, _log: &SharedLog) -> Vec<SourceId> {

@@ -50,6 +50,16 @@ pub(crate) fn to_text(reports: &[Report]) -> String {
             let position = source.position.as_deref().unwrap_or("nothing read yet");
             let _ = writeln!(text, "  position  {position}");
             let _ = writeln!(text, "  lag       {}", lag(source));
+            if let Some(error) = &source.error {
+                let _ = writeln!(text, "  trouble   {error}");
+            }
+        }
+        for absent in &report.absent {
+            let _ = writeln!(
+                text,
+                "  absent    {}: {} (since {})",
+                absent.what, absent.why, absent.since
+            );
         }
         if let Some(error) = &report.last_error {
             let at = report.last_error_at.as_deref().unwrap_or_default();
