@@ -210,6 +210,7 @@ impl Source for KafkaSource {
             session.begin = BeginIs::Known;
             return Ok(Batch {
                 deliveries: Vec::new(),
+                notes: Vec::new(),
                 position: position::of(session.next),
             });
         }
@@ -250,6 +251,7 @@ impl Source for KafkaSource {
         }
         Ok(Batch {
             deliveries,
+            notes: Vec::new(),
             position: position::of(next),
         })
     }

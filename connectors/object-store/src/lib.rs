@@ -4,23 +4,35 @@
 //! an S3-compatible store, Azure, GCS), held against the manifest of what was there before. The
 //! difference becomes events in AWS's S3 shape in the topic `bucket.<name>`. No object is opened.
 //!
-//! **When**: once after opening and then at every wake-up that is handed in. Wake-ups are hints
-//! (a notification, a timer): however many are lost, the next listing finds everything that is
-//! different. A change that is undone between two listings is not seen; an object that is replaced
-//! twice between two listings is one event.
+//! **When**: once after opening and then at every wake-up that is handed in. Between listings, a
+//! [`Hint`] (a notification) has one object looked at. Hints are good for latency only: however many are
+//! lost, repeated or out of order, the next listing finds everything that is different, and what a hint
+//! has found already is not. A change that is undone between two looks is not seen; an object that is
+//! replaced twice between two looks is one event.
 //!
-//! **Ordering**: of one listing, created objects by the time of their change, then removed ones by
-//! key. Events of one key keep their order.
+//! **Ordering**: of some thousand differences that are found together, created objects by the time of
+//! their change, then removed ones by key. Events of one key keep their order.
 //!
-//! **Duplicates and resuming**: the source's position *is* the manifest, so events and manifest
-//! become durable together and a restart goes on where the log stands. One manifest fits
-//! [`MAX_MANIFEST_BYTES`], some 10,000 objects; a source that grows beyond is rejected by name.
+//! **Duplicates and resuming**: what was told of every object, the manifest, is in a compacted topic,
+//! written in one settlement with the events, and a restart goes on where the log stands. In memory an
+//! object takes 24 bytes and a little, a pass another few MiB, whatever the number of objects: names are
+//! not kept but read from the manifest when objects are missing.
+//!
+//! **Limits**: a key that cannot be a path (`a//b`, `./a`) stops the source with its name, and a key loses
+//! a slash at its end.
 //!
 //! A local folder ([`FolderSource`]) is kept likewise, with hints of its own from inotify, and with care
-//! for files that are still being written. A folder that cannot be read is an error, but one that has
-//! been emptied looks like every file removed, for that is what it is.
+//! for files that are still being written; what one look finds different is in memory as a whole. A
+//! folder that cannot be read is an error, but one that has been emptied looks like every file removed,
+//! for that is what it is.
 
 mod config;
+
+mod hint;
+
+mod notification;
+
+mod listing;
 
 mod source;
 
@@ -28,11 +40,18 @@ mod folder;
 
 mod backlog;
 
-mod manifest;
+mod known;
+
+mod entry;
+
+mod position;
 
 mod s3_event;
 
 pub use config::{Config, FolderConfig};
 pub use folder::FolderSource;
-pub use manifest::{MAX_MANIFEST_BYTES, show_position};
+pub use hint::{Hint, Hints, Unheard, hint_queue};
+pub use listing::{ByHead, ByListing, Listing};
+pub use notification::{NotificationError, hints_of};
+pub use position::show_position;
 pub use source::ObjectStoreSource;

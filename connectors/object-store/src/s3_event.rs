@@ -6,7 +6,7 @@ use event::{Event, EventId, SourceId};
 use serde_json::json;
 
 use crate::Config;
-use crate::manifest::{Change, State};
+use crate::entry::{Change, State};
 
 /// Who a listing says has changed an object: nobody it knows.
 const UNKNOWN: &str = "";
@@ -64,7 +64,7 @@ pub(crate) fn event(config: &Config, change: &Change, generation: u64, now: Time
 }
 
 /// A key as AWS writes it in events: form encoding that leaves slashes alone, a plus for a space.
-fn form_encoded(key: &str) -> String {
+pub(crate) fn form_encoded(key: &str) -> String {
     let mut encoded = String::with_capacity(key.len());
     for byte in key.bytes() {
         match byte {
@@ -83,7 +83,7 @@ mod tests {
     use aws_lambda_events::s3::S3Event;
 
     use super::*;
-    use crate::manifest::Entry;
+    use crate::entry::Entry;
 
     #[test]
     fn the_types_that_handlers_use_parse_what_is_written() {

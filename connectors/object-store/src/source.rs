@@ -1,52 +1,90 @@
 //! The contract, kept by listing.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use clock::{SharedClock, Timestamp};
-use connector::{Batch, Source, SourceError, TopicPlan};
+use clock::SharedClock;
+use connector::{Batch, Memory, Source, SourceError, TopicPlan};
 use event::{SourceId, SourcePosition};
 use event_log::TopicName;
-use futures::stream::BoxStream;
-use futures::{StreamExt as _, TryStreamExt as _};
-use object_store::{ObjectMeta, ObjectStore};
+use futures::stream::{self, BoxStream};
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
+use object_store::ObjectMeta;
+use object_store::path::Path;
 
-use crate::Config;
 use crate::backlog::Backlog;
-use crate::manifest::{Entry, Manifest};
+use crate::entry::Entry;
+use crate::position::generation_of;
+use crate::{Config, Hint, Listing};
+
+/// Objects that arrive together are compared together: as many as S3 puts on a page.
+const PAGE: usize = 1_000;
+
+/// Hints that are taken before they are followed.
+const HINTS: usize = 1_000;
+
+/// Objects that are looked at at once.
+const LOOKS: usize = 16;
+
+/// Objects that hints may lead to while a pass is under way; further hints wait for its end.
+const MOST_LOOKED_AT: usize = 10_000;
 
 /// A watched store.
 pub struct ObjectStoreSource {
     id: SourceId,
     topic: TopicName,
     config: Config,
-    store: Arc<dyn ObjectStore>,
+    listing: Arc<dyn Listing>,
     wake_ups: BoxStream<'static, ()>,
+    hints: BoxStream<'static, Hint>,
     clock: SharedClock,
     backlog: Backlog,
-    /// Whether the store must be listed before the next wake-up.
-    due: bool,
+    pass: Pass,
+    /// Whether another pass is to follow at once.
+    again: Again,
+    /// What hints have named and was not looked at yet.
+    hinted: BTreeSet<Path>,
+    /// What was looked at since the pass has begun: what the pass says of it may be older.
+    looked_at: HashSet<Path>,
+}
+
+/// Where the source is with listing.
+enum Pass {
+    /// It rests until a wake-up.
+    Resting,
+    /// It begins.
+    Due,
+    /// What there is comes in.
+    Listing(BoxStream<'static, Vec<object_store::Result<ObjectMeta>>>),
+    /// Everything has come; what is missing is named.
+    Naming,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Again {
+    No,
+    AtOnce,
 }
 
 impl std::fmt::Debug for ObjectStoreSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ObjectStoreSource")
             .field("id", &self.id)
-            .field("store", &self.store)
+            .field("listing", &self.listing)
             .finish_non_exhaustive()
     }
 }
 
 impl ObjectStoreSource {
-    /// A source that lists `store` after opening and at every item of `wake_ups`. Several wake-ups
+    /// A source that lists a store after opening and at every item of `wake_ups`. Several wake-ups
     /// in a row may be one.
     ///
     /// # Errors
     /// The topic `bucket.<name>` would have no legal name.
     pub fn new(
-        store: Arc<dyn ObjectStore>,
+        listing: Arc<dyn Listing>,
         wake_ups: BoxStream<'static, ()>,
         clock: SharedClock,
         config: Config,
@@ -55,12 +93,139 @@ impl ObjectStoreSource {
             id: SourceId::new(format!("/object-store/{}", config.bucket)),
             topic: TopicName::new(format!("bucket.{}", config.bucket))?,
             config,
-            store,
+            listing,
             wake_ups,
+            hints: stream::pending().boxed(),
             clock,
             backlog: Backlog::default(),
-            due: true,
+            pass: Pass::Due,
+            again: Again::No,
+            hinted: BTreeSet::new(),
+            looked_at: HashSet::new(),
         })
+    }
+
+    /// The same source, which also follows `hints`.
+    #[must_use]
+    pub fn hinted_by(mut self, hints: BoxStream<'static, Hint>) -> Self {
+        // One that ends has no more to say.
+        self.hints = hints.chain(stream::pending()).boxed();
+        self
+    }
+
+    /// Takes a hint, and those that wait behind it.
+    fn heed(&mut self, first: Option<Hint>) {
+        let mut next = first;
+        while let Some(hint) = next {
+            self.note(hint);
+            next = match self.hinted.len() < HINTS {
+                true => self.hints.next().now_or_never().flatten(),
+                false => None,
+            };
+        }
+    }
+
+    fn note(&mut self, hint: Hint) {
+        match (hint, &self.pass) {
+            (Hint::Object(key), _) => {
+                let path = Path::parse(&key).ok();
+                // Others have another name in listings.
+                let path = path.filter(|path| path.as_ref() == key);
+                let prefix = self.config.prefix.as_ref();
+                let within = |path: &Path| prefix.is_none_or(|it| path.prefix_matches(it));
+                self.hinted.extend(path.filter(within));
+            }
+            (Hint::Anything, Pass::Resting) => self.pass = Pass::Due,
+            (Hint::Anything, Pass::Due) => {}
+            // It may be about what the pass has gone by.
+            (Hint::Anything, Pass::Listing(_) | Pass::Naming) => self.again = Again::AtOnce,
+        }
+    }
+
+    /// Looks at what hints have named.
+    async fn look(&mut self) -> Result<(), SourceError> {
+        match self.pass {
+            Pass::Resting | Pass::Due => {}
+            // From here on: what a page says of them was asked before.
+            Pass::Listing(_) | Pass::Naming => self.looked_at.extend(self.hinted.iter().cloned()),
+        }
+        let listing = &self.listing;
+        let looks = stream::iter(self.hinted.clone()).map(|key| async move {
+            let found = listing.one(&key).await?;
+            Ok((key, found))
+        });
+        let looks: object_store::Result<Vec<(Path, Option<ObjectMeta>)>> =
+            looks.buffer_unordered(LOOKS).try_collect().await;
+        let looks = looks.map_err(|error| {
+            let act = format!("look at objects of {}", self.config.bucket);
+            classify(act, error)
+        })?;
+        self.hinted.clear();
+        for (key, found) in looks {
+            match found {
+                Some(object) => self.backlog.seen(key.into(), Entry::from(object)),
+                None => self.backlog.gone(key.into()),
+            }
+        }
+        self.backlog.release();
+        Ok(())
+    }
+
+    /// Goes one step on with the pass, or waits until there is reason for one.
+    async fn step(&mut self) -> Result<(), SourceError> {
+        match &mut self.pass {
+            Pass::Resting => tokio::select! {
+                hint = self.hints.next() => self.heed(hint),
+                wake_up = self.wake_ups.next() => {
+                    wake_up.ok_or_else(|| SourceError::Rejected {
+                        act: format!("watch {}", self.config.bucket),
+                        source: "its wake-ups have ended".into(),
+                    })?;
+                    self.pass = Pass::Due;
+                }
+            },
+            Pass::Due => {
+                self.backlog.begin_pass();
+                self.looked_at.clear();
+                self.again = Again::No;
+                let all = self.listing.all(self.config.prefix.as_ref());
+                self.pass = Pass::Listing(all.ready_chunks(PAGE).boxed());
+            }
+            Pass::Listing(pages) => tokio::select! {
+                hint = self.hints.next(), if self.looked_at.len() < MOST_LOOKED_AT => self.heed(hint),
+                page = pages.next() => match page {
+                    Some(page) => self.compare(page)?,
+                    None => self.pass = Pass::Naming,
+                },
+            },
+            Pass::Naming => match self.backlog.missing().await? {
+                Some(names) => {
+                    names.into_iter().for_each(|key| self.backlog.gone(key));
+                    self.backlog.release_full();
+                }
+                None => {
+                    self.backlog.release();
+                    self.pass = match self.again {
+                        Again::No => Pass::Resting,
+                        Again::AtOnce => Pass::Due,
+                    };
+                }
+            },
+        }
+        Ok(())
+    }
+
+    fn compare(&mut self, page: Vec<object_store::Result<ObjectMeta>>) -> Result<(), SourceError> {
+        for object in page {
+            let act = || format!("list {}", self.config.bucket);
+            let object = object.map_err(|error| classify(act(), error))?;
+            if !self.looked_at.contains(&object.location) {
+                let key = object.location.to_string();
+                self.backlog.listed(key, Entry::from(object));
+            }
+        }
+        self.backlog.release_full();
+        Ok(())
     }
 }
 
@@ -70,12 +235,18 @@ impl Source for ObjectStoreSource {
         &self.id
     }
 
+    fn recall(&mut self, memory: Memory) {
+        self.backlog.recall(memory);
+    }
+
     async fn open(
         &mut self,
         position: Option<&SourcePosition>,
     ) -> Result<Vec<TopicPlan>, SourceError> {
-        self.backlog = Backlog::at(position, &self.config)?;
-        self.due = true;
+        // The pass will find what was hinted at.
+        self.hinted.clear();
+        self.pass = Pass::Due;
+        self.backlog.open(position, &self.config).await?;
         Ok(vec![TopicPlan {
             name: self.topic.clone(),
             partitions: self.config.partitions,
@@ -86,22 +257,13 @@ impl Source for ObjectStoreSource {
         loop {
             let now = self.clock.now();
             let (topic, config) = (&self.topic, &self.config);
-            if let Some(batch) = self.backlog.take(max_bytes, topic, config, now)? {
+            if let Some(batch) = self.backlog.take(max_bytes, topic, config, now) {
                 return Ok(batch);
             }
-            if !self.due {
-                self.wake_ups
-                    .next()
-                    .await
-                    .ok_or_else(|| SourceError::Rejected {
-                        act: format!("watch {}", self.config.bucket),
-                        source: "its wake-ups have ended".into(),
-                    })?;
-                self.due = true;
+            match self.hinted.is_empty() {
+                true => self.step().await?,
+                false => self.look().await?,
             }
-            let listing = list(&self.store, &self.config).await?;
-            self.backlog.found(listing);
-            self.due = false;
         }
     }
 
@@ -111,24 +273,12 @@ impl Source for ObjectStoreSource {
     }
 
     fn order(&self, one: &SourcePosition, other: &SourcePosition) -> Ordering {
-        Manifest::generation_of(one).cmp(&Manifest::generation_of(other))
+        generation_of(one).cmp(&generation_of(other))
     }
 
     fn lag(&self) -> Option<u64> {
         u64::try_from(self.backlog.len()).ok()
     }
-}
-
-async fn list(
-    store: &Arc<dyn ObjectStore>,
-    config: &Config,
-) -> Result<BTreeMap<String, Entry>, SourceError> {
-    store
-        .list(config.prefix.as_ref())
-        .map_ok(|object| (object.location.as_ref().to_owned(), Entry::from(object)))
-        .try_collect()
-        .await
-        .map_err(|error| classify(format!("list {}", config.bucket), error))
 }
 
 fn classify(act: String, error: object_store::Error) -> SourceError {
@@ -143,17 +293,6 @@ fn classify(act: String, error: object_store::Error) -> SourceError {
         | E::UnknownConfigurationKey { .. } => SourceError::Rejected { act, source },
         // Foreign and open-ended: whatever else a store says may pass.
         _ => SourceError::Unavailable { act, source },
-    }
-}
-
-impl From<ObjectMeta> for Entry {
-    fn from(object: ObjectMeta) -> Self {
-        Self {
-            // Without the quotes that belong to HTTP.
-            etag: object.e_tag.map(|etag| etag.trim_matches('"').to_owned()),
-            size: object.size,
-            modified: Timestamp::from_millis(object.last_modified.timestamp_millis()),
-        }
     }
 }
 

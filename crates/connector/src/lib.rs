@@ -26,11 +26,15 @@
 //!
 //! Positions are opaque to the runner. They must have a total order, given by [`Source::order`], in
 //! which later events have positions that are not smaller, and must fit a few KiB where possible:
-//! one is written with every batch.
+//! one is written with every batch. A source that has to know more hands over [`Note`]s beside its
+//! deliveries: keyed records in a compacted topic of its own, in the same settlement, which it reads
+//! again through its [`Memory`].
 //!
 //! What this crate does not know: any foreign system, functions, triggers.
 
 mod source;
+
+mod memory;
 
 mod retry;
 
@@ -39,6 +43,7 @@ mod runner;
 mod error;
 
 pub use error::{Error, SourceError};
+pub use memory::{Memory, Note, Recollection};
 pub use retry::{Pause, grown_pause, pause_after};
 pub use runner::{Runner, Settings};
 pub use source::{Batch, Delivery, Placement, Source, TopicPlan};

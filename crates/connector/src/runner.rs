@@ -13,7 +13,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Batch, Delivery, Error, Pause, Placement, Source, SourceError, TopicPlan, pause_after,
+    Batch, Delivery, Error, Memory, Note, Pause, Placement, Source, SourceError, TopicPlan,
+    pause_after,
 };
 
 /// How a runner runs.
@@ -136,6 +137,8 @@ impl Runner {
         failures: &mut u32,
     ) -> Result<std::convert::Infallible, Ended> {
         let mut reached = self.log.position(id);
+        let memory = Memory::of(&self.log, id).map_err(log_error("name the memory", id))?;
+        self.source.recall(memory.clone());
         let plans = self.source.open(reached.as_ref()).await?;
         let topics = ensure_topics(&self.log, id, plans).await?;
         if let Some(position) = &reached {
@@ -148,8 +151,12 @@ impl Runner {
                 self.source.order(&batch.position, reached) == Ordering::Greater
             });
             if moved {
-                let (settlement, newest) =
+                let (mut settlement, newest) =
                     self.settlement(id, writer, &topics, &reached, &batch)?;
+                if let Some(batch) = RecordBatch::of(&self.remembered(&batch.notes)) {
+                    let to = memory.place(id).await?;
+                    settlement.appends.push(Append { to, batch });
+                }
                 self.log
                     .commit(settlement)
                     .await
@@ -203,6 +210,18 @@ impl Runner {
             writer: Some(writer.clone()),
         };
         Ok((settlement, newest))
+    }
+
+    /// Notes as the memory's topic holds them.
+    fn remembered(&self, notes: &[Note]) -> Vec<Record> {
+        let now = self.clock.now();
+        let record = |note: &Note| Record {
+            key: Some(note.key.clone()),
+            value: note.value.clone(),
+            headers: Vec::new(),
+            timestamp: now,
+        };
+        notes.iter().map(record).collect()
     }
 
     fn measure(&self, id: &SourceId, newest: Option<(u64, Timestamp)>) {

@@ -7,13 +7,19 @@ use async_trait::async_trait;
 use event::{Record, SourceId, SourcePosition};
 use event_log::{Partition, TopicName};
 
-use crate::SourceError;
+use crate::{Memory, Note, SourceError};
 
 /// One foreign partition. See the crate for the contract as a whole.
 #[async_trait]
 pub trait Source: Debug + Send + 'static {
     /// Whose position the log keeps. Stable across restarts, unique among all sources.
     fn id(&self) -> &SourceId;
+
+    /// Hands it its [`Memory`], before every [`open`](Self::open). For sources that make notes: others
+    /// leave it.
+    fn recall(&mut self, memory: Memory) {
+        drop(memory);
+    }
 
     /// Connects and goes to the place after `position`, or to where a new source begins. Called
     /// again after a failure, on the same value: what an earlier call left behind must not matter.
@@ -70,6 +76,10 @@ pub struct TopicPlan {
 pub struct Batch {
     /// Events in the source's order. None at all when only the position has moved.
     pub deliveries: Vec<Delivery>,
+    /// What to remember once `position` is reached, in this order; mostly nothing. All of it is written
+    /// or, when the log is there already, none: a source that makes notes gives every delivery of a
+    /// batch the batch's position.
+    pub notes: Vec<Note>,
     /// Resume after this; not smaller than any position in `deliveries`.
     pub position: SourcePosition,
 }

@@ -3,8 +3,8 @@
 //! A [`Definition`] says what to read: those of the configuration file are declared, others are added
 //! by command and kept in the store ([`Definitions`]), as functions and triggers are. The
 //! [`Supervisor`] runs what should run, each connector by a conductor of its own, which finds its
-//! sources and has one `connector::Runner` for each ([`reading`]); what they do is written on the [`Board`]. The
-//! [`door`] is what the command line talks to.
+//! sources and has one `connector::Runner` for each ([`reading`]); what they do is written on the [`Board`].
+//! The [`door`] is what the command line talks to, and [`hints`] what other stores' notifications do.
 //!
 //! **To add a kind**: a module below `kind` with the settings (both arguments of the command line and
 //! keys of the file) and their [`Kind`](kind::Kind), and a variant in [`Settings`].
@@ -20,6 +20,7 @@ mod conductor;
 mod definition;
 mod definitions;
 mod door;
+mod hints;
 mod kind;
 mod observed;
 mod reading;
@@ -32,6 +33,7 @@ pub(crate) use board::Board;
 pub(crate) use definition::{ConnectorName, Definition, check_declared};
 pub(crate) use definitions::Definitions;
 pub(crate) use door::{Door, router};
+pub(crate) use hints::{HintBoard, PREFIX as NOTIFICATIONS, notifications};
 pub(crate) use kind::{Settings, Surroundings};
 pub(crate) use report::{Removed, Report, to_list, to_text};
 pub(crate) use streams::Streams;

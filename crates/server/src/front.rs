@@ -41,6 +41,8 @@ pub(crate) struct Front {
     pub(crate) admin: Router,
     /// The dashboard; checks its own token.
     pub(crate) dashboard: Router,
+    /// Notifications of other stores; checks their own tokens.
+    pub(crate) notifications: Router,
     /// `/health` and `/metrics`.
     pub(crate) open: Router,
 }
@@ -59,6 +61,7 @@ enum Door {
     Lambda,
     Admin,
     Dashboard,
+    Notifications,
     Open,
     Unknown(String),
 }
@@ -109,6 +112,7 @@ impl Front {
             Door::Lambda => route(&self.lambda, parts, body).await,
             Door::Admin => route(&self.admin, parts, body).await,
             Door::Dashboard => route(&self.dashboard, parts, body).await,
+            Door::Notifications => route(&self.notifications, parts, body).await,
             Door::Open => route(&self.open, parts, body).await,
             Door::Unknown(service) => plain(
                 StatusCode::BAD_REQUEST,
@@ -175,6 +179,7 @@ fn door(parts: &http::request::Parts) -> Door {
         "/health" | "/metrics" => Door::Open,
         "/" if is_page_request(parts) => Door::Dashboard,
         path if path.starts_with("/dashboard/") => Door::Dashboard,
+        path if path.starts_with(crate::connectors::NOTIFICATIONS) => Door::Notifications,
         path if path.starts_with(crate::admin::PREFIX) => Door::Admin,
         path if is_lambda_path(path) => Door::Lambda,
         _ => Door::S3,

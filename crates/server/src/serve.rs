@@ -214,6 +214,7 @@ impl Running {
             lambda,
             admin: api::sigv4::require(admin, verifier, admin::SERVICE),
             dashboard: dashboard::router(Arc::new(overview), access, hosts),
+            notifications: connectors::notifications(foreign.door.around.hints.clone()),
             open: open_routes(metrics.clone(), &kafka.bootstrap()),
         };
 

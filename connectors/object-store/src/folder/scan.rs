@@ -1,6 +1,6 @@
 //! One look through the folder.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -11,7 +11,8 @@ use clock::Timestamp;
 
 use super::open_files::{FileId, open_for_writing};
 use super::tree::Folders;
-use crate::manifest::Entry;
+use crate::entry::Entry;
+use crate::known::Known;
 
 /// S3's own bound (Amazon S3 user guide, "Naming Amazon S3 objects").
 const LONGEST_KEY: usize = 1_024;
@@ -19,8 +20,8 @@ const LONGEST_KEY: usize = 1_024;
 /// What a look goes by.
 pub(super) struct Look {
     pub(super) root: PathBuf,
-    /// What is known of the folder.
-    pub(super) known: BTreeMap<String, Entry>,
+    /// What is known of the folder. What was come to is marked in it.
+    pub(super) known: Known,
     /// Files that were closed or moved here, and not written since.
     pub(super) closed: HashSet<PathBuf>,
     pub(super) now: Timestamp,
@@ -31,8 +32,8 @@ pub(super) struct Look {
 /// What it has found.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
-    /// Complete files; those that are being written are as they were known, if they were.
-    pub(super) listing: BTreeMap<String, Entry>,
+    /// Complete files that are not as they were known.
+    pub(super) different: Vec<(String, Entry)>,
     /// Files that may not be complete.
     pub(super) unsettled: usize,
     /// What can be no object, and why.
@@ -52,7 +53,8 @@ impl Look {
     ///
     /// # Errors
     /// The folder, or one within it, cannot be read: what is in it is not gone for that.
-    pub(super) fn run(&self, folders: &mut Folders) -> io::Result<Seen> {
+    pub(super) fn run(&mut self, folders: &mut Folders) -> io::Result<Seen> {
+        self.known.begin_pass();
         let mut seen = Seen::default();
         let mut doubtful = Vec::new();
         let mut waiting = vec![self.root.clone()];
@@ -64,18 +66,11 @@ impl Look {
             }
         }
         self.ask(doubtful, &mut seen);
-        for (key, entry) in &self.known {
-            // Reading a folder that changes may miss what was there all along.
-            if !seen.listing.contains_key(key) && is_file(&self.root.join(key))? {
-                seen.unsettled += 1;
-                seen.listing.insert(key.clone(), entry.clone());
-            }
-        }
         Ok(seen)
     }
 
     fn folder(
-        &self,
+        &mut self,
         folder: &Path,
         folders: &mut Folders,
         waiting: &mut Vec<PathBuf>,
@@ -111,7 +106,7 @@ impl Look {
     }
 
     fn file(
-        &self,
+        &mut self,
         key: String,
         path: &Path,
         seen: &mut Seen,
@@ -124,8 +119,13 @@ impl Look {
             Err(error) => return Err(error),
         };
         let entry = entry(&file);
-        if self.known.get(&key) == Some(&entry) || self.closed.contains(path) {
-            seen.listing.insert(key, entry);
+        if self.known.holds(&key, &entry) {
+            self.known.keep(&key);
+            return Ok(());
+        }
+        if self.closed.contains(path) {
+            self.known.keep(&key);
+            seen.different.push((key, entry));
             return Ok(());
         }
         let changed = millis(file.ctime(), file.ctime_nsec());
@@ -135,13 +135,13 @@ impl Look {
             let id = (file.dev(), file.ino());
             doubtful.push(Doubtful { key, entry, id });
         } else {
-            self.keep(key, seen);
+            self.keep(&key, seen);
         }
         Ok(())
     }
 
     /// Believes those complete that nobody has open.
-    fn ask(&self, doubtful: Vec<Doubtful>, seen: &mut Seen) {
+    fn ask(&mut self, doubtful: Vec<Doubtful>, seen: &mut Seen) {
         let ids: HashSet<FileId> = doubtful.iter().map(|file| file.id).collect();
         let open = match ids.is_empty() {
             true => HashSet::new(),
@@ -149,21 +149,31 @@ impl Look {
         };
         for Doubtful { key, entry, id } in doubtful {
             match open.contains(&id) {
-                true => self.keep(key, seen),
+                true => self.keep(&key, seen),
                 false => {
-                    seen.listing.insert(key, entry);
+                    self.known.keep(&key);
+                    seen.different.push((key, entry));
                 }
             }
         }
     }
 
     /// Leaves a file as it was known.
-    fn keep(&self, key: String, seen: &mut Seen) {
+    fn keep(&mut self, key: &str, seen: &mut Seen) {
         seen.unsettled += 1;
-        if let Some(known) = self.known.get(&key) {
-            seen.listing.insert(key, known.clone());
+        self.known.keep(key);
+    }
+}
+
+/// Which of these are files after all: reading a folder that changes may miss what was there all along.
+pub(super) fn files_among(root: &Path, keys: &[String]) -> io::Result<HashSet<String>> {
+    let mut files = HashSet::new();
+    for key in keys {
+        if is_file(&root.join(key))? {
+            files.insert(key.clone());
         }
     }
+    Ok(files)
 }
 
 fn is_file(path: &Path) -> io::Result<bool> {

@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use clock::SharedClock;
-use connector::{Batch, Source, SourceError, TopicPlan};
+use connector::{Batch, Memory, Source, SourceError, TopicPlan};
 use event::{SourceId, SourcePosition};
 use event_log::TopicName;
 use tokio::time::Instant;
 
-use super::scan::{Look, Seen};
+use super::scan::{Look, Seen, files_among};
 use super::tree::{Hints, Tree};
 use crate::FolderConfig;
 use crate::backlog::Backlog;
-use crate::manifest::Manifest;
+use crate::position::generation_of;
 
 /// How long the folder must be quiet after a hint: programs that copy set times after they have closed.
 const QUIET: Duration = Duration::from_millis(20);
@@ -36,6 +36,7 @@ pub struct FolderSource {
     clock: SharedClock,
     hints: Hints,
     settled_after: Duration,
+    memory: Option<Memory>,
     watched: Option<Watched>,
 }
 
@@ -67,6 +68,7 @@ impl FolderSource {
             clock,
             hints: Hints::Wanted,
             settled_after: SETTLED_AFTER,
+            memory: None,
             watched: None,
         })
     }
@@ -85,9 +87,9 @@ impl FolderSource {
     /// Looks through the folder, on a thread where that does no harm.
     async fn look(&mut self, mut watched: Watched) -> Result<Watched, SourceError> {
         let mut folders = watched.tree.folders.take();
-        let look = Look {
+        let mut look = Look {
             root: watched.root.clone(),
-            known: watched.backlog.manifest.objects.clone(),
+            known: std::mem::take(&mut watched.backlog.known),
             closed: std::mem::take(&mut watched.tree.closed),
             now: self.clock.now(),
             settled_after: self.settled_after,
@@ -97,14 +99,40 @@ impl FolderSource {
                 Some(folders) => look.run(folders),
                 None => Err(std::io::Error::other("it is being looked through")),
             };
-            (folders, seen)
+            (folders, look.known, seen)
         });
         let looked = looked.await;
-        let (folders, seen) = looked.map_err(|error| self.unavailable("look through", error))?;
+        let (folders, known, seen) =
+            looked.map_err(|error| self.unavailable("look through", error))?;
         watched.tree.folders = folders;
-        let seen = seen.map_err(|error| self.unavailable("look through", error))?;
+        watched.backlog.known = known;
+        let mut seen = seen.map_err(|error| self.unavailable("look through", error))?;
+        for (key, entry) in std::mem::take(&mut seen.different) {
+            watched.backlog.seen(key, entry);
+        }
+        seen.unsettled += self.name_missing(&mut watched).await?;
+        watched.backlog.release();
         watched.take_in(seen, self.settled_after, self.config.interval, &self.id);
         Ok(watched)
+    }
+
+    /// Takes in what the look has not come to, and counts the files among it that are there after all.
+    async fn name_missing(&self, watched: &mut Watched) -> Result<usize, SourceError> {
+        let mut there = 0;
+        while let Some(keys) = watched.backlog.missing().await? {
+            let (root, asked) = (watched.root.clone(), keys.clone());
+            let files = tokio::task::spawn_blocking(move || files_among(&root, &asked)).await;
+            let files = files.map_err(|error| self.unavailable("look through", error))?;
+            let files = files.map_err(|error| self.unavailable("look through", error))?;
+            there += files.len();
+            for key in keys {
+                match files.contains(&key) {
+                    true => drop(watched.backlog.known.keep(&key)),
+                    false => watched.backlog.gone(key),
+                }
+            }
+        }
+        Ok(there)
     }
 }
 
@@ -123,7 +151,6 @@ impl Watched {
             tracing::warn!(%source, ?path, reason, "a file can be no object");
         }
         self.refused = seen.refused;
-        self.backlog.found(seen.listing);
         let pause = match seen.unsettled {
             0 => {
                 self.patience = settled_after;
@@ -163,15 +190,23 @@ impl Source for FolderSource {
         &self.id
     }
 
+    fn recall(&mut self, memory: Memory) {
+        self.memory = Some(memory);
+    }
+
     async fn open(
         &mut self,
         position: Option<&SourcePosition>,
     ) -> Result<Vec<TopicPlan>, SourceError> {
         self.watched = None;
-        let backlog = Backlog::at(position, &self.config.bucket)?;
         let root = std::fs::canonicalize(&self.config.path);
         let root = root.map_err(|error| self.unavailable("find", error))?;
         let tree = Tree::new(self.hints).map_err(|error| self.unavailable("watch", error))?;
+        let mut backlog = Backlog::default();
+        if let Some(memory) = &self.memory {
+            backlog.recall(memory.clone());
+        }
+        backlog.open(position, &self.config.bucket).await?;
         self.watched = Some(Watched {
             root,
             tree,
@@ -195,7 +230,7 @@ impl Source for FolderSource {
         loop {
             let now = self.clock.now();
             let (topic, config) = (&self.topic, &self.config.bucket);
-            if let Some(batch) = watched.backlog.take(max_bytes, topic, config, now)? {
+            if let Some(batch) = watched.backlog.take(max_bytes, topic, config, now) {
                 self.watched = Some(watched);
                 return Ok(batch);
             }
@@ -211,7 +246,7 @@ impl Source for FolderSource {
     }
 
     fn order(&self, one: &SourcePosition, other: &SourcePosition) -> Ordering {
-        Manifest::generation_of(one).cmp(&Manifest::generation_of(other))
+        generation_of(one).cmp(&generation_of(other))
     }
 
     fn lag(&self) -> Option<u64> {

@@ -51,6 +51,7 @@ impl Outbox {
     pub(super) fn into_batch(self, place: Place, state: &State) -> Batch {
         Batch {
             deliveries: self.deliveries,
+            notes: Vec::new(),
             position: resumable(place, state),
         }
     }

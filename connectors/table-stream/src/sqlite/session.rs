@@ -72,6 +72,7 @@ impl Session {
                     _ if moved => {
                         return Ok(Batch {
                             deliveries: found.deliveries,
+                            notes: Vec::new(),
                             position: resumable(self.place, &self.state),
                         });
                     }

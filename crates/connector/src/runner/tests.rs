@@ -127,6 +127,10 @@ impl Source for Scripted {
                 });
                 let batch = Batch {
                     deliveries: deliveries.collect(),
+                    notes: vec![Note {
+                        key: Bytes::from_static(b"read"),
+                        value: Some(to.to_string().into()),
+                    }],
                     position: position(to),
                 };
                 self.read = to;
@@ -172,6 +176,20 @@ async fn values(log: &SharedLog) -> Vec<Bytes> {
         .flat_map(|batch| batch.records().unwrap())
         .map(|stored| stored.record.value.unwrap())
         .collect()
+}
+
+/// Everything that was noted, oldest first.
+async fn noted(log: &SharedLog) -> Vec<String> {
+    let memory = Memory::of(log, &SourceId::new("/scripted")).unwrap();
+    let mut recollection = memory.recollect().await.unwrap();
+    let mut noted = Vec::new();
+    while let Some(notes) = recollection.next().await.unwrap() {
+        noted.extend(notes.into_iter().map(|note| {
+            assert_eq!(note.key, "read");
+            String::from_utf8(note.value.unwrap().to_vec()).unwrap()
+        }));
+    }
+    noted
 }
 
 fn numbers(to: u64) -> Vec<Bytes> {
@@ -245,6 +263,7 @@ async fn c1_events_and_their_source_position_become_durable_together() {
         .map(number);
     assert_eq!(at, Some(5));
     assert_eq!(*stream.acknowledged.borrow(), 5);
+    assert_eq!(noted(&log).await, ["5"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -291,7 +310,29 @@ async fn a_batch_of_copies_alone_is_acknowledged_and_not_appended() {
     let (_, run) = start(&log, &stream, 3);
     acknowledged(&stream, 4).await;
     assert_eq!(values(&log).await, numbers(4));
+    assert_eq!(noted(&log).await, ["3", "4"]);
     run.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_memory_is_compacted_and_another_topic_of_its_name_is_not_written() {
+    let log: SharedLog = MemoryLog::new();
+    let stream = Arc::new(Stream::default());
+    stream.publish(1);
+    let (_, run) = start(&log, &stream, 1);
+    acknowledged(&stream, 1).await;
+    run.abort();
+    let memory = Memory::of(&log, &SourceId::new("/scripted")).unwrap();
+    let topic = log.topic(memory.topic()).unwrap();
+    assert_eq!(topic.config.settings.cleanup, event_log::Cleanup::Compact);
+    memory.erase().await.unwrap();
+    let config = TopicConfig::new(1, Lifetime::Events);
+    log.create_topic(memory.topic(), config).await.unwrap();
+    stream.publish(1);
+    let (_, run) = start(&log, &stream, 1);
+    let error = run.await.unwrap().unwrap_err();
+    assert!(matches!(error, Error::TopicTaken { .. }), "{error:?}");
+    assert_eq!(values(&log).await, numbers(1));
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,6 +9,7 @@ mod sqlite;
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -19,7 +20,7 @@ use event::{SourceId, SourcePosition};
 use event_log::SharedLog;
 use serde::{Deserialize, Serialize};
 
-use super::ConnectorName;
+use super::{ConnectorName, HintBoard};
 
 /// What a connector reads, by kind. A kind's settings are the same on the command line and in files.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, Subcommand)]
@@ -100,6 +101,8 @@ pub(crate) struct Surroundings {
     pub(crate) region: String,
     /// Where sources may put aside what is too large for memory.
     pub(crate) spool: PathBuf,
+    /// Where sources listen to notifications.
+    pub(crate) hints: Arc<HintBoard>,
 }
 
 /// What a connector reads just now.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use clock::SharedClock;
-use connector::{Batch, Source, SourceError, TopicPlan};
+use connector::{Batch, Memory, Source, SourceError, TopicPlan};
 use event::{SourceId, SourcePosition};
 
 use super::ConnectorName;
@@ -60,6 +60,10 @@ impl Observed {
 impl Source for Observed {
     fn id(&self) -> &SourceId {
         &self.id
+    }
+
+    fn recall(&mut self, memory: Memory) {
+        self.inner.recall(memory);
     }
 
     async fn open(

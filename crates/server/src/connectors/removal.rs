@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use connector::{Pause, SourceError, pause_after};
+use connector::{Memory, Pause, SourceError, pause_after};
 use event::SourcePosition;
 use event_log::{PositionUpdate, Settlement};
 use serde::Deserialize;
@@ -106,8 +106,8 @@ async fn release(door: &Door, connector: &Connector) -> Result<String, SourceErr
     }
 }
 
-/// Its sources' ids are used by nobody any more, so what the log keeps of them is only cut short; on
-/// a cluster another node may hold it, and then it stays.
+/// Its sources' ids are used by nobody any more: what the log remembers for them goes, and a position is
+/// only cut short; on a cluster another node may hold that, and then it stays.
 async fn erase_positions(door: &Door, connector: &Connector) {
     let Connector { definition, .. } = connector;
     let log = &door.around.log;
@@ -116,6 +116,13 @@ async fn erase_positions(door: &Door, connector: &Connector) {
         let source = id_of(&id, connector.origin);
         if log.position(&source).is_none() {
             continue;
+        }
+        let forgotten = match Memory::of(log, &source) {
+            Ok(memory) => memory.erase().await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = forgotten {
+            tracing::warn!(%error, %source, "what was remembered for a removed connector is left behind");
         }
         let nothing = Settlement {
             appends: Vec::new(),

@@ -40,6 +40,7 @@ impl Foreign {
             account: config.account.clone(),
             region: config.region.clone(),
             spool: dir.join("spool"),
+            hints: Arc::default(),
         };
         let door = Door {
             operator: OperatorKey::load_or_create(dir)?,

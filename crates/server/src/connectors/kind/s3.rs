@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bucket::BucketName;
 use clap::Args;
 use connector::SourceError;
-use connector_object_store::{Config, ObjectStoreSource, show_position};
+use connector_object_store::{ByListing, Config, ObjectStoreSource, hint_queue, show_position};
 use event::{SourceId, SourcePosition};
 use event_log::SharedLog;
 use futures::StreamExt as _;
@@ -20,14 +20,15 @@ use tokio::time::Instant;
 
 use super::{Kind, Sources, Surroundings, Topics, rejected};
 use crate::backing;
-use crate::config::S3Store;
+use crate::config::{S3Store, Secret};
 use crate::connectors::ConnectorName;
+use crate::connectors::hints::Listener;
 
 /// A bucket of another S3-compatible store: its objects, then every object that is created, replaced
 /// or removed.
 ///
-/// The bucket is listed and compared with what was there before, so that nothing is missed, up to
-/// some 10,000 objects below the prefix. Events go to the topic bucket.BUCKET in S3's own shape.
+/// The bucket is listed and compared with what was there before, so that nothing is missed; a million
+/// objects take the server some 30 MB of memory. Events go to the topic bucket.BUCKET in S3's own shape.
 /// Functions are attached as to a bucket of this server: by a notification configuration, which sees
 /// what changes after it.
 #[derive(Args, Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -36,6 +37,8 @@ use crate::connectors::ConnectorName;
 Example:
   tidemill connector add s3 --name partner --bucket incoming --endpoint https://s3.example.org \\
       --credentials /etc/tidemill/partner.credentials
+  mc admin config set partner notify_webhook:tidemill auth_token=... \\
+      endpoint=https://tidemill.example.org/_tidemill/notifications/partner   # with --notification-token
   aws s3api put-bucket-notification-configuration --bucket incoming --notification-configuration \\
       '{\"LambdaFunctionConfigurations\": [{\"LambdaFunctionArn\":
         \"arn:aws:lambda:us-east-1:000000000000:function:import\", \"Events\": [\"s3:ObjectCreated:*\"]}]}'")]
@@ -60,6 +63,11 @@ pub(crate) struct S3 {
     #[arg(long, value_name = "FILE")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) credentials: Option<PathBuf>,
+    /// The token that the store's notifications carry, as file:PATH or env:NAME. With it, the store may
+    /// post them to /_tidemill/notifications/NAME of this server, so that objects are seen at once
+    #[arg(long, value_name = "SECRET")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) notification_token: Option<Secret>,
     /// Seconds between two listings
     #[arg(long, value_name = "SECONDS", default_value_t = default_interval(), value_parser = clap::value_parser!(u64).range(1..=86_400))]
     #[serde(default = "default_interval")]
@@ -93,7 +101,11 @@ impl S3 {
         }
     }
 
-    fn source(&self, around: &Surroundings) -> anyhow::Result<ObjectStoreSource> {
+    fn source(
+        &self,
+        name: &ConnectorName,
+        around: &Surroundings,
+    ) -> anyhow::Result<ObjectStoreSource> {
         let store = backing::bucket_of(&self.store())?;
         let config = Config {
             bucket: self.bucket.clone(),
@@ -104,12 +116,23 @@ impl S3 {
         };
         let wake_ups = every(Duration::from_secs(self.interval_seconds));
         let clock = around.clock.clone();
-        Ok(ObjectStoreSource::new(
-            Arc::new(store),
-            wake_ups,
-            clock,
-            config,
-        )?)
+        let listing = Arc::new(ByListing(store));
+        let source = ObjectStoreSource::new(listing, wake_ups, clock, config)?;
+        let Some(token) = &self.notification_token else {
+            return Ok(source);
+        };
+        let token = token.read().context("notification_token")?;
+        if token.is_empty() {
+            bail!("notification_token is empty");
+        }
+        let (hints, taken) = hint_queue();
+        let listener = Listener {
+            bucket: self.bucket.clone(),
+            token,
+            hints,
+        };
+        around.hints.listen(name, listener);
+        Ok(source.hinted_by(taken))
     }
 }
 
@@ -155,6 +178,8 @@ impl Kind for S3 {
     fn make_absolute(&mut self) -> std::io::Result<()> {
         let credentials = self.credentials.take().map(std::path::absolute);
         self.credentials = credentials.transpose()?;
+        let token = self.notification_token.take().map(Secret::absolute);
+        self.notification_token = token.transpose()?;
         Ok(())
     }
 
@@ -176,7 +201,7 @@ impl Kind for S3 {
         name: &ConnectorName,
         around: &Surroundings,
     ) -> Result<Sources, SourceError> {
-        let source = self.source(around);
+        let source = self.source(name, around);
         let source = source.map_err(|error| rejected(format!("set up connector {name}"), error))?;
         Ok(Sources::only(source))
     }
