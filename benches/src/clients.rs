@@ -3,6 +3,10 @@
 //!
 //! Rounds alternate between the servers; a ratio is the median of the rounds' ratios. Ours syncs
 //! every write before it acknowledges it; Kafka, as it comes, does not.
+//!
+//! The consumer has room for a whole round. As it comes, librdkafka rests for a second
+//! (`fetch.queue.backoff.ms`) each time it holds 100,000 records that were not asked for yet
+//! (`queued.min.messages`), whichever server sent them: what was measured then was how often it rested.
 
 mod transactions;
 
@@ -152,6 +156,8 @@ fn round(bootstrap: &str, topic: &str, bytes: usize) -> Result<Round> {
         .set("bootstrap.servers", bootstrap)
         .set("group.id", "none")
         .set("fetch.wait.max.ms", "500")
+        .set("queued.min.messages", "1000000")
+        .set("queued.max.messages.kbytes", "2000000")
         .create()?;
     let partitions = everywhere(&consumer, topic)?;
     consumer.assign(&partitions)?;
