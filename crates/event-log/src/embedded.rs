@@ -19,6 +19,7 @@
 //! segments are kept to be written again.
 
 mod books;
+mod buffers;
 mod catalog;
 mod cleaner;
 mod committer;

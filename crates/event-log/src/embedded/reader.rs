@@ -9,10 +9,10 @@ use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use clock::Timestamp;
 
 use super::books::PartitionLog;
+use super::buffers;
 use super::catalog::Section;
 use super::index::{self, Batches, Entry, Found, Run};
 use super::recovery;
@@ -276,13 +276,12 @@ fn read_stretch(
     };
     let span = usize::try_from(last.position - first.position)
         .map_err(|_| segment.corrupt(first.position, "the segment is too large"))?;
-    let mut bytes = vec![0; span + last_len];
-    let read = match patience {
-        Patience::Cached => segment.file.read_cached(&mut bytes, first.position),
-        Patience::Blocking => segment.file.read_at(&mut bytes, first.position),
-    };
-    match read {
-        Ok(()) => {}
+    let read = buffers::filled(span + last_len, |bytes| match patience {
+        Patience::Cached => segment.file.read_cached(bytes, first.position),
+        Patience::Blocking => segment.file.read_at(bytes, first.position),
+    });
+    let bytes = match read {
+        Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(Stop::Cold),
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
             let reason = "the segment ends before its frames do";
@@ -294,8 +293,7 @@ fn read_stretch(
                 source,
             }));
         }
-    }
-    let bytes = Bytes::from(bytes);
+    };
     for entry in entries {
         let at = (entry.position - first.position) as usize;
         let mut rest = bytes.slice(at..);
