@@ -16,8 +16,8 @@ use bytes::Bytes;
 use clock::SystemClock;
 use futures::future::try_join_all;
 use instance::{
-    Endpoints, Invocation, Isolation, Outcome, Pool, PoolConfig, ProcessConfig, ProcessLauncher,
-    Runtime, Spec, log_queue,
+    Endpoints, Invocation, Isolation, LogFormat, Outcome, Pool, PoolConfig, ProcessConfig,
+    ProcessLauncher, Runtime, Spec, log_queue,
 };
 use sandbox::{Bind, Job, PlainSpawner, Program, Spawner, SpawnerConfig};
 
@@ -282,6 +282,7 @@ impl Numbered {
             timeout: Duration::from_secs(30),
             environment: BTreeMap::new(),
             log_group: "/aws/lambda/noop".to_owned(),
+            log_format: LogFormat::Text,
         })
     }
 }

@@ -4,6 +4,7 @@ mod account;
 mod code;
 mod concurrency;
 mod event_invoke;
+mod logging;
 mod manage;
 mod permissions;
 mod read;

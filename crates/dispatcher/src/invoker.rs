@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use clock::SharedClock;
 use event_log::{RecordBatch, Settlement, SharedLog};
-use function::{Function, FunctionName};
-use instance::{Invocation, LaunchError, Outcome, Pool, Spec};
+use function::{Function, FunctionName, LogLevel, Logging};
+use instance::{Invocation, LaunchError, LogFormat, Outcome, Pool, Severity, Spec};
 use metering::UsageRecord;
 use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
@@ -367,7 +367,28 @@ impl Invoker {
             timeout: function.timeout(),
             environment,
             log_group: format!("/aws/lambda/{}", function.name),
+            log_format: match function.logging {
+                Logging::Text => LogFormat::Text,
+                Logging::Json {
+                    application,
+                    system,
+                } => LogFormat::Json {
+                    application: severity(application),
+                    system: severity(system),
+                },
+            },
         })
+    }
+}
+
+fn severity(level: LogLevel) -> Severity {
+    match level {
+        LogLevel::Trace => Severity::Trace,
+        LogLevel::Debug => Severity::Debug,
+        LogLevel::Info => Severity::Info,
+        LogLevel::Warn => Severity::Warn,
+        LogLevel::Error => Severity::Error,
+        LogLevel::Fatal => Severity::Fatal,
     }
 }
 

@@ -10,7 +10,7 @@ use event_log::TopicName;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::LayerId;
+use crate::{LayerId, Logging};
 
 /// One function at `$LATEST`: configuration and code, as one document of the registry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +38,9 @@ pub struct Function {
     /// Its layers, in the order in which they are laid over one another.
     #[serde(default)]
     pub layers: Vec<LayerId>,
+    /// How its log is written.
+    #[serde(default)]
+    pub logging: Logging,
     /// Tags, shown to whoever asks.
     pub tags: BTreeMap<String, String>,
     /// At most this many invocations at once, and that many kept for it; `Some(0)` switches it off.

@@ -9,6 +9,7 @@ mod filter;
 mod function;
 mod layer;
 pub mod limits;
+mod logging;
 mod package;
 mod registry;
 mod trigger;
@@ -20,6 +21,7 @@ pub use function::{
     Qualifier,
 };
 pub use layer::{LayerId, LayerName, LayerNameError, LayerVersion, NewLayerVersion};
+pub use logging::{LogLevel, Logging};
 pub use package::{PackageError, unpack};
 pub use registry::{Error, NewFunction, Registry, Writers};
 pub use trigger::{

@@ -19,6 +19,7 @@
 
 mod egress;
 mod launcher;
+mod log_format;
 mod logs;
 mod outcome;
 mod pool;
@@ -29,6 +30,7 @@ mod spec;
 
 pub use egress::{EGRESS, Egress, Endpoint, Endpoints, UnsupportedEgress};
 pub use launcher::{Instance, LaunchError, Launcher};
+pub use log_format::{LogFormat, Severity};
 pub use logs::{LogChunk, LogKind, LogQueue, LogReceiver, LogSink, Taken, log_queue};
 pub use outcome::{Finished, MAX_RESPONSE_BYTES, Metrics, Outcome};
 pub use pool::{InstanceCount, Pool, PoolConfig};

@@ -17,6 +17,7 @@ mod java;
 mod journal;
 mod output;
 mod place;
+mod platform_event;
 mod rest;
 mod scratch;
 
@@ -47,6 +48,7 @@ use interpreter::{Interpreter, Interpreters};
 use journal::Journal;
 use output::Output;
 use place::Place;
+use platform_event::PlatformEvent;
 use rest::Rest;
 use scratch::Scratch;
 
@@ -184,7 +186,8 @@ impl ProcessLauncher {
         journal: &mut Journal,
     ) -> io::Result<Running> {
         let log_stream = journal.stream().to_owned();
-        journal.platform(&format!("INIT_START Runtime Version: {}", spec.runtime));
+        let runtime = &spec.runtime.to_string();
+        journal.platform(&PlatformEvent::InitStart { runtime });
         let started = self.clock.monotonic();
         let names = extension::names(spec).await?;
         let extensions = Extensions::new(spec, names.clone());

@@ -20,7 +20,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 pub(crate) use exchange::{Answer, Exchange, Initialisation, Report};
-pub(crate) use extensions::{Extensions, Reason};
+pub(crate) use extensions::{ExtensionState, Extensions, Reason};
 
 /// The Runtime API of one instance. Dropping it closes every connection.
 pub(crate) struct RuntimeApi {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::Runtime;
+use crate::{LogFormat, Runtime};
 
 /// What an instance needs to know, fixed for its life: one version of one function of one account.
 #[derive(Clone, Debug)]
@@ -42,6 +42,8 @@ pub struct Spec {
     pub environment: BTreeMap<String, String>,
     /// The log group's name, `/aws/lambda/NAME` unless configured.
     pub log_group: String,
+    /// How the log is written.
+    pub log_format: LogFormat,
 }
 
 /// One run of a function.

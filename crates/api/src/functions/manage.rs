@@ -59,6 +59,7 @@ pub(crate) async fn create(state: &State, request: &Request) -> Result<Response,
         timeout_seconds: settings.timeout_seconds.unwrap_or(DEFAULT_TIMEOUT_SECONDS),
         environment: settings.environment.unwrap_or_default(),
         layers: settings.layers.unwrap_or_default(),
+        logging: settings.logging.unwrap_or_default(),
         tags,
     };
     let function = state.registry.create_function(new, package).await;

@@ -6,10 +6,11 @@ use function::limits::{
     DESCRIPTION_CHARS, ENVIRONMENT_BYTES, EPHEMERAL_STORAGE_MIB, HANDLER_CHARS, LAYERS, MEMORY_MIB,
     TAG_KEY_CHARS, TAG_VALUE_CHARS, TAGS, TIMEOUT_SECONDS,
 };
-use function::{Function, FunctionName, LayerId};
+use function::{Function, FunctionName, LayerId, Logging};
 use instance::{Egress, Runtime, UnsupportedRuntime};
 use serde_json::json;
 
+use super::logging;
 use crate::members::Members;
 use crate::{ApiError, State};
 
@@ -54,6 +55,7 @@ pub(super) struct Settings {
     pub(super) memory_mib: Option<u32>,
     pub(super) environment: Option<BTreeMap<String, String>>,
     pub(super) layers: Option<Vec<LayerId>>,
+    pub(super) logging: Option<Logging>,
 }
 
 impl Settings {
@@ -72,15 +74,11 @@ impl Settings {
             memory_mib: members.natural("MemorySize", MEMORY_MIB)?,
             environment: environment(members)?,
             layers: layers(state, members)?,
+            logging: logging::take(members, name)?,
         };
         members.only("TracingConfig", &json!({"Mode": "PassThrough"}))?;
         members.only("EphemeralStorage", &json!({"Size": EPHEMERAL_STORAGE_MIB}))?;
         members.only("SnapStart", &json!({"ApplyOn": "None"}))?;
-        if let Some(mut logging) = members.object("LoggingConfig")? {
-            logging.only("LogFormat", &json!("Text"))?;
-            logging.only("LogGroup", &json!(log_group(name)))?;
-            logging.finish()?;
-        }
         Ok(settings)
     }
 
@@ -98,12 +96,8 @@ impl Settings {
         set(&mut function.memory_mib, self.memory_mib);
         set(&mut function.environment, self.environment);
         set(&mut function.layers, self.layers);
+        set(&mut function.logging, self.logging);
     }
-}
-
-/// Where a function's lines are logged.
-pub(super) fn log_group(name: &FunctionName) -> String {
-    format!("/aws/lambda/{name}")
 }
 
 /// Checks a function's or mapping's whole set of tags.

@@ -6,7 +6,7 @@ use function::limits::EPHEMERAL_STORAGE_MIB;
 use serde_json::{Value, json};
 use time::macros::format_description;
 
-use super::settings::log_group;
+use super::logging;
 use crate::State;
 use crate::layers::shown_on_function;
 
@@ -41,7 +41,7 @@ pub(super) fn configuration(state: &State, function: &Function) -> Value {
         "TracingConfig": {"Mode": "PassThrough"},
         "EphemeralStorage": {"Size": EPHEMERAL_STORAGE_MIB},
         "SnapStart": {"ApplyOn": "None", "OptimizationStatus": "Off"},
-        "LoggingConfig": {"LogFormat": "Text", "LogGroup": log_group(&function.name)},
+        "LoggingConfig": logging::shown(function.logging, &function.name),
     });
     if !function.environment.is_empty() {
         shown["Environment"] = json!({"Variables": function.environment});

@@ -9,7 +9,9 @@ use uuid::Uuid;
 
 use super::document::{Document as _, Written};
 use super::{Error, Kept, Registry, Writers};
-use crate::{AsyncPolicy, CodePackage, Function, FunctionName, LayerId, Problem, TriggerSource};
+use crate::{
+    AsyncPolicy, CodePackage, Function, FunctionName, LayerId, Logging, Problem, TriggerSource,
+};
 
 /// What a new function is made of; the rest begins at its default.
 #[derive(Clone, Debug)]
@@ -34,6 +36,8 @@ pub struct NewFunction {
     pub environment: BTreeMap<String, String>,
     /// Layers, in their order.
     pub layers: Vec<LayerId>,
+    /// How its log is written.
+    pub logging: Logging,
     /// Tags.
     pub tags: BTreeMap<String, String>,
 }
@@ -92,6 +96,7 @@ impl Registry {
             environment: new.environment,
             code,
             layers: new.layers,
+            logging: new.logging,
             tags: new.tags,
             reserved_concurrency: None,
             asynchronous: AsyncPolicy::default(),

@@ -12,8 +12,8 @@ use uuid::Uuid;
 
 use super::{Error, NewFunction, Registry, Writers};
 use crate::{
-    Backoff, BatchPolicy, Destination, Function, FunctionName, Ordering, PolicyStatement, Problem,
-    RetryPolicy, StartingPosition, Trigger, TriggerId, TriggerSource,
+    Backoff, BatchPolicy, Destination, Function, FunctionName, Logging, Ordering, PolicyStatement,
+    Problem, RetryPolicy, StartingPosition, Trigger, TriggerId, TriggerSource,
 };
 
 /// A store and a cache folder that registries are opened over.
@@ -65,6 +65,7 @@ fn new(text: &str) -> NewFunction {
         timeout_seconds: 3,
         environment: BTreeMap::new(),
         layers: Vec::new(),
+        logging: Logging::Text,
         tags: BTreeMap::new(),
     }
 }

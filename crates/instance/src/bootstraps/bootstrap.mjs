@@ -107,13 +107,55 @@ function postFault(resource, fault) {
 
 // --- What `console` prints
 
+function logsJson() {
+  return process.env.AWS_LAMBDA_LOG_FORMAT === 'JSON';
+}
+
+const LEVELS = ['TRACE', 'DEBUG', 'INFO', 'WARN', 'ERROR', 'FATAL'];
+
+function isKept(level) {
+  return LEVELS.indexOf(level) >= LEVELS.indexOf(process.env.AWS_LAMBDA_LOG_LEVEL);
+}
+
 function print(level, text) {
   const id = current?.requestId ?? 'undefined';
   process.stdout.write(`${new Date().toISOString()}\t${id}\t${level}\t${text}\n`);
 }
 
+// One JSON object with AWS's names. A single object is the message itself; an error among several
+// values is told beside it.
+function printJson(level, values) {
+  const line = {
+    timestamp: new Date().toISOString(),
+    level,
+    requestId: current?.requestId,
+    message: util.format(...values),
+  };
+  const error = values.find((value) => value instanceof Error || util.types.isNativeError(value));
+  if (error !== undefined) {
+    const { errorType, errorMessage, trace } = describe(error);
+    Object.assign(line, { errorType, errorMessage, stackTrace: trace.slice(1) });
+  } else if (values.length === 1 && typeof values[0] === 'object') {
+    line.message = values[0];
+  }
+  let text;
+  try {
+    text = JSON.stringify(line);
+  } catch {
+    // A message that refers to itself, or holds what JSON has no word for.
+    text = JSON.stringify({ ...line, message: util.format(...values) });
+  }
+  process.stdout.write(`${text}\n`);
+}
+
 function patchConsole() {
   const levels = { log: 'INFO', info: 'INFO', debug: 'DEBUG', warn: 'WARN', error: 'ERROR' };
+  if (logsJson()) {
+    for (const [method, level] of Object.entries({ ...levels, trace: 'TRACE' })) {
+      console[method] = isKept(level) ? (...values) => printJson(level, values) : () => {};
+    }
+    return;
+  }
   for (const [method, level] of Object.entries(levels)) {
     console[method] = (...values) => print(level, util.format(...values));
   }
@@ -126,6 +168,10 @@ function patchConsole() {
 function logFault(label, fault, error) {
   const { trace, ...rest } = fault;
   const own = error instanceof Error ? Object.fromEntries(Object.entries(error)) : {};
+  if (logsJson()) {
+    printJson('ERROR', [{ ...rest, ...own, stackTrace: trace }]);
+    return;
+  }
   print('ERROR', `${label} \t${JSON.stringify({ ...rest, ...own, stack: trace })}`);
 }
 

@@ -131,6 +131,40 @@ class Fault(Exception):
         self.trace = trace or []
 
 
+# What every record has: anything else was given as `extra`.
+ORDINARY = {*vars(logging.makeLogRecord({})), "message", "asctime", "aws_request_id", "taskName"}
+
+
+def logs_json():
+    return os.environ.get("AWS_LAMBDA_LOG_FORMAT") == "JSON"
+
+
+def moment():
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+class JsonFormatter(logging.Formatter):
+    """A record as one JSON object, with AWS's names, and what was given as `extra` beside them."""
+
+    def format(self, record):
+        plain = isinstance(record.msg, dict) and not record.args
+        shown = {
+            "timestamp": self.formatTime(record, "%Y-%m-%dT%H:%M:%SZ"),
+            "level": record.levelname,
+            "message": record.msg if plain else record.getMessage(),
+            "logger": record.name,
+            "requestId": record.aws_request_id,
+        }
+        if record.exc_info and record.exc_info[0]:
+            kind, error, trace = record.exc_info
+            shown["stackTrace"] = traceback.format_tb(trace)
+            shown["errorType"] = kind.__name__
+            shown["errorMessage"] = str(error)
+            shown["location"] = f"{record.pathname}:{record.funcName}:{record.lineno}"
+        extra = {name: value for name, value in vars(record).items() if name not in ORDINARY}
+        return json.dumps({**extra, **shown}, ensure_ascii=False, default=str)
+
+
 class LogHandler(logging.Handler):
     """Writes records as AWS does: level, time, request, message."""
 
@@ -139,7 +173,7 @@ class LogHandler(logging.Handler):
     def __init__(self):
         super().__init__()
         form = "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s"
-        formatter = logging.Formatter(form, "%Y-%m-%dT%H:%M:%S")
+        formatter = JsonFormatter() if logs_json() else logging.Formatter(form, "%Y-%m-%dT%H:%M:%S")
         formatter.converter = time.gmtime
         self.setFormatter(formatter)
 
@@ -194,6 +228,10 @@ def describe(error):
 
 
 def log_error(description):
+    if logs_json():
+        shown = {"timestamp": moment(), "level": "ERROR", **description}
+        print(json.dumps(shown, ensure_ascii=False))
+        return
     lines = [f"[ERROR] {description['errorType']}: {description['errorMessage']}"]
     if description["stackTrace"]:
         lines.append("Traceback (most recent call last):")
@@ -309,6 +347,11 @@ def main():
     sys.stderr.reconfigure(line_buffering=True)
     root = logging.getLogger()
     root.addHandler(LogHandler())
+    level = os.environ.get("AWS_LAMBDA_LOG_LEVEL", "")
+    # Python knows nothing below DEBUG, and the other names as they are.
+    level = {"TRACE": "DEBUG"}.get(level, level)
+    if level in ("DEBUG", "INFO", "WARN", "ERROR", "FATAL"):
+        root.setLevel(level)
     api = RuntimeApi.at(os.environ["AWS_LAMBDA_RUNTIME_API"])
     try:
         handler = load_handler(os.environ["_HANDLER"])

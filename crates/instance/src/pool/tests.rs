@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::{Metrics, Outcome, Runtime};
+use crate::{LogFormat, Metrics, Outcome, Runtime};
 
 /// Launches instances that answer with their own number once a permit is there.
 #[derive(Default)]
@@ -88,6 +88,7 @@ fn spec(account: &str, function: &str, version: &str, revision: &str) -> Arc<Spe
         timeout: Duration::from_secs(1),
         environment: std::collections::BTreeMap::new(),
         log_group: String::new(),
+        log_format: LogFormat::Text,
     })
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::{Runtime, Spec};
+use crate::{LogFormat, Runtime, Spec};
 
 /// What an instance's environment takes from the platform.
 pub(super) struct Surroundings<'a> {
@@ -62,7 +62,6 @@ pub(super) fn of(spec: &Spec, surroundings: &Surroundings<'_>) -> BTreeMap<Strin
             spec.memory_mib.to_string(),
         ),
         ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand".to_owned()),
-        ("AWS_LAMBDA_LOG_FORMAT", "Text".to_owned()),
         ("AWS_LAMBDA_LOG_GROUP_NAME", spec.log_group.clone()),
         (
             "AWS_LAMBDA_LOG_STREAM_NAME",
@@ -80,9 +79,22 @@ pub(super) fn of(spec: &Spec, surroundings: &Surroundings<'_>) -> BTreeMap<Strin
         }
         Runtime::Provided | Runtime::ProvidedAl2 | Runtime::ProvidedAl2023 => None,
     };
+    let (format, level) = match spec.log_format {
+        LogFormat::Text => ("Text", None),
+        LogFormat::Json { application, .. } => ("JSON", Some(application.name())),
+    };
+    let level = level.map(|level| ("AWS_LAMBDA_LOG_LEVEL", level.to_owned()));
+    let logging = [("AWS_LAMBDA_LOG_FORMAT", format.to_owned())];
+    let logging = logging.into_iter().chain(level);
     let mut environment = defaults(spec.runtime, surroundings);
     environment.extend(spec.environment.clone());
-    environment.extend(reserved.into_iter().chain(brought).map(owned));
+    environment.extend(
+        reserved
+            .into_iter()
+            .chain(brought)
+            .chain(logging)
+            .map(owned),
+    );
     environment
 }
 

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::journal::Journal;
+use super::platform_event::PlatformEvent;
 use super::{ProcessLauncher, Running};
 use crate::outcome::{EXIT_ERROR, error_body};
 use crate::runtime_api::{Answer, Extensions, Initialisation, Reason, Report};
@@ -156,8 +157,8 @@ impl ProcessInstance {
         };
         let extensions = Arc::clone(&self.running.api.extensions);
         let waited = self.wait(over(progress, &extensions), limit).await;
-        for line in extensions.lines() {
-            self.journal.platform(&line);
+        for state in extensions.states() {
+            self.journal.platform(&PlatformEvent::Extension(&state));
         }
         let took = match &waited {
             Waited::For(Initialisation::Done(at)) => at.since(self.running.started),
@@ -187,16 +188,15 @@ impl ProcessInstance {
             }
             Waited::Exited => ("error", Some(EXIT_ERROR.to_owned()), Ending::Gone),
         };
-        let millis = took.as_secs_f64() * 1_000.0;
-        let mut line =
-            format!("INIT_REPORT Init Duration: {millis:.2} ms\tPhase: {name}\tStatus: {status}");
-        if let Some(error_type) = error_type {
-            line.push_str(&format!("\tError Type: {error_type}"));
-        }
         if let Some(lines) = self.running.output.rest() {
             self.journal.function(lines);
         }
-        self.journal.platform(&line);
+        self.journal.platform(&PlatformEvent::InitReport {
+            took,
+            phase: name,
+            status,
+            error_type: error_type.as_deref(),
+        });
         Err(ending)
     }
 

@@ -2,13 +2,13 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use clock::SharedClock;
 use uuid::Uuid;
 
-use crate::{LogChunk, LogKind, LogSink, Metrics, Outcome, Spec, Taken};
+use super::platform_event::PlatformEvent;
+use crate::{LogChunk, LogFormat, LogKind, LogSink, Metrics, Outcome, Severity, Spec, Taken};
 
 /// What `X-Amz-Log-Result` shows of a log.
 const TAIL: usize = 4 * 1024;
@@ -22,6 +22,7 @@ pub(super) struct Journal {
     version: Arc<str>,
     stream: Arc<str>,
     memory_mib: u32,
+    format: LogFormat,
     request_id: Option<Arc<str>>,
     tail: VecDeque<u8>,
     /// Lines that the sink had no room for, and that no line has told of yet.
@@ -42,6 +43,7 @@ impl Journal {
             version: version.as_str().into(),
             stream: format!("{year:04}/{month:02}/{day:02}/[{version}]{id}").into(),
             memory_mib: spec.memory_mib,
+            format: spec.log_format,
             request_id: None,
             tail: VecDeque::with_capacity(TAIL),
             dropped: 0,
@@ -53,44 +55,67 @@ impl Journal {
         &self.stream
     }
 
-    /// What the function printed. Lines that the sink has no room for are counted.
+    /// What the function printed: whole lines. Those that the sink has no room for are counted.
     pub(super) fn function(&mut self, lines: Bytes) {
+        let lines = match self.format {
+            LogFormat::Text => lines,
+            LogFormat::Json { application, .. } => severe_enough(lines, application),
+        };
+        if lines.is_empty() {
+            return;
+        }
         let count = lines.iter().filter(|byte| **byte == b'\n').count();
         if self.hand_over(LogKind::Function, lines) == Taken::Full {
             self.dropped += count;
         }
     }
 
-    /// A line of the platform's, without its end.
-    pub(super) fn platform(&mut self, line: &str) {
+    /// What the platform has to say.
+    pub(super) fn platform(&mut self, event: &PlatformEvent<'_>) {
+        let now = self.clock.now();
+        let line = match self.format {
+            LogFormat::Text => event.text(now),
+            LogFormat::Json { system, .. } if event.severity() < system => return,
+            LogFormat::Json { .. } => event.json(now),
+        };
         // The sink takes it, by its contract.
-        let _ = self.hand_over(LogKind::Platform, Bytes::from(format!("{line}\n")));
+        let _ = self.hand_over(LogKind::Platform, line.into());
     }
 
-    /// `START`: from here on, lines belong to this invocation.
+    /// An invocation begins: from here on, lines belong to it.
     pub(super) fn start(&mut self, request_id: &str) {
         self.request_id = Some(request_id.into());
-        let line = format!("START RequestId: {request_id} Version: {}", self.version);
-        self.platform(&line);
+        let version = Arc::clone(&self.version);
+        self.platform(&PlatformEvent::Start {
+            id: request_id,
+            version: &version,
+        });
     }
 
-    /// What went wrong, `END`, `REPORT`; returns the log's tail and begins a new one.
+    /// What went wrong, the end, the report; returns the log's tail and begins a new one.
     pub(super) fn end(&mut self, outcome: &Outcome, metrics: &Metrics) -> Bytes {
-        if self.dropped > 0 {
-            let line = format!(
-                "[PLATFORM] {} log lines were dropped: the log is full",
-                self.dropped
-            );
-            self.dropped = 0;
-            self.platform(&line);
+        let lines = std::mem::take(&mut self.dropped);
+        if lines > 0 {
+            self.platform(&PlatformEvent::Dropped { lines });
         }
-        let id = self.id().to_owned();
-        for line in epitaph(&id, &self.clock.now().to_rfc3339(), outcome) {
-            self.platform(&line);
+        let id = &*self.id().to_owned();
+        match outcome {
+            Outcome::Success(_) | Outcome::Error { .. } => {}
+            Outcome::Timeout { .. } | Outcome::OutOfMemory | Outcome::Crashed { .. } => {
+                self.platform(&PlatformEvent::Fault { id, outcome });
+            }
         }
-        self.platform(&format!("END RequestId: {id}"));
-        let report = report(&id, self.memory_mib, outcome, metrics);
-        self.platform(&report);
+        self.platform(&PlatformEvent::End {
+            id,
+            outcome,
+            metrics,
+        });
+        self.platform(&PlatformEvent::Report {
+            id,
+            memory_mib: self.memory_mib,
+            outcome,
+            metrics,
+        });
         self.request_id = None;
         Bytes::from(Vec::from(std::mem::take(&mut self.tail)))
     }
@@ -117,51 +142,17 @@ impl Journal {
     }
 }
 
-/// What AWS writes when an invocation did not end by itself.
-fn epitaph(id: &str, now: &str, outcome: &Outcome) -> Vec<String> {
-    match outcome {
-        Outcome::Success(_) | Outcome::Error { .. } => Vec::new(),
-        Outcome::Timeout { after } => {
-            vec![format!(
-                "{now} {id} {}",
-                crate::outcome::timeout_message(*after)
-            )]
-        }
-        Outcome::OutOfMemory | Outcome::Crashed { .. } => {
-            let message = outcome.exit_message().unwrap_or_default();
-            let error_type = outcome.error_type().unwrap_or_default();
-            vec![
-                format!("RequestId: {id} Error: {message}"),
-                error_type.to_owned(),
-            ]
-        }
+/// The lines without those that say they are less severe than `least`.
+fn severe_enough(lines: Bytes, least: Severity) -> Bytes {
+    let is_kept = |line: &&[u8]| Severity::of_line(line).is_none_or(|severity| severity >= least);
+    if lines
+        .split_inclusive(|byte| *byte == b'\n')
+        .all(|line| is_kept(&line))
+    {
+        return lines;
     }
-}
-
-fn report(id: &str, memory_mib: u32, outcome: &Outcome, metrics: &Metrics) -> String {
-    let millis = |duration: Duration| duration.as_secs_f64() * 1_000.0;
-    let mut line = format!(
-        "REPORT RequestId: {id}\tDuration: {:.2} ms\tBilled Duration: {} ms\tMemory Size: \
-         {memory_mib} MB\tMax Memory Used: {} MB\t",
-        millis(metrics.duration),
-        metrics.billed_ms(),
-        metrics.max_memory_mib,
-    );
-    if let Some(init) = metrics.init {
-        line.push_str(&format!("Init Duration: {:.2} ms\t", millis(init)));
-    }
-    match outcome {
-        Outcome::Success(_) => {}
-        Outcome::Timeout { .. } => line.push_str("Status: timeout"),
-        Outcome::Error { error_type, .. } => {
-            line.push_str(&format!("Status: error\tError Type: {error_type}"));
-        }
-        Outcome::OutOfMemory | Outcome::Crashed { .. } => {
-            let error_type = outcome.error_type().unwrap_or_default();
-            line.push_str(&format!("Status: error\tError Type: {error_type}"));
-        }
-    }
-    line
+    let kept = lines.split_inclusive(|byte| *byte == b'\n').filter(is_kept);
+    kept.collect::<Vec<_>>().concat().into()
 }
 
 #[cfg(test)]
@@ -169,25 +160,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_report_has_the_form_of_awss() {
-        let metrics = Metrics {
-            init: Some(Duration::from_micros(200_110)),
-            duration: Duration::from_micros(123_450),
-            max_memory_mib: 56,
-        };
-        let success = Outcome::Success(Bytes::new());
-        assert_eq!(
-            report("id", 128, &success, &metrics),
-            "REPORT RequestId: id\tDuration: 123.45 ms\tBilled Duration: 324 ms\tMemory Size: 128 \
-             MB\tMax Memory Used: 56 MB\tInit Duration: 200.11 ms\t"
-        );
-        let timeout = Outcome::Timeout {
-            after: Duration::from_secs(3),
-        };
-        assert!(report("id", 128, &timeout, &metrics).ends_with("\tStatus: timeout"));
-        assert_eq!(
-            epitaph("id", "2026-11-20T00:00:03.000Z", &timeout),
-            ["2026-11-20T00:00:03.000Z id Task timed out after 3.00 seconds"]
-        );
+    fn lines_that_are_no_json_are_kept_whatever_is_asked() {
+        let lines = b"{\"level\":\"INFO\"}\nplain\n{\"level\":\"ERROR\"}\n{}\n";
+        let kept = severe_enough(Bytes::from_static(lines), Severity::Warn);
+        assert_eq!(kept, "plain\n{\"level\":\"ERROR\"}\n");
+        let all = severe_enough(Bytes::from_static(lines), Severity::Info);
+        assert_eq!(all, &lines[..]);
     }
 }

@@ -14,11 +14,14 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::*;
-use crate::{Finished, Invocation, LogQueue, LogReceiver, Outcome, Pool, PoolConfig, log_queue};
+use crate::{
+    Finished, Invocation, LogFormat, LogQueue, LogReceiver, Outcome, Pool, PoolConfig, log_queue,
+};
 
 mod early;
 mod examples;
 mod extensions;
+mod json_logs;
 mod node;
 mod provided;
 mod python;
@@ -140,6 +143,7 @@ impl Bench {
             timeout: Duration::from_secs(30),
             environment: BTreeMap::from([("GREETING".to_owned(), "hello".to_owned())]),
             log_group: "/aws/lambda/f".to_owned(),
+            log_format: LogFormat::Text,
         }
     }
 

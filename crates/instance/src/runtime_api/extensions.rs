@@ -30,6 +30,16 @@ pub(crate) struct Extensions {
     changed: watch::Sender<u64>,
 }
 
+/// How far an extension has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ExtensionState {
+    pub(crate) name: String,
+    /// `Started`, `Registered` or `Ready`.
+    pub(crate) state: &'static str,
+    /// The events that it asked for.
+    pub(crate) events: Vec<&'static str>,
+}
+
 #[derive(Default)]
 struct State {
     /// External ones that have not registered yet.
@@ -329,23 +339,26 @@ impl Extensions {
         self.tell();
     }
 
-    /// Each with its state and its events, as AWS's log lines have it.
-    pub(crate) fn lines(&self) -> Vec<String> {
+    /// Each with its state and its events, as AWS's logs name them.
+    pub(crate) fn states(&self) -> Vec<ExtensionState> {
         let state = self.state.lock();
         let registered = state.registered.iter().map(|extension| {
-            let events: Vec<_> = extension.events.iter().map(|event| event.name()).collect();
             let how = if extension.waiting {
                 "Ready"
             } else {
                 "Registered"
             };
-            let (name, events) = (&extension.name, events.join(", "));
-            format!("EXTENSION\tName: {name}\tState: {how}\tEvents: [{events}]")
+            ExtensionState {
+                name: extension.name.clone(),
+                state: how,
+                events: extension.events.iter().map(|event| event.name()).collect(),
+            }
         });
-        let expected = state
-            .expected
-            .iter()
-            .map(|name| format!("EXTENSION\tName: {name}\tState: Started\tEvents: []"));
+        let expected = state.expected.iter().map(|name| ExtensionState {
+            name: name.clone(),
+            state: "Started",
+            events: Vec::new(),
+        });
         registered.chain(expected).collect()
     }
 

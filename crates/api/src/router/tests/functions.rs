@@ -228,7 +228,8 @@ async fn a_parameter_that_is_not_applied_is_refused_by_name() {
             "CodeSigningConfigArn",
             json!("arn:aws:lambda:us-east-1:1:code-signing-config:csc-0"),
         ),
-        ("LoggingConfig", json!({"LogFormat": "JSON"})),
+        ("LoggingConfig", json!({"LogGroup": "/mine"})),
+        ("LoggingConfig", json!({"ApplicationLogLevel": "DEBUG"})),
         (
             "TenancyConfig",
             json!({"TenantIsolationMode": "PER_TENANT"}),
@@ -284,6 +285,34 @@ async fn the_defaults_that_clients_spell_out_are_accepted() {
     }
     let created = door.call("POST", FUNCTIONS, &request).await;
     assert_eq!(created.status, 201, "{}", created.json());
+}
+
+#[tokio::test]
+async fn logs_in_json_have_levels() {
+    let door = Door::open().await;
+    let mut request = creation("f");
+    request["LoggingConfig"] = json!({"LogFormat": "JSON", "SystemLogLevel": "WARN"});
+    let created = door.call("POST", FUNCTIONS, &request).await;
+    let expected = json!({
+        "LogFormat": "JSON",
+        "ApplicationLogLevel": "INFO",
+        "SystemLogLevel": "WARN",
+        "LogGroup": "/aws/lambda/f",
+    });
+    assert_eq!(created.json()["LoggingConfig"], expected);
+    let path = format!("{FUNCTIONS}/f/configuration");
+    let other = json!({"Description": "another"});
+    let updated = door.call("PUT", &path, &other).await;
+    assert_eq!(updated.json()["LoggingConfig"], expected, "it was not told");
+    let text = json!({"LoggingConfig": {"LogFormat": "Text"}});
+    let updated = door.call("PUT", &path, &text).await;
+    assert_eq!(
+        updated.json()["LoggingConfig"],
+        json!({"LogFormat": "Text", "LogGroup": "/aws/lambda/f"})
+    );
+    let loud = json!({"LoggingConfig": {"LogFormat": "JSON", "SystemLogLevel": "TRACE"}});
+    let refused = door.refusal("PUT", &path, &loud).await;
+    assert!(refused.contains("[DEBUG, INFO, WARN]"), "{refused}");
 }
 
 #[tokio::test]
