@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use clock::SystemClock;
 use instance::{
-    Endpoints, Invocation, Isolation, Outcome, Pool, PoolConfig, ProcessConfig, ProcessLauncher,
-    Runtime, Spec, log_queue,
+    Endpoints, Invocation, Isolation, LogFormat, Outcome, Pool, PoolConfig, ProcessConfig,
+    ProcessLauncher, Runtime, Spec, log_queue,
 };
 use serde_json::{Value, json};
 
@@ -58,6 +58,7 @@ async fn the_upstream_runtime_client_answers_unmodified() {
         timeout: Duration::from_secs(30),
         environment: BTreeMap::new(),
         log_group: "/aws/lambda/order-total".to_owned(),
+        log_format: LogFormat::Text,
     });
     let order = json!({"order": "7", "items": [{"price": 2.59, "quantity": 3}]});
     for _ in 0..3 {
