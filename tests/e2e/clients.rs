@@ -68,6 +68,11 @@ fn boto3_tags_objects() -> Result<()> {
 }
 
 #[test]
+fn boto3_gives_buckets_lifecycle_rules() -> Result<()> {
+    on_a_server("boto3_lifecycle.py", "boto3")
+}
+
+#[test]
 fn boto3_deploys_and_invokes_functions() -> Result<()> {
     on_a_server("boto3_functions.py", "boto3")
 }

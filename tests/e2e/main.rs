@@ -18,6 +18,7 @@ mod demo;
 mod failures;
 mod kafka_clients;
 mod layers;
+mod lifecycle;
 mod log_command;
 mod main_job;
 mod runtimes;

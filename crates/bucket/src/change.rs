@@ -99,7 +99,8 @@ impl NewObject {
             | Cause::Post
             | Cause::Copy
             | Cause::CompleteMultipartUpload
-            | Cause::Delete => Changed::Written {
+            | Cause::Delete
+            | Cause::Expiration => Changed::Written {
                 size: self.size,
                 etag: &self.etag,
             },

@@ -41,6 +41,7 @@ mod change;
 mod s3_event;
 
 mod key_locks;
+mod lifecycle;
 mod listing;
 mod uploads;
 
@@ -57,6 +58,9 @@ pub use checksum::{ChecksumAlgorithm, ChecksumKind, Checksums};
 pub use condition::WriteCondition;
 pub use error::Error;
 pub use etag::ETag;
+pub use lifecycle::{
+    Expiration, Expiry, FilterForm, Lifecycle, LifecycleRule, RuleFilter, RuleStatus,
+};
 pub use listing::{ListQuery, Listing};
 pub use notifications::{FunctionNotification, NotificationError, Notifications};
 pub use object::Object;

@@ -4,6 +4,9 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use uuid::Uuid;
 
+/// Who removes objects by their bucket's rules, in AWS's words.
+pub(crate) const LIFECYCLE: &str = "s3.amazonaws.com";
+
 /// Who asked for a change, as the event of it will say.
 #[derive(Clone, Debug)]
 pub struct Requester {
@@ -28,6 +31,11 @@ impl Requester {
             request_id: id[..16].to_ascii_uppercase(),
             extended_request_id: id,
         }
+    }
+
+    /// A change that nobody asked for: a lifecycle rule is the cause.
+    pub(crate) fn lifecycle() -> Self {
+        Self::new(LIFECYCLE, IpAddr::V4(Ipv4Addr::UNSPECIFIED))
     }
 
     /// A request of Tidemill's own.

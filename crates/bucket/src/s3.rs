@@ -16,6 +16,7 @@ mod copies;
 mod deletes;
 mod errors;
 mod fields;
+mod lifecycle;
 mod lists;
 mod notification_config;
 mod reads;
@@ -111,6 +112,9 @@ operations! {
     put_object_tagging: PutObjectTaggingInput => PutObjectTaggingOutput, "PutObjectTagging", tagging::put;
     get_object_tagging: GetObjectTaggingInput => GetObjectTaggingOutput, "GetObjectTagging", tagging::get;
     delete_object_tagging: DeleteObjectTaggingInput => DeleteObjectTaggingOutput, "DeleteObjectTagging", tagging::delete;
+    put_bucket_lifecycle_configuration: PutBucketLifecycleConfigurationInput => PutBucketLifecycleConfigurationOutput, "PutBucketLifecycleConfiguration", lifecycle::put;
+    get_bucket_lifecycle_configuration: GetBucketLifecycleConfigurationInput => GetBucketLifecycleConfigurationOutput, "GetBucketLifecycleConfiguration", lifecycle::get;
+    delete_bucket_lifecycle: DeleteBucketLifecycleInput => DeleteBucketLifecycleOutput, "DeleteBucketLifecycle", lifecycle::delete;
     put_bucket_notification_configuration: PutBucketNotificationConfigurationInput => PutBucketNotificationConfigurationOutput, "PutBucketNotificationConfiguration", notification_config::put;
     get_bucket_notification_configuration: GetBucketNotificationConfigurationInput => GetBucketNotificationConfigurationOutput, "GetBucketNotificationConfiguration", notification_config::get;
 }

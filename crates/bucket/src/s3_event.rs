@@ -6,6 +6,7 @@ use event::{EventId, SourceId};
 use serde_json::json;
 use uuid::Uuid;
 
+use crate::requester::LIFECYCLE;
 use crate::{BucketName, ETag, ObjectKey, Requester, Sequencer};
 
 /// The name space of event ids, drawn once at random.
@@ -21,6 +22,7 @@ pub(crate) enum Cause {
     Delete,
     PutTags,
     DeleteTags,
+    Expiration,
 }
 
 /// What a change did to its object.
@@ -61,6 +63,7 @@ impl Cause {
             Self::Delete => "ObjectRemoved:Delete",
             Self::PutTags => "ObjectTagging:Put",
             Self::DeleteTags => "ObjectTagging:Delete",
+            Self::Expiration => "LifecycleExpiration:Delete",
         }
     }
 
@@ -70,7 +73,7 @@ impl Cause {
             Self::Put | Self::Post | Self::Copy | Self::CompleteMultipartUpload | Self::Delete => {
                 "2.1"
             }
-            Self::PutTags | Self::DeleteTags => "2.3",
+            Self::PutTags | Self::DeleteTags | Self::Expiration => "2.3",
         }
     }
 }
@@ -91,6 +94,20 @@ impl S3Event<'_> {
     pub(crate) fn kind(&self) -> String {
         let name = self.cause.event_name().replace(':', ".");
         format!("com.amazonaws.s3.{name}")
+    }
+
+    /// Where the request came from. AWS names itself where there was none.
+    fn source_address(&self) -> String {
+        match self.cause {
+            Cause::Expiration => LIFECYCLE.to_owned(),
+            Cause::Put
+            | Cause::Post
+            | Cause::Copy
+            | Cause::CompleteMultipartUpload
+            | Cause::Delete
+            | Cause::PutTags
+            | Cause::DeleteTags => self.requester.source_ip.to_string(),
+        }
     }
 
     /// The event as a handler sees it in `Records[i]` (AWS, "Event message structure", 2026).
@@ -115,7 +132,7 @@ impl S3Event<'_> {
             "eventTime": self.time.to_rfc3339(),
             "eventName": self.cause.event_name(),
             "userIdentity": {"principalId": self.requester.principal},
-            "requestParameters": {"sourceIPAddress": self.requester.source_ip},
+            "requestParameters": {"sourceIPAddress": self.source_address()},
             "responseElements": {
                 "x-amz-request-id": self.requester.request_id,
                 "x-amz-id-2": self.requester.extended_request_id,

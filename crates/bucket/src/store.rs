@@ -2,6 +2,7 @@
 
 mod bucket;
 mod buckets;
+mod expiry;
 mod multipart;
 mod objects;
 mod recovery;
@@ -26,6 +27,7 @@ use crate::sequencer::Sequencers;
 use crate::uploads::Uploads;
 use crate::{BucketName, Error};
 use bucket::Bucket;
+use expiry::Alarm;
 
 pub use bucket::BucketInfo;
 pub use multipart::{NewUpload, UploadCompletion};
@@ -78,6 +80,8 @@ struct Inner {
     /// Held while a bucket is made or removed: removed buckets whose topic is still there.
     bucket_changes: Mutex<BTreeSet<BucketName>>,
     keys: KeyLocks,
+    /// When the next object or upload goes by itself.
+    expiry_alarm: Alarm,
     sequencers: Sequencers,
     /// Writes past their point of no return, and removals of files.
     tasks: TaskTracker,

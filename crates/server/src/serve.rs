@@ -259,6 +259,16 @@ impl Running {
             foreign.supervisor.run(stop).await;
             Ok(())
         });
+        match &store.buckets {
+            Buckets::Own(buckets) => {
+                let buckets = buckets.clone();
+                intake.spawn("lifecycle of objects", |stop| async move {
+                    buckets.run_lifecycle(stop).await;
+                    Ok(())
+                });
+            }
+            Buckets::Elsewhere(_) => {}
+        }
         intake.spawn("HTTP port", |stop| async move {
             front.run(listener, stop).await;
             Ok(())

@@ -12,6 +12,7 @@ use super::Door;
 use super::call::Call;
 use super::conditions::ReadCondition;
 use super::fields::{self, attributes_of, set_checksums, timestamp};
+use super::lifecycle;
 use super::refusals::{not_applied, refuse, refuse_extras_of_writes};
 use crate::{
     BucketName, CopyOptions, Object, ObjectKey, PartNumber, Tags, UploadId, WriteCondition,
@@ -85,6 +86,7 @@ pub(super) async fn object(door: &Door, call: Call<CopyObjectInput>) -> S3Result
     set_checksums!(result, copy.checksums());
     Ok(CopyObjectOutput {
         copy_object_result: Some(result),
+        expiration: lifecycle::expiration(door, &bucket, &copy),
         ..Default::default()
     })
 }

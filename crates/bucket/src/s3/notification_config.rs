@@ -17,7 +17,7 @@ use super::refusals::not_applied;
 use crate::{BucketName, FunctionNotification};
 
 /// The events that buckets have, and the patterns that name several.
-const EVENTS: [&str; 10] = [
+const EVENTS: [&str; 12] = [
     "s3:ObjectCreated:*",
     "s3:ObjectCreated:Put",
     "s3:ObjectCreated:Post",
@@ -28,6 +28,8 @@ const EVENTS: [&str; 10] = [
     "s3:ObjectTagging:*",
     "s3:ObjectTagging:Put",
     "s3:ObjectTagging:Delete",
+    "s3:LifecycleExpiration:*",
+    "s3:LifecycleExpiration:Delete",
 ];
 /// Those that other stores' buckets have, too: objects coming and going.
 const FAMILIES_OF_WATCHED: [&str; 2] = ["s3:ObjectCreated:", "s3:ObjectRemoved:"];

@@ -13,6 +13,7 @@ use super::Door;
 use super::call::Call;
 use super::conditions::ReadCondition;
 use super::fields::{self, set_checksums, signed, timestamp};
+use super::lifecycle;
 use super::refusals::{self, refuse};
 use crate::{Object, ObjectKey, PartNumber};
 
@@ -27,7 +28,7 @@ struct Selection {
     parts: Option<i32>,
 }
 
-/// The object that an input asks for, once its conditions hold, and the part of it.
+/// The object that an input asks for, once its conditions hold, the part of it, and when it goes.
 macro_rules! select {
     ($door:expr, $input:expr) => {{
         refuse!($input; sse_customer_algorithm => "x-amz-server-side-encryption-customer-algorithm");
@@ -42,7 +43,8 @@ macro_rules! select {
         };
         condition.check(&object)?;
         let selection = Selection::of(&object, $input.range.as_ref(), $input.part_number)?;
-        (object, selection)
+        let expiration = lifecycle::expiration($door, &bucket, &object);
+        (object, selection, expiration)
     }};
 }
 
@@ -86,8 +88,9 @@ macro_rules! describe {
 
 pub(super) async fn get(door: &Door, call: Call<GetObjectInput>) -> S3Result<GetObjectOutput> {
     let input = call.input;
-    let (object, selection) = select!(door, input);
+    let (object, selection, expiration) = select!(door, input);
     let mut output = describe!(GetObjectOutput, &object, &selection, input);
+    output.expiration = expiration;
     output.tag_count = tag_count(&object);
     let body = door.store.read(&object, selection.bytes).await?;
     output.body = Some(StreamingBlob::wrap(body.inspect(|chunk| {
@@ -103,8 +106,9 @@ pub(super) async fn head(
     call: Call<HeadObjectInput>,
 ) -> S3Result<S3Response<HeadObjectOutput>> {
     let input = call.input;
-    let (object, selection) = select!(door, input);
-    let output = describe!(HeadObjectOutput, &object, &selection, input);
+    let (object, selection, expiration) = select!(door, input);
+    let mut output = describe!(HeadObjectOutput, &object, &selection, input);
+    output.expiration = expiration;
     let mut response = S3Response::new(output);
     if let Some(count) = tag_count(&object) {
         response.headers.insert(X_AMZ_TAGGING_COUNT, count.into());

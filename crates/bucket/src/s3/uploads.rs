@@ -13,6 +13,7 @@ use super::Door;
 use super::bodies::Announced;
 use super::call::Call;
 use super::fields::{self, attributes_of, checksums_of, set_checksums, signed, timestamp};
+use super::lifecycle;
 use super::lists::{self, Encoding};
 use super::refusals::{refuse, refuse_extras_of_writes};
 use crate::{
@@ -47,12 +48,16 @@ pub(super) async fn create(
         checksum,
     };
     let id = door.store.create_upload(&bucket, &key, upload).await?;
+    let (upload, _) = door.store.upload(&bucket, &key, &id).await?;
+    let (abort_date, abort_rule_id) = lifecycle::abortion(door, &upload).unzip();
     Ok(CreateMultipartUploadOutput {
         bucket: Some(input.bucket),
         key: Some(input.key),
         upload_id: Some(id.to_string()),
         checksum_algorithm: input.checksum_algorithm,
         checksum_type: checksum.map(|(_, kind)| fields::checksum_type(kind)),
+        abort_date,
+        abort_rule_id,
         ..Default::default()
     })
 }
@@ -134,6 +139,7 @@ pub(super) async fn complete(
         bucket: Some(input.bucket),
         key: Some(input.key),
         e_tag: Some(fields::etag(object.etag())),
+        expiration: lifecycle::expiration(door, &bucket, &object),
         checksum_type: Some(fields::checksum_type(object.checksums().kind)),
         ..Default::default()
     };
@@ -191,7 +197,10 @@ pub(super) async fn list_parts(
     let truncated = size > 0 && parts.next().is_some();
     let last = page.last().map(|part| i32::from(part.number.get()));
     let (algorithm, kind) = checksum_of(&upload);
+    let (abort_date, abort_rule_id) = lifecycle::abortion(door, &upload).unzip();
     Ok(ListPartsOutput {
+        abort_date,
+        abort_rule_id,
         bucket: Some(input.bucket),
         key: Some(input.key),
         upload_id: Some(input.upload_id),

@@ -7,6 +7,7 @@ use super::Door;
 use super::bodies::Announced;
 use super::call::Call;
 use super::fields::{self, attributes_of, checksums_of, set_checksums};
+use super::lifecycle;
 use super::refusals::{not_applied, refuse, refuse_extras_of_writes};
 use crate::{ObjectKey, PutOptions, WriteMethod};
 
@@ -45,6 +46,7 @@ pub(super) async fn put(door: &Door, call: Call<PutObjectInput>) -> S3Result<Put
     let object = door.store.put(&bucket, &key, body, options).await?;
     let mut output = PutObjectOutput {
         e_tag: Some(fields::etag(object.etag())),
+        expiration: lifecycle::expiration(door, &bucket, &object),
         checksum_type: Some(fields::checksum_type(object.checksums().kind)),
         ..Default::default()
     };

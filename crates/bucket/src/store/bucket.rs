@@ -1,6 +1,7 @@
 //! One bucket in memory.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use clock::Timestamp;
@@ -8,7 +9,7 @@ use event_log::Topic;
 use parking_lot::RwLock;
 
 use crate::object::Content;
-use crate::{BucketName, Error, Object, ObjectKey};
+use crate::{BucketName, Error, Lifecycle, Object, ObjectKey};
 
 /// A bucket as others see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +26,7 @@ pub(super) struct Bucket {
     pub(super) info: BucketInfo,
     pub(super) topic: Topic,
     objects: RwLock<BTreeMap<ObjectKey, Arc<Object>>>,
+    lifecycle: RwLock<Option<Arc<Lifecycle>>>,
     /// Writers hold it shared over check, append and apply; removing the bucket takes it alone.
     pub(super) gate: tokio::sync::RwLock<Gate>,
 }
@@ -42,6 +44,7 @@ impl Bucket {
             info,
             topic,
             objects: RwLock::default(),
+            lifecycle: RwLock::default(),
             gate: tokio::sync::RwLock::new(Gate::Open),
         }
     }
@@ -75,6 +78,24 @@ impl Bucket {
     pub(super) fn remove(&self, key: &ObjectKey) {
         let removed = self.objects.write().remove(key);
         retire(removed);
+    }
+
+    /// Up to `count` objects in the order of keys, of those after a key.
+    pub(super) fn some_after(&self, after: Option<&ObjectKey>, count: usize) -> Vec<Arc<Object>> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let objects = self.objects.read();
+        let objects = objects.range::<ObjectKey, _>((from, Bound::Unbounded));
+        let objects = objects.take(count);
+        objects.map(|(_, object)| Arc::clone(object)).collect()
+    }
+
+    /// Its lifecycle rules.
+    pub(super) fn lifecycle(&self) -> Option<Arc<Lifecycle>> {
+        self.lifecycle.read().clone()
+    }
+
+    pub(super) fn set_lifecycle(&self, lifecycle: Option<Lifecycle>) {
+        *self.lifecycle.write() = lifecycle.map(Arc::new);
     }
 
     pub(super) fn with_objects<T>(

@@ -19,9 +19,9 @@ use uuid::Uuid;
 
 use super::bucket::{Bucket, Gate};
 use super::{BucketInfo, BucketStore, Inner};
-use crate::{BucketName, Error, ListQuery, Listing};
+use crate::{BucketName, Error, Lifecycle, LifecycleRule, ListQuery, Listing};
 
-/// What happened to a bucket.
+/// What a bucket is like, or that it is no more.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "change", rename_all = "kebab-case")]
 pub(super) enum BucketChange {
@@ -30,6 +30,9 @@ pub(super) enum BucketChange {
         /// Its topic's identity.
         topic: Uuid,
         at: Timestamp,
+        /// What it was given since.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lifecycle: Option<Lifecycle>,
     },
     Deleted {
         bucket: BucketName,
@@ -102,6 +105,47 @@ impl BucketStore {
         buckets.values().map(|bucket| bucket.info.clone()).collect()
     }
 
+    /// Gives a bucket lifecycle rules in place of those it has, durably.
+    /// [`run_lifecycle`](Self::run_lifecycle) applies them.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchBucket`], [`Error::Full`].
+    pub async fn put_lifecycle(
+        &self,
+        bucket: &BucketName,
+        rules: Vec<LifecycleRule>,
+    ) -> Result<(), Error> {
+        let since = self.inner.clock.now();
+        self.change_lifecycle(bucket, Some(Lifecycle { rules, since }))
+            .await
+    }
+
+    /// Takes a bucket's lifecycle rules away, durably.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchBucket`], [`Error::Full`].
+    pub async fn delete_lifecycle(&self, bucket: &BucketName) -> Result<(), Error> {
+        self.change_lifecycle(bucket, None).await
+    }
+
+    async fn change_lifecycle(
+        &self,
+        bucket: &BucketName,
+        lifecycle: Option<Lifecycle>,
+    ) -> Result<(), Error> {
+        let (store, bucket) = (self.clone(), bucket.clone());
+        self.to_the_end(async move { store.inner.change_lifecycle(&bucket, lifecycle).await })
+            .await
+    }
+
+    /// A bucket's lifecycle rules.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchBucket`].
+    pub fn lifecycle(&self, bucket: &BucketName) -> Result<Option<Arc<Lifecycle>>, Error> {
+        Ok(self.inner.bucket(bucket)?.lifecycle())
+    }
+
     /// A page of a bucket's objects.
     ///
     /// # Errors
@@ -135,6 +179,7 @@ impl Inner {
             bucket: name.clone(),
             topic: topic.id,
             at,
+            lifecycle: None,
         })
         .await?;
         let info = BucketInfo {
@@ -202,6 +247,26 @@ impl Inner {
             tracing::error!(bucket = %name, %error, "the topic of a removed bucket stays for now");
             leftovers.insert(name.clone());
         }
+        Ok(())
+    }
+
+    /// The topic of buckets keeps the latest record of each, so it says everything about its bucket.
+    async fn change_lifecycle(
+        &self,
+        name: &BucketName,
+        lifecycle: Option<Lifecycle>,
+    ) -> Result<(), Error> {
+        let _changes = self.bucket_changes.lock().await;
+        let bucket = self.bucket(name)?;
+        self.record_bucket(BucketChange::Created {
+            bucket: name.clone(),
+            topic: bucket.topic.id,
+            at: bucket.info.created,
+            lifecycle: lifecycle.clone(),
+        })
+        .await?;
+        bucket.set_lifecycle(lifecycle);
+        self.expiry_alarm.ring();
         Ok(())
     }
 

@@ -61,7 +61,7 @@ impl BucketStore {
         upload: NewUpload,
     ) -> Result<UploadId, Error> {
         upload.attributes.check()?;
-        self.inner.bucket(bucket)?;
+        let target = self.inner.bucket(bucket)?;
         if let Some((algorithm, kind)) = upload.checksum
             && !algorithm.supports(kind)
         {
@@ -82,8 +82,12 @@ impl BucketStore {
             checksum: upload.checksum,
         };
         let (id, inner) = (info.id, Arc::clone(&self.inner));
-        self.to_the_end(async move { inner.uploads.create(info).await })
-            .await?;
+        self.to_the_end(async move {
+            inner.uploads.create(info.clone()).await?;
+            inner.watch_upload(&target, &info);
+            Ok(())
+        })
+        .await?;
         Ok(id)
     }
 
@@ -218,11 +222,8 @@ impl BucketStore {
     ) -> Result<(), Error> {
         let upload = self.inner.uploads.get(id, bucket, key)?;
         let inner = Arc::clone(&self.inner);
-        self.to_the_end(async move {
-            let state = upload.lock().await?;
-            inner.uploads.finish(&upload, state, &[]).await
-        })
-        .await
+        self.to_the_end(async move { inner.abort(&upload).await })
+            .await
     }
 }
 

@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use super::bucket::Bucket;
 use super::buckets::{BucketChange, bucket_log, keep_the_latest, topic_config};
+use super::expiry::Alarm;
 use super::{BucketInfo, BucketStore, Config, Inner};
 use crate::blob::{BlobId, BlobStore};
 use crate::change::{self, Change};
@@ -65,6 +66,7 @@ pub(super) async fn recover(
         buckets: RwLock::new(buckets),
         bucket_changes: Mutex::default(),
         keys: KeyLocks::new(),
+        expiry_alarm: Alarm::default(),
         sequencers: recovery.sequencers,
         tasks,
     };
@@ -118,7 +120,12 @@ impl Recovery {
         let mut buckets = BTreeMap::new();
         for (name, change) in last {
             match change {
-                BucketChange::Created { topic: id, at, .. } => {
+                BucketChange::Created {
+                    topic: id,
+                    at,
+                    lifecycle,
+                    ..
+                } => {
                     let topic = self.log.topic(&name.topic()).filter(|topic| topic.id == id);
                     let Some(topic) = topic else {
                         if lost > 0 {
@@ -134,7 +141,9 @@ impl Recovery {
                         name: name.clone(),
                         created: at,
                     };
-                    buckets.insert(name, Arc::new(Bucket::new(info, topic)));
+                    let bucket = Bucket::new(info, topic);
+                    bucket.set_lifecycle(lifecycle);
+                    buckets.insert(name, Arc::new(bucket));
                 }
                 BucketChange::Deleted { .. } => {
                     let left = self.log.topic(&name.topic());

@@ -1,3 +1,4 @@
+mod lifecycle;
 mod objects;
 mod recovery;
 mod tagging;

@@ -30,6 +30,14 @@ pub(super) struct Locked<'a> {
     _gate: RwLockReadGuard<'a, Gate>,
 }
 
+impl Locked<'_> {
+    /// Whether the key's object is still this one.
+    pub(super) fn is_current(&self, object: &Arc<Object>) -> bool {
+        let current = self.current.as_ref();
+        current.is_some_and(|current| Arc::ptr_eq(current, object))
+    }
+}
+
 impl Inner {
     /// Makes an object visible. Blobs of a write that fails go, unless something else names them.
     pub(super) async fn write(
@@ -96,6 +104,7 @@ impl Inner {
         };
         let object = Arc::new(object.at(place, &event));
         bucket.insert(Arc::clone(&object));
+        self.watch(bucket, &object);
         Ok(object)
     }
 
