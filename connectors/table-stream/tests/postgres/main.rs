@@ -14,5 +14,6 @@ mod oracle;
 mod rows;
 mod run;
 mod schema;
+mod security;
 mod snapshot;
 mod stream;
