@@ -2,6 +2,7 @@
 
 mod folder;
 mod kafka;
+mod kafka_secured;
 mod postgres;
 mod refusals;
 mod s3;

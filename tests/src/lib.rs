@@ -16,6 +16,7 @@ mod clients;
 mod database;
 mod kafka;
 mod ledger;
+mod proxy;
 mod report;
 mod rounds;
 mod server;
@@ -33,6 +34,7 @@ pub use kafka::{
     Consumed, consume_all, create_topic, delete_topic, grow_topic, producer, publish, publish_to,
 };
 pub use ledger::{Ledger, check_usage, ends};
+pub use proxy::Proxy;
 pub use report::{charged, sum};
 pub use rounds::crash_rounds;
 pub use server::{Server, free_port, repository, run};

@@ -54,6 +54,7 @@ impl std::fmt::Debug for Connection {
 impl Connection {
     pub(crate) fn client(&self) -> ClientConfig {
         let mut client = ClientConfig::new();
+        client.set("statistics.interval.ms", "10000");
         for (key, value) in &self.properties {
             client.set(key, value);
         }
@@ -66,7 +67,6 @@ impl Connection {
             .set("auto.offset.reset", "error")
             .set("isolation.level", "read_committed")
             .set("allow.auto.create.topics", "false")
-            .set("statistics.interval.ms", "10000")
             .set_log_level(RDKafkaLogLevel::Warning);
         client
     }

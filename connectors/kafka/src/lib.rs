@@ -10,9 +10,21 @@
 //! **Beginning**: the place where a new source begins is written to the log before the first record, so
 //! that a restart does not begin at a later end.
 //!
-//! **Resuming**: partitions are assigned by hand at the position in our log; the foreign cluster is
-//! asked for no group membership. Progress is committed there under the group
-//! `tidemill-<connection>` for other people's lag tools, and never read back.
+//! **Resuming**: partitions are assigned by hand at the position in our log. Progress is committed to the
+//! cluster under the group `tidemill-<connection>` for other people's lag tools, and never read back.
+//!
+//! **No membership of a consumer group**: a group hands out partitions and keeps offsets in the foreign
+//! cluster, and neither can be one commit with what is written here. A member that was given a partition
+//! would still have to fence the one before it in our log, and an offset committed over there is behind or
+//! ahead of our records after a crash. So both are kept where the records are: nodes divide the sources by
+//! their share of our own work, a reader opens an epoch that fences the one before, and the position is
+//! part of the settlement. Whatever comes and goes in whichever order, a record is copied once; a test
+//! has readers handed over, usurped and killed in turn for as long as 20,000 records flow.
+//!
+//! **Watchdog**: where nothing comes, [`check`](connector::Source::check) asks the cluster for the
+//! partition's end, over the connections that records come by. Records that have been waiting since it was
+//! asked before, none of which was fetched, are a stall, and so is no answer; the runner opens the source
+//! again, with new connections. What transactions leave behind is fetched, and so no stall.
 //!
 //! **Gaps**: when the cluster has dropped records that were not copied yet, reading goes on at the
 //! first record there is; the gap is logged as an error and counted. A position beyond the end of the

@@ -1,6 +1,8 @@
 //! The contract, kept with librdkafka.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use connector::{Batch, Delivery, Placement, Source, SourceError, TopicPlan};
@@ -13,7 +15,7 @@ use rdkafka::{Message as _, Offset, TopicPartitionList};
 
 use crate::discovery::ANSWER;
 use crate::failure::{classify, rejected, unavailable};
-use crate::lag::EndOfPartition;
+use crate::lag::{Heard, Look};
 use crate::position::{Begin, PositionError};
 use crate::{Config, decode, position};
 
@@ -28,13 +30,15 @@ pub struct KafkaSource {
 
 /// An open connection.
 struct Session {
-    consumer: StreamConsumer<EndOfPartition>,
+    consumer: Arc<StreamConsumer<Heard>>,
     /// The next offset to hand over.
     next: i64,
     /// Whether the log knows where this source begins.
     begin: BeginIs,
     /// Found while a batch was filled, to be told with the next call.
     failure: Option<KafkaError>,
+    /// What the watchdog has seen.
+    watched: Option<Look>,
 }
 
 /// Whether the log knows where a source begins. Until it does, a restart might begin elsewhere.
@@ -46,7 +50,7 @@ enum BeginIs {
 
 /// What the cluster says of a partition.
 struct Described {
-    consumer: StreamConsumer<EndOfPartition>,
+    consumer: StreamConsumer<Heard>,
     partitions: usize,
     first: i64,
     end: i64,
@@ -90,8 +94,8 @@ impl KafkaSource {
             let Config {
                 topic, partition, ..
             } = &config;
-            let end = EndOfPartition::unknown(topic.clone(), *partition);
-            let consumer: StreamConsumer<EndOfPartition> =
+            let end = Heard::nothing(topic.clone(), *partition);
+            let consumer: StreamConsumer<Heard> =
                 config.connection.client().create_with_context(end)?;
             let metadata = consumer.fetch_metadata(Some(topic), ANSWER)?;
             let partitions = metadata
@@ -174,7 +178,7 @@ impl Source for KafkaSource {
             first,
             end,
         } = described;
-        consumer.context().set(end);
+        consumer.context().end_is(end);
         let begin = position::begin(position, self.config.start, first, end)
             .map_err(|error: PositionError| self.rejected("resume", error))?;
         self.announce(begin);
@@ -188,8 +192,9 @@ impl Source for KafkaSource {
             .and_then(|()| consumer.assign(&assignment))
             .map_err(|error| self.classify("assign", error))?;
         self.session = Some(Session {
-            consumer,
+            consumer: Arc::new(consumer),
             next: begin.at,
+            watched: None,
             begin: match position {
                 Some(_) => BeginIs::Known,
                 None => BeginIs::ToBeTold,
@@ -254,6 +259,36 @@ impl Source for KafkaSource {
             notes: Vec::new(),
             position: position::of(next),
         })
+    }
+
+    /// Asks over the connections that records come by: where those are dead, so is the answer, and the
+    /// source is opened again as well.
+    async fn check(&mut self, quiet: Duration) -> Result<(), SourceError> {
+        let Config {
+            topic, partition, ..
+        } = self.config.clone();
+        let consumer = Arc::clone(&self.session()?.consumer);
+        // This call of librdkafka waits on the thread that makes it.
+        let asked = tokio::task::spawn_blocking(move || {
+            consumer.fetch_watermarks(&topic, partition, quiet.min(ANSWER))
+        });
+        let (_, end) = asked
+            .await
+            .map_err(|died| self.unavailable("ask for the end of", died))?
+            .map_err(|error| self.classify("ask for the end of", error))?;
+        let session = self.session()?;
+        let heard = session.consumer.context();
+        heard.end_is(end);
+        let look = heard.look(session.next, end);
+        let earlier = session.watched.replace(look);
+        match earlier.and_then(|earlier| look.stalled_since(&earlier)) {
+            None => Ok(()),
+            Some(waiting) => Err(SourceError::Stalled {
+                act: format!("read {}", self.id),
+                waiting,
+                quiet,
+            }),
+        }
     }
 
     async fn acknowledge(&mut self, position: &SourcePosition) -> Result<(), SourceError> {

@@ -28,6 +28,16 @@ pub enum SourceError {
         /// How long, if it said.
         wait: Option<Duration>,
     },
+    /// Retry: events wait at the source, and it hands over none.
+    #[error("{act}: {waiting} events wait there, and none has come for {quiet:?}")]
+    Stalled {
+        /// The failed act.
+        act: String,
+        /// Events that the source says are waiting.
+        waiting: u64,
+        /// For how long nothing has come, at least.
+        quiet: Duration,
+    },
     /// Reject: trying again cannot help. Somebody must change something.
     #[error("{act}")]
     Rejected {

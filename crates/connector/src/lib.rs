@@ -21,6 +21,8 @@
 //! - It resumes at the position in the log, and repeats the acknowledgement that may have been lost.
 //! - A failed verb has a class ([`SourceError`]): unavailable and throttled sources are opened again
 //!   after a pause that grows ([`pause_after`]); a rejected one ends the run with the reason.
+//! - A watchdog, where [`Settings::quiet`] asks for one: a source from which nothing comes is asked whether
+//!   events are waiting ([`Source::check`]), and opened again when they are.
 //! - It writes under an epoch: a second runner for the same source fences the first.
 //! - Bytes in flight are bounded: one batch at a time, and the log's own write budget.
 //!

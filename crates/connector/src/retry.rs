@@ -22,7 +22,7 @@ pub enum Pause {
 pub fn pause_after(error: &SourceError, failures: u32) -> Pause {
     let grown = grown_pause(failures);
     match error {
-        SourceError::Unavailable { .. } => Pause::For(grown),
+        SourceError::Unavailable { .. } | SourceError::Stalled { .. } => Pause::For(grown),
         SourceError::Throttled { wait, .. } => Pause::For(grown.max(wait.unwrap_or_default())),
         SourceError::Rejected { .. } => Pause::Forever,
     }

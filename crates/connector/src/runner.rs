@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use clock::{SharedClock, Timestamp};
 use event::{Record, SourceId, SourcePosition};
@@ -22,6 +23,10 @@ use crate::{
 pub struct Settings {
     /// Payload that a source is asked for at once. A single event may be larger.
     pub max_bytes: usize,
+    /// After how long without anything a source is asked whether it should have handed over something;
+    /// it is asked never when there is none. [`Source::next`] is dropped for it, so it must not be work
+    /// that takes longer.
+    pub quiet: Option<Duration>,
 }
 
 /// Drives one source into the log. Nothing happens before [`run`](Self::run).
@@ -34,9 +39,13 @@ pub struct Runner {
 }
 
 impl Default for Settings {
-    /// 1 MiB: large enough for full frames in the log, small enough to hold for every source.
+    /// 1 MiB: large enough for full frames in the log, small enough to hold for every source. No
+    /// watchdog.
     fn default() -> Self {
-        Self { max_bytes: 1 << 20 }
+        Self {
+            max_bytes: 1 << 20,
+            quiet: None,
+        }
     }
 }
 
@@ -128,6 +137,24 @@ impl Runner {
         }
     }
 
+    /// The next batch. While none comes, the watchdog makes sure that there is none.
+    async fn next(&mut self, id: &SourceId) -> Result<Batch, SourceError> {
+        let Settings { max_bytes, quiet } = self.settings;
+        let Some(quiet) = quiet else {
+            return self.source.next(max_bytes).await;
+        };
+        loop {
+            if let Ok(next) = tokio::time::timeout(quiet, self.source.next(max_bytes)).await {
+                return next;
+            }
+            if let Err(error) = self.source.check(quiet).await {
+                metrics::counter!("tidemill_connector_stalls_total", "source" => id.to_string())
+                    .increment(1);
+                return Err(error);
+            }
+        }
+    }
+
     /// Opens the source and moves batches until something fails. Stopping drops it: between settling
     /// and acknowledging that costs a redelivery, whose copies are dropped.
     async fn session(
@@ -146,7 +173,7 @@ impl Runner {
             self.source.acknowledge(position).await?;
         }
         loop {
-            let batch = self.source.next(self.settings.max_bytes).await?;
+            let batch = self.next(id).await?;
             let moved = reached.as_ref().is_none_or(|reached| {
                 self.source.order(&batch.position, reached) == Ordering::Greater
             });

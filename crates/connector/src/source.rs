@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::fmt::Debug;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use event::{Record, SourceId, SourcePosition};
@@ -42,6 +43,16 @@ pub trait Source: Debug + Send + 'static {
     /// # Errors
     /// Any class. The source is opened again before the next call.
     async fn next(&mut self, max_bytes: usize) -> Result<Batch, SourceError>;
+
+    /// Nothing has come for `quiet`: makes sure that nothing is waiting. Asked again after as long again,
+    /// so that a source can tell what has been waiting for all that time from what has just come.
+    ///
+    /// # Errors
+    /// [`SourceError::Stalled`] when something has, and any other class. The source is opened again.
+    async fn check(&mut self, quiet: Duration) -> Result<(), SourceError> {
+        let _ = quiet;
+        Ok(())
+    }
 
     /// Everything up to `position` is durable. May be told the same more than once.
     ///

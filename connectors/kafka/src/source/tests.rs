@@ -1,3 +1,5 @@
+mod storm;
+
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::sync::Arc;
@@ -37,6 +39,26 @@ impl Cluster {
         }
     }
 
+    /// Apache Kafka, with the topic in so many partitions; counted as skipped where there is none.
+    async fn apache(test: &str, partitions: i32) -> Option<Self> {
+        let Some(servers) = std::env::var_os("TIDEMILL_TEST_KAFKA") else {
+            skip(test);
+            return None;
+        };
+        let cluster = Self::at(servers.into_string().unwrap());
+        let admin: rdkafka::admin::AdminClient<_> = ClientConfig::new()
+            .set("bootstrap.servers", &cluster.bootstrap_servers)
+            .create()
+            .unwrap();
+        let replication = rdkafka::admin::TopicReplication::Fixed(1);
+        let topic = rdkafka::admin::NewTopic::new(&cluster.topic, partitions, replication);
+        let options = rdkafka::admin::AdminOptions::new();
+        admin.create_topics([&topic], &options).await.unwrap()[0]
+            .as_ref()
+            .unwrap();
+        Some(cluster)
+    }
+
     async fn send(&self, partition: i32, record: &Record) {
         let headers = record
             .headers
@@ -63,7 +85,11 @@ impl Cluster {
             connection: Arc::new(Connection {
                 name: "shop".to_owned(),
                 bootstrap_servers: self.bootstrap_servers.clone(),
-                properties: BTreeMap::new(),
+                // Clients tell of themselves often, so that nobody has to wait for it.
+                properties: BTreeMap::from([(
+                    "statistics.interval.ms".to_owned(),
+                    "50".to_owned(),
+                )]),
             }),
             topic: self.topic.clone(),
             partition,
@@ -75,7 +101,10 @@ impl Cluster {
     fn run(&self, log: &SharedLog, partition: i32) -> JoinHandle<Result<(), connector::Error>> {
         let clock = Arc::new(ManualClock::starting_at(Timestamp::default()));
         // Small batches: several settlements even for few records.
-        let settings = Settings { max_bytes: 64 };
+        let settings = Settings {
+            max_bytes: 64,
+            ..Settings::default()
+        };
         let source = Box::new(self.source(partition));
         let runner = Runner::new(source, Arc::clone(log), clock, settings);
         tokio::spawn(runner.run(CancellationToken::new()))
@@ -160,21 +189,10 @@ async fn a_partition_is_copied_exactly_once_across_crashes() {
 
 #[tokio::test]
 async fn a_partition_of_apache_kafka_is_copied_exactly_once_across_crashes() {
-    let Some(servers) = std::env::var_os("TIDEMILL_TEST_KAFKA") else {
-        skip("a_partition_of_apache_kafka_is_copied_exactly_once_across_crashes");
+    let name = "a_partition_of_apache_kafka_is_copied_exactly_once_across_crashes";
+    let Some(cluster) = Cluster::apache(name, 2).await else {
         return;
     };
-    let cluster = Cluster::at(servers.into_string().unwrap());
-    let admin: rdkafka::admin::AdminClient<_> = ClientConfig::new()
-        .set("bootstrap.servers", &cluster.bootstrap_servers)
-        .create()
-        .unwrap();
-    let replication = rdkafka::admin::TopicReplication::Fixed(1);
-    let topic = rdkafka::admin::NewTopic::new(&cluster.topic, 2, replication);
-    let options = rdkafka::admin::AdminOptions::new();
-    admin.create_topics([&topic], &options).await.unwrap()[0]
-        .as_ref()
-        .unwrap();
     is_copied_exactly_once_across_crashes(cluster).await;
 }
 
@@ -211,6 +229,96 @@ async fn a_position_beyond_the_end_is_rejected() {
         "{refused:?}"
     );
     cluster.producer.flush(ANSWER).unwrap();
+}
+
+/// Opens a source at its beginning.
+async fn opened(cluster: &Cluster, partition: i32) -> KafkaSource {
+    let mut source = cluster.source(partition);
+    source.open(None).await.unwrap();
+    let begin = source.next(1).await.unwrap();
+    assert_eq!(begin.deliveries, []);
+    source
+}
+
+/// Hands over the one record that waits.
+async fn one(source: &mut KafkaSource) -> (SourcePosition, Record) {
+    let mut batch = source.next(1).await.unwrap();
+    let record = batch.deliveries.pop().unwrap().record;
+    assert_eq!(batch.deliveries, []);
+    (batch.position, record)
+}
+
+#[tokio::test]
+async fn a_partition_that_stands_still_is_named_and_goes_on_when_it_is_opened_again() {
+    let mock = MockCluster::new(1).unwrap();
+    let cluster = Cluster::at(mock.bootstrap_servers());
+    mock.create_topic(&cluster.topic, 2, 1).unwrap();
+    let (mut stuck, mut other) = (opened(&cluster, 0).await, opened(&cluster, 1).await);
+    for partition in [0, 1] {
+        cluster.send(partition, &full_record(1)).await;
+    }
+    let (reached, _) = one(&mut stuck).await;
+    one(&mut other).await;
+    // The client goes on in everything but asking for this partition's records.
+    let consumer = &stuck.session().unwrap().consumer;
+    consumer.pause(&consumer.assignment().unwrap()).unwrap();
+    for partition in [0, 1] {
+        cluster.send(partition, &full_record(2)).await;
+    }
+    assert_eq!(one(&mut other).await.1, full_record(2));
+    let stalled = loop {
+        other.check(ANSWER).await.unwrap();
+        for source in [&mut stuck, &mut other] {
+            assert!(source.next(1).now_or_never().is_none());
+        }
+        if let Err(error) = stuck.check(ANSWER).await {
+            break error;
+        }
+    };
+    assert!(
+        matches!(stalled, SourceError::Stalled { waiting: 1, .. }),
+        "{stalled:?}"
+    );
+    assert!(
+        stalled.to_string().contains(stuck.id().as_str()),
+        "{stalled}"
+    );
+    stuck.open(Some(&reached)).await.unwrap();
+    assert_eq!(one(&mut stuck).await.1, full_record(2));
+}
+
+#[tokio::test]
+async fn what_a_transaction_leaves_behind_is_neither_lag_nor_a_stall() {
+    let name = "what_a_transaction_leaves_behind_is_neither_lag_nor_a_stall";
+    let Some(cluster) = Cluster::apache(name, 1).await else {
+        return;
+    };
+    let producer: FutureProducer = ClientConfig::new()
+        .set("bootstrap.servers", &cluster.bootstrap_servers)
+        .set("transactional.id", &cluster.topic)
+        .create()
+        .unwrap();
+    producer.init_transactions(ANSWER).unwrap();
+    for (n, kept) in [(1, true), (2, false)] {
+        producer.begin_transaction().unwrap();
+        let value = n.to_string();
+        let record = FutureRecord::<str, str>::to(&cluster.topic).payload(&value);
+        producer.send(record, ANSWER).await.unwrap();
+        match kept {
+            true => producer.commit_transaction(ANSWER).unwrap(),
+            false => producer.abort_transaction(ANSWER).unwrap(),
+        }
+    }
+    let mut source = opened(&cluster, 0).await;
+    assert_eq!(one(&mut source).await.1.value.unwrap(), "1");
+    // Nothing can be told of it before the client has read to the end and said so.
+    while source.lag() != Some(0) {
+        assert!(source.next(1).now_or_never().is_none());
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..3 {
+        source.check(ANSWER).await.unwrap();
+    }
 }
 
 #[test]

@@ -62,7 +62,10 @@ impl Watched {
         let (wake_up, wake_ups) = mpsc::unbounded();
         let source = self.source(wake_ups.boxed(), None);
         let clock = Arc::new(ManualClock::starting_at(Timestamp::default()));
-        let settings = Settings { max_bytes };
+        let settings = Settings {
+            max_bytes,
+            ..Settings::default()
+        };
         let runner = Runner::new(Box::new(source), Arc::clone(&self.log), clock, settings);
         Watch {
             wake_up,

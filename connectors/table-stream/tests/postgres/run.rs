@@ -57,6 +57,7 @@ impl Run {
         let source = PostgresSource::new(self.config.clone(), clock.clone()).unwrap();
         let settings = Settings {
             max_bytes: self.max_bytes,
+            ..Settings::default()
         };
         let runner = Runner::new(Box::new(source), Arc::clone(&self.log), clock, settings);
         self.task = Some(tokio::spawn(runner.run(CancellationToken::new())));

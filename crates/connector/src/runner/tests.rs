@@ -27,12 +27,14 @@ struct State {
     /// What fails next, by verb.
     failures: Vec<(Verb, Failure)>,
     opened_at: Vec<Option<u64>>,
+    checks: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verb {
     Open,
     Next,
+    Check,
     Acknowledge,
 }
 
@@ -140,6 +142,20 @@ impl Source for Scripted {
         }
     }
 
+    async fn check(&mut self, quiet: Duration) -> Result<(), SourceError> {
+        self.stream.verb(Verb::Check).await?;
+        let mut state = self.stream.state.lock();
+        state.checks += 1;
+        match state.events - self.read {
+            0 => Ok(()),
+            waiting => Err(SourceError::Stalled {
+                act: "read the stream".to_owned(),
+                waiting,
+                quiet,
+            }),
+        }
+    }
+
     async fn acknowledge(&mut self, position: &SourcePosition) -> Result<(), SourceError> {
         // Both sides of invariant C2, seen from the source.
         let durable = self.log.position(&self.id).as_ref().map(number);
@@ -201,6 +217,23 @@ fn start(
     stream: &Arc<Stream>,
     batch: u64,
 ) -> (CancellationToken, JoinHandle<Result<(), Error>>) {
+    start_with(log, stream, batch, Settings::default())
+}
+
+/// A watchdog that looks every minute.
+fn watched() -> Settings {
+    Settings {
+        quiet: Some(Duration::from_secs(60)),
+        ..Settings::default()
+    }
+}
+
+fn start_with(
+    log: &SharedLog,
+    stream: &Arc<Stream>,
+    batch: u64,
+    settings: Settings,
+) -> (CancellationToken, JoinHandle<Result<(), Error>>) {
     let source = Scripted {
         id: SourceId::new("/scripted"),
         stream: Arc::clone(stream),
@@ -209,12 +242,7 @@ fn start(
         batch,
     };
     let clock = Arc::new(ManualClock::starting_at(Timestamp::default()));
-    let runner = Runner::new(
-        Box::new(source),
-        Arc::clone(log),
-        clock,
-        Settings::default(),
-    );
+    let runner = Runner::new(Box::new(source), Arc::clone(log), clock, settings);
     let stop = CancellationToken::new();
     let run = tokio::spawn(runner.run(stop.clone()));
     (stop, run)
@@ -374,4 +402,72 @@ async fn a_topic_of_objects_is_not_written() {
     let (_, run) = start(&log, &Arc::new(Stream::default()), 1);
     let error = run.await.unwrap().unwrap_err();
     assert!(matches!(error, Error::TopicTaken { .. }), "{error:?}");
+}
+
+/// A stream of six events, the last two of which the call that waits for them never hands over.
+async fn stuck(
+    log: &SharedLog,
+    settings: Settings,
+) -> (Arc<Stream>, JoinHandle<Result<(), Error>>) {
+    let stream = Arc::new(Stream::default());
+    stream.publish(2);
+    let (_, run) = start_with(log, &stream, 2, settings);
+    acknowledged(&stream, 2).await;
+    // The call that is waiting by then hands over 3 and 4.
+    stream.fail(Verb::Next, Failure::Hangs);
+    stream.publish(2);
+    acknowledged(&stream, 4).await;
+    stream.publish(2);
+    (stream, run)
+}
+
+const HOURS: Duration = Duration::from_secs(3 * 3_600);
+
+#[tokio::test(start_paused = true)]
+async fn the_watchdog_opens_a_source_again_that_has_events_and_hands_over_none() {
+    let log: SharedLog = MemoryLog::new();
+    let (stream, run) = stuck(&log, watched()).await;
+    acknowledged(&stream, 6).await;
+    assert_eq!(values(&log).await, numbers(6));
+    assert_eq!(stream.state.lock().opened_at, [None, Some(4)]);
+    run.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_watchdog_nobody_asks() {
+    let log: SharedLog = MemoryLog::new();
+    let (stream, run) = stuck(&log, Settings::default()).await;
+    let waited = tokio::time::timeout(HOURS, acknowledged(&stream, 6)).await;
+    assert!(waited.is_err());
+    assert_eq!(stream.state.lock().checks, 0);
+    run.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_has_nothing_is_left_alone_by_the_watchdog() {
+    let log: SharedLog = MemoryLog::new();
+    let stream = Arc::new(Stream::default());
+    stream.publish(2);
+    let (_, run) = start_with(&log, &stream, 2, watched());
+    acknowledged(&stream, 2).await;
+    let waited = tokio::time::timeout(HOURS, acknowledged(&stream, 3)).await;
+    assert!(waited.is_err());
+    assert!(stream.state.lock().checks > 100);
+    stream.publish(1);
+    acknowledged(&stream, 3).await;
+    assert_eq!(stream.state.lock().opened_at, [None]);
+    run.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_does_not_answer_its_watchdog_is_opened_again() {
+    let log: SharedLog = MemoryLog::new();
+    let stream = Arc::new(Stream::default());
+    stream.fail(Verb::Next, Failure::Hangs);
+    stream.fail(Verb::Check, Failure::Unavailable);
+    stream.publish(2);
+    let (_, run) = start_with(&log, &stream, 2, watched());
+    acknowledged(&stream, 2).await;
+    assert_eq!(stream.state.lock().opened_at, [None, None]);
+    run.abort();
 }

@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use clock::SharedClock;
@@ -97,6 +98,15 @@ impl Source for Observed {
             Err(error) => self.failed(error),
         }
         next
+    }
+
+    async fn check(&mut self, quiet: Duration) -> Result<(), SourceError> {
+        let checked = self.inner.check(quiet).await;
+        match &checked {
+            Ok(()) => self.measure(),
+            Err(error) => self.failed(error),
+        }
+        checked
     }
 
     async fn acknowledge(&mut self, position: &SourcePosition) -> Result<(), SourceError> {

@@ -79,7 +79,10 @@ impl Inbox {
         let mut source = FolderSource::new(config, clock.clone()).unwrap();
         source.hints = self.hints;
         source.settled_after = SETTLED;
-        let settings = Settings { max_bytes: 2_000 };
+        let settings = Settings {
+            max_bytes: 2_000,
+            ..Settings::default()
+        };
         let runner = Runner::new(Box::new(source), Arc::clone(&self.log), clock, settings);
         self.task = Some(tokio::spawn(runner.run(CancellationToken::new())));
     }

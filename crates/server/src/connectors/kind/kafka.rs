@@ -58,6 +58,11 @@ pub(crate) struct Kafka {
     #[arg(long, value_name = "SECONDS", default_value_t = interval_seconds())]
     #[serde(default = "interval_seconds")]
     pub(crate) interval_seconds: u64,
+    /// After how long without a record of a partition its cluster is asked whether some are waiting; where
+    /// they have been for as long again, the partition is opened anew
+    #[arg(long, value_name = "SECONDS", default_value_t = stalled_seconds())]
+    #[serde(default = "stalled_seconds")]
+    pub(crate) stalled_seconds: u64,
     /// A property of the client in librdkafka's words: security.*, ssl.*, sasl.*, socket.*
     #[arg(long, value_name = "NAME=VALUE")]
     #[serde(default, with = "properties")]
@@ -80,6 +85,10 @@ pub(crate) enum StartAt {
 }
 
 const fn interval_seconds() -> u64 {
+    60
+}
+
+const fn stalled_seconds() -> u64 {
     60
 }
 
@@ -239,8 +248,8 @@ impl Kind for Kafka {
                 "start: latest is for topics that are named, and {pattern} also means those that appear later, whose first records would be lost"
             );
         }
-        if self.interval_seconds == 0 {
-            bail!("interval_seconds must be at least 1");
+        if self.interval_seconds == 0 || self.stalled_seconds == 0 {
+            bail!("interval_seconds and stalled_seconds must be at least 1");
         }
         let (client, secrets) = (
             properties::map(&self.client),
@@ -309,7 +318,10 @@ impl Kind for Kafka {
             all,
             absent,
             look_again: Some(Duration::from_secs(self.interval_seconds)),
-            runner: connector::Settings::default(),
+            runner: connector::Settings {
+                quiet: Some(Duration::from_secs(self.stalled_seconds)),
+                ..connector::Settings::default()
+            },
         })
     }
 
