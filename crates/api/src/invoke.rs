@@ -36,7 +36,8 @@ enum LogType {
 }
 
 pub(crate) async fn invoke(state: &State, request: Request) -> Result<Response, ApiError> {
-    let function = request.function(state)?;
+    let (function, qualifier) =
+        state.qualified(request.piece(0), request.query.get("Qualifier"))?;
     let kind = kind(&request.headers)?;
     let log_type = log_type(&request.headers)?;
     for (header, parameter) in NOT_APPLIED {
@@ -56,6 +57,7 @@ pub(crate) async fn invoke(state: &State, request: Request) -> Result<Response, 
     let payload = payload(request.body)?;
     let invocation = InvokeRequest {
         function: function.clone(),
+        qualifier,
         request_id: request.request_id.clone(),
         payload,
         client_context,

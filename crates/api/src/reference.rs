@@ -1,6 +1,6 @@
 //! How requests name functions and mappings.
 
-use function::{FunctionName, LayerId, LayerName, TriggerId};
+use function::{FunctionName, LayerId, LayerName, Qualifier, TriggerId};
 use uuid::Uuid;
 
 use crate::{ApiError, State};
@@ -17,11 +17,11 @@ impl State {
     /// qualifier, which may also come apart. Only `$LATEST` exists.
     ///
     /// Says nothing about whether the function exists.
-    pub(crate) fn function_name(
+    pub(crate) fn qualified(
         &self,
         text: &str,
         qualifier: Option<&str>,
-    ) -> Result<FunctionName, ApiError> {
+    ) -> Result<(FunctionName, Option<Qualifier>), ApiError> {
         let invalid = || {
             ApiError::Validation(format!(
                 "Value '{}' at 'functionName' failed to satisfy constraint: Member must satisfy \
@@ -67,15 +67,31 @@ impl State {
             ));
         }
         let qualifier = own.or(qualifier).filter(|qualifier| !qualifier.is_empty());
-        let latest = qualifier.is_none_or(|qualifier| qualifier == "$LATEST");
-        if latest && region == self.region && account == self.account {
-            return Ok(parsed);
+        let known = match qualifier {
+            None => Some(None),
+            Some(text) if text == Qualifier::Latest.as_str() => Some(Some(Qualifier::Latest)),
+            Some(_) => None,
+        };
+        if let Some(known) = known
+            && region == self.region
+            && account == self.account
+        {
+            return Ok((parsed, known));
         }
         let suffix = qualifier.map(|qualifier| format!(":{qualifier}"));
         Err(ApiError::NotFound(format!(
             "Function not found: arn:aws:lambda:{region}:{account}:function:{name}{}",
             suffix.unwrap_or_default()
         )))
+    }
+
+    /// Likewise, where the qualifier makes no difference.
+    pub(crate) fn function_name(
+        &self,
+        text: &str,
+        qualifier: Option<&str>,
+    ) -> Result<FunctionName, ApiError> {
+        self.qualified(text, qualifier).map(|(name, _)| name)
     }
 
     /// The ARN of a function.

@@ -1,13 +1,15 @@
 //! What a direct caller asks and gets.
 
 use bytes::Bytes;
-use function::FunctionName;
+use function::{FunctionName, Qualifier};
 
 /// One invocation, synchronous or asynchronous.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvokeRequest {
     /// The function.
     pub function: FunctionName,
+    /// The qualifier that the caller gave, which the function sees in the ARN that was invoked.
+    pub qualifier: Option<Qualifier>,
     /// The request's id, a UUID: also the event's id in the usage record.
     pub request_id: String,
     /// The event as the caller sent it.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use clock::SharedClock;
 use event_log::{RecordBatch, Settlement, SharedLog};
-use function::{Function, FunctionName, LogLevel, Logging};
+use function::{Function, FunctionName, LogLevel, Logging, Qualifier};
 use instance::{Invocation, LaunchError, LogFormat, Outcome, Pool, Severity, Spec};
 use metering::UsageRecord;
 use parking_lot::Mutex;
@@ -51,6 +51,7 @@ pub struct Invoker {
 /// One run, whoever asked for it.
 #[derive(Clone, Debug)]
 pub(crate) struct Run {
+    pub(crate) qualifier: Option<Qualifier>,
     pub(crate) request_id: String,
     pub(crate) payload: Bytes,
     pub(crate) client_context: Option<String>,
@@ -213,7 +214,10 @@ impl Invoker {
         let invocation = Invocation {
             request_id: run.request_id,
             payload: run.payload,
-            arn: spec.arn.clone(),
+            arn: match run.qualifier {
+                None => spec.arn.clone(),
+                Some(qualifier) => format!("{}:{}", spec.arn, qualifier.as_str()),
+            },
             trace_id: run.trace_id,
             client_context: run.client_context,
         };
@@ -245,6 +249,7 @@ impl Invoker {
         };
         let request_id = request.request_id.clone();
         let run = Run {
+            qualifier: request.qualifier,
             request_id: request.request_id,
             payload: request.payload,
             client_context: request.client_context,

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use clock::Timestamp;
 use event::{Event, EventId, Header, Record, SourceId};
 use event_log::{Lifetime, TopicConfig, TopicName};
-use function::FunctionName;
+use function::{FunctionName, Qualifier};
 
 use crate::InvokeRequest;
 
@@ -18,6 +18,7 @@ const KIND: &str = "tidemill.invocation.accepted";
 const FUNCTION: &str = "tm-function";
 const CLIENT_CONTEXT: &str = "tm-client-context";
 const TRACE_ID: &str = "tm-trace-id";
+const QUALIFIER: &str = "tm-qualifier";
 
 /// How the topics are made that this crate writes to.
 pub(crate) const OWN_TOPIC: TopicConfig = TopicConfig::new(8, Lifetime::Events);
@@ -36,6 +37,11 @@ pub(crate) fn encode(request: InvokeRequest, now: Timestamp) -> Record {
             .map(|context| header(CLIENT_CONTEXT, context)),
     );
     extensions.extend(request.trace_id.map(|id| header(TRACE_ID, id)));
+    extensions.extend(
+        request
+            .qualifier
+            .map(|qualifier| header(QUALIFIER, qualifier.as_str().to_owned())),
+    );
     Event {
         id: EventId::new(request.request_id),
         source: SourceId::new(format!("/functions/{}", request.function)),
@@ -59,6 +65,9 @@ pub(crate) fn decode(record: &Record) -> Option<InvokeRequest> {
     };
     Some(InvokeRequest {
         function: FunctionName::new(text(FUNCTION)?).ok()?,
+        qualifier: text(QUALIFIER)
+            .filter(|qualifier| qualifier == Qualifier::Latest.as_str())
+            .map(|_| Qualifier::Latest),
         request_id: text("ce_id")?,
         payload: record.value.clone().unwrap_or_default(),
         client_context: text(CLIENT_CONTEXT),
@@ -81,6 +90,7 @@ mod tests {
     fn an_accepted_invocation_is_read_back_as_it_was() {
         let request = InvokeRequest {
             function: FunctionName::new("resize").unwrap(),
+            qualifier: Some(Qualifier::Latest),
             request_id: "0d6c".to_owned(),
             payload: Bytes::from_static(b"{}"),
             client_context: Some("e30=".to_owned()),

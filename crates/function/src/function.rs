@@ -141,6 +141,16 @@ pub struct NameError {
     name: String,
 }
 
+impl Qualifier {
+    /// As it stands in requests and at the end of ARNs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Latest => Function::VERSION,
+        }
+    }
+}
+
 impl Function {
     /// The version that runs, as users and bills see it.
     pub const VERSION: &str = "$LATEST";

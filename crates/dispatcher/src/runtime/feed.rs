@@ -217,12 +217,14 @@ impl Feed {
         };
         match queued {
             Some(queued) => Run {
+                qualifier: queued.qualifier,
                 request_id,
                 payload: queued.payload,
                 client_context: queued.client_context,
                 trace_id: queued.trace_id,
             },
             None => Run {
+                qualifier: None,
                 request_id,
                 payload,
                 client_context: None,

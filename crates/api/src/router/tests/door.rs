@@ -249,6 +249,8 @@ impl Instance for Echoing {
                 body: Bytes::from_static(b"{\"errorMessage\":\"no\",\"errorType\":\"Oops\"}"),
                 error_type: "Oops".to_owned(),
             }
+        } else if invocation.payload == "\"arn\"" {
+            Outcome::Success(json!(invocation.arn).to_string().into())
         } else {
             Outcome::Success(invocation.payload)
         };

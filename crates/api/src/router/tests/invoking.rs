@@ -153,6 +153,26 @@ async fn bad_invocations_are_refused_by_what_is_bad() {
 }
 
 #[tokio::test]
+async fn a_function_sees_the_arn_as_it_was_called() {
+    let door = Door::with_function().await;
+    let arn = "arn:aws:lambda:us-east-1:000000000000:function:f";
+    for (path, seen) in [
+        (INVOKE.to_owned(), arn.to_owned()),
+        (
+            format!("{INVOKE}?Qualifier=%24LATEST"),
+            format!("{arn}:$LATEST"),
+        ),
+        (
+            INVOKE.replace("/f/", "/f%3A%24LATEST/"),
+            format!("{arn}:$LATEST"),
+        ),
+    ] {
+        let answer = door.call("POST", &path, &json!("arn")).await;
+        assert_eq!(answer.json(), seen, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn a_function_that_is_switched_off_is_throttled() {
     let door = Door::with_function().await;
     let off = json!({"ReservedConcurrentExecutions": 0});
