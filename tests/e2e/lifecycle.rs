@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use aws_sdk_s3::primitives::{ByteStream, DateTime};
 use aws_sdk_s3::types::{
     BucketLifecycleConfiguration, ExpirationStatus, LifecycleExpiration, LifecycleRule,
-    LifecycleRuleFilter,
+    LifecycleRuleFilter, Tag, Tagging,
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
@@ -35,6 +35,10 @@ async fn an_object_goes_with_one_event_of_its_own_when_the_server_is_killed_mean
         put.body(ByteStream::from(vec![b'x'; bytes])).send()
     };
     put("kept".to_owned(), 10).await?;
+    let tag = Tag::builder().key("state").value("kept").build()?;
+    let tagging = Tagging::builder().tag_set(tag).build()?;
+    let tags = s3.put_object_tagging().bucket("data").key("kept");
+    tags.tagging(tagging).send().await?;
     for round in 0..ROUNDS {
         let prefix = format!("old/{round}/");
         let objects = (0..OBJECTS).map(|n| put(format!("{prefix}{n}"), 100 + n % 10 * 10_000));
@@ -68,6 +72,9 @@ async fn an_object_goes_with_one_event_of_its_own_when_the_server_is_killed_mean
         Ok((left == ["kept"]).then_some(()))
     })
     .await?;
+    let tags = s3.get_object_tagging().bucket("data").key("kept");
+    let tags = tags.send().await?;
+    ensure!(tags.tag_set().len() == 1 && tags.tag_set()[0].value() == "kept");
     // One that went without an event could not get one any more; one that stayed after its event
     // would have got a second.
     let mut expirations: BTreeMap<String, usize> = BTreeMap::new();

@@ -295,6 +295,15 @@ mod tests {
     }
 
     #[test]
+    fn of_another_stores_bucket_only_objects_that_come_and_go_are_known() {
+        let watched = |event: &str| check_watched(&[to("a", event, "", "")]).is_ok();
+        for event in EVENTS {
+            let known = event.contains("Created") || event.contains("Removed");
+            assert_eq!(watched(event), known, "{event}");
+        }
+    }
+
+    #[test]
     fn a_configuration_without_an_id_gets_the_same_one_each_time() {
         let id = |function: &str, events: &[&'static str]| {
             let configuration = LambdaFunctionConfiguration {
