@@ -3,6 +3,7 @@
 mod folder;
 mod kafka;
 mod kafka_secured;
+mod notifications;
 mod postgres;
 mod refusals;
 mod s3;

@@ -16,6 +16,7 @@ mod clients;
 mod database;
 mod kafka;
 mod ledger;
+mod own_store;
 mod proxy;
 mod report;
 mod rounds;
@@ -34,6 +35,7 @@ pub use kafka::{
     Consumed, consume_all, create_topic, delete_topic, grow_topic, producer, publish, publish_to,
 };
 pub use ledger::{Ledger, check_usage, ends};
+pub use own_store::OwnStore;
 pub use proxy::Proxy;
 pub use report::{charged, sum};
 pub use rounds::crash_rounds;

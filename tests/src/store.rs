@@ -1,6 +1,7 @@
 //! A real S3-compatible store that is not ours.
 
 use anyhow::{Context, Result};
+use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 
 /// A bucket of its own on the store that `cargo xtask` started.
@@ -38,16 +39,7 @@ impl ForeignStore {
     /// The AWS SDK pointed at it.
     #[must_use]
     pub fn client(&self) -> aws_sdk_s3::Client {
-        let (id, secret) = self.keys.clone();
-        let config = aws_sdk_s3::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .endpoint_url(&self.endpoint)
-            .region(Region::new("us-east-1"))
-            .credentials_provider(Credentials::new(id, secret, None, None, "test"))
-            .http_client(aws_smithy_http_client::Builder::new().build_http())
-            .force_path_style(true)
-            .build();
-        aws_sdk_s3::Client::from_conf(config)
+        client(&self.endpoint, self.keys.clone(), RetryConfig::standard())
     }
 
     /// The bucket's name.
@@ -77,4 +69,22 @@ impl ForeignStore {
             self.endpoint, self.bucket
         )
     }
+}
+
+/// The AWS SDK pointed at a store.
+pub(crate) fn client(
+    endpoint: &str,
+    (id, secret): (String, String),
+    retries: RetryConfig,
+) -> aws_sdk_s3::Client {
+    let config = aws_sdk_s3::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .endpoint_url(endpoint)
+        .region(Region::new("us-east-1"))
+        .credentials_provider(Credentials::new(id, secret, None, None, "test"))
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .retry_config(retries)
+        .force_path_style(true)
+        .build();
+    aws_sdk_s3::Client::from_conf(config)
 }

@@ -33,6 +33,8 @@ pub(crate) const S3: &str = "TIDEMILL_TEST_S3";
 pub(crate) const S3_ACCESS_KEY: &str = "TIDEMILL_TEST_S3_ACCESS_KEY";
 /// Secret key of that store's owner.
 pub(crate) const S3_SECRET_KEY: &str = "TIDEMILL_TEST_S3_SECRET_KEY";
+/// Path of that store's program (the Versity S3 Gateway), for tests that kill a store of their own.
+pub(crate) const S3_PROGRAM: &str = "TIDEMILL_TEST_S3_PROGRAM";
 
 /// Path of kcat.
 pub(crate) const KCAT: &str = "TIDEMILL_TEST_KCAT";

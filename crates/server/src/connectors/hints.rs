@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::HttpBody as _;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::routing::post;
@@ -86,8 +87,16 @@ async fn notified(
     };
     let listener = token.and_then(|token| board.of(&name, token));
     let listener = listener.ok_or_else(refused)?;
+    let too_large = || {
+        let text = format!("a notification has {MAX_BODY_BYTES} bytes at most\n");
+        (StatusCode::PAYLOAD_TOO_LARGE, text)
+    };
+    let announced = body.size_hint().lower();
+    if announced > MAX_BODY_BYTES as u64 {
+        return Err(too_large());
+    }
     let body = axum::body::to_bytes(body, MAX_BODY_BYTES).await;
-    let body: Bytes = body.map_err(|_| (StatusCode::PAYLOAD_TOO_LARGE, too_large()))?;
+    let body: Bytes = body.map_err(|_| too_large())?;
     let hints = hints_of(&body, &listener.bucket).map_err(|error| {
         (
             StatusCode::BAD_REQUEST,
@@ -103,8 +112,4 @@ async fn notified(
             .map_err(|error| (StatusCode::SERVICE_UNAVAILABLE, format!("{error} here\n")))?;
     }
     Ok(StatusCode::NO_CONTENT)
-}
-
-fn too_large() -> String {
-    format!("a notification has {MAX_BODY_BYTES} bytes at most\n")
 }

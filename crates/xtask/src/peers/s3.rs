@@ -57,6 +57,7 @@ impl Peer for S3 {
             (contract::S3, format!("http://{address}")),
             (contract::S3_ACCESS_KEY, ACCESS_KEY.to_owned()),
             (contract::S3_SECRET_KEY, SECRET_KEY.to_owned()),
+            (contract::S3_PROGRAM, installed.display().to_string()),
         ];
         Start {
             name: self.name(),

@@ -28,7 +28,7 @@ use crate::connectors::hints::Listener;
 /// or removed.
 ///
 /// The bucket is listed and compared with what was there before, so that nothing is missed; a million
-/// objects take the server some 30 MB of memory. Events go to the topic bucket.BUCKET in S3's own shape.
+/// objects take the server some 50 MiB of memory. Events go to the topic bucket.BUCKET in S3's own shape.
 /// Functions are attached as to a bucket of this server: by a notification configuration, which sees
 /// what changes after it.
 #[derive(Args, Clone, Debug, Deserialize, PartialEq, Serialize)]
