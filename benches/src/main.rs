@@ -14,6 +14,7 @@
 mod clients;
 mod dispatch;
 mod floor;
+mod listing;
 mod log;
 mod peers;
 mod put_latency;
@@ -37,6 +38,7 @@ const BENCHMARKS: &[&str] = &[
     "sandboxes",
     "dispatch",
     "tables",
+    "listing",
 ];
 
 #[tokio::main]
@@ -66,6 +68,7 @@ async fn main() -> Result<()> {
             "sandboxes" => sandboxes::run(&mut table).await?,
             "dispatch" => dispatch::run(&mut table).await?,
             "tables" => tables::run(&mut table).await?,
+            "listing" => listing::run(&mut table).await?,
             other => bail!("no benchmark is called {other}"),
         }
     }
