@@ -24,7 +24,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::util::Timeout;
 use tests::Server;
 
-use crate::table::{Table, percentile, time};
+use crate::table::{Table, median, percentile, time};
 
 const ROUNDS: usize = 3;
 const RECORDS: usize = 300_000;
@@ -101,13 +101,6 @@ fn report(table: &mut Table, bytes: usize, ours: &[Round], theirs: &[Round]) {
     };
     waits("produce to consume, one at a time", |round| &round.alone);
     waits("acknowledged at half load", |round| &round.half);
-}
-
-/// The middle one of an odd number of values.
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }
 
 /// Collects what the client is told of its deliveries.

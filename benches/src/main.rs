@@ -16,6 +16,7 @@ mod dispatch;
 mod floor;
 mod listing;
 mod log;
+mod objects;
 mod peers;
 mod put_latency;
 mod sandboxes;
@@ -35,6 +36,7 @@ const BENCHMARKS: &[&str] = &[
     "settle",
     "start",
     "put",
+    "objects",
     "sandboxes",
     "dispatch",
     "tables",
@@ -64,6 +66,7 @@ async fn main() -> Result<()> {
             "clients" => clients::run(&mut table).await?,
             "settle" => settle::run(&mut table).await?,
             "start" => startup::run(&mut table)?,
+            "objects" => objects::run(&mut table).await?,
             "put" => put_latency::run(&mut table).await?,
             "sandboxes" => sandboxes::run(&mut table).await?,
             "dispatch" => dispatch::run(&mut table).await?,

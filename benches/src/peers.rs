@@ -21,7 +21,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 
-use crate::table::{Table, percentile, time};
+use crate::table::{Table, median, percentile, time};
 
 const SPAN: Duration = Duration::from_secs(3);
 const ROUNDS: usize = 3;
@@ -220,13 +220,6 @@ async fn measure(table: &mut Table, peers: &[Peer], load: &Load) -> Result<()> {
 
 fn seconds(round: &Round, percent: usize) -> f64 {
     percentile(&round.times, percent).as_secs_f64()
-}
-
-/// The middle one of an odd number of values.
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }
 
 async fn round(peer: &Peer, load: &Load) -> Result<Round> {

@@ -20,7 +20,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset as At, TopicPartitionList};
 
-use crate::table::{Table, percentile, time};
+use crate::table::{Table, median, percentile, time};
 
 const ROUNDS: usize = 3;
 const SPAN: Duration = Duration::from_secs(5);
@@ -192,10 +192,4 @@ fn report(table: &mut Table, writers: usize, ours: &[Round], plain: &[Round]) {
             format!("the log has {ratio:.2} × the rate"),
         );
     }
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }

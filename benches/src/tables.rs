@@ -24,7 +24,7 @@ use tokio::process::Command;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::table::{Table, percentile, time};
+use crate::table::{Table, median, percentile, time};
 
 const ROUNDS: i64 = 3;
 /// Rows of a backlog, written by transactions of so many.
@@ -266,10 +266,4 @@ impl Reading {
         self.stop.cancel();
         Ok(self.task.await??)
     }
-}
-
-/// The middle one of an odd number of values.
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }

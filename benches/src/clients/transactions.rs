@@ -31,7 +31,7 @@ pub(super) fn run(table: &mut Table, ours: &str, theirs: &str) -> Result<()> {
         let pairs = ours.iter().zip(&theirs);
         let ratio = median(pairs.map(|(ours, theirs)| ours / theirs));
         for (name, rates) in [("tidemill", ours), ("Apache Kafka", theirs)] {
-            let rate = median(rates.into_iter());
+            let rate = median(rates);
             table.row(
                 &format!("transactions, {name}"),
                 &format!("{records} records of {BYTES} B in each"),

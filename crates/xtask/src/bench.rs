@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::checkout::{Checkout, Profile};
 use crate::command;
-use crate::peers::{self, FlushingKafka, Kafka, Nats, Peer, Postgres, Running, Streams};
+use crate::peers::{self, FlushingKafka, Kafka, Nats, Peer, Postgres, Running, S3, Streams};
 use crate::steps::Steps;
 
 /// What `cargo xtask bench` is asked for.
@@ -57,6 +57,9 @@ fn peers_of(benchmarks: &[String]) -> Vec<&'static dyn Peer> {
     }
     if runs("peers") {
         peers.extend([&FlushingKafka as &dyn Peer, &Nats, &Streams]);
+    }
+    if runs("objects") {
+        peers.push(&S3);
     }
     if runs("tables") {
         peers.push(&Postgres);
