@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use clock::{ManualClock, Timestamp};
@@ -15,6 +16,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::ByHead;
+
+/// Decides nothing but how long a failure takes.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Watched {
     folder: TempDir,
@@ -101,7 +105,9 @@ async fn records_in(log: &SharedLog, count: u64) -> Vec<Record> {
     }
     let partition = name.partition(Partition::new(0));
     let mut tail = log.tail(&partition).unwrap();
-    tail.wait_for(|end| end.get() >= count).await.unwrap();
+    let told = tail.wait_for(|end| end.get() >= count);
+    let told = tokio::time::timeout(PATIENCE, told).await;
+    told.expect("so many events").unwrap();
     let chunk = log
         .read(&partition, Offset::ZERO, usize::MAX)
         .await
@@ -300,12 +306,16 @@ impl Paged {
 
     /// The listings that were begun, each to be given its pages.
     async fn listing(&self, number: usize) -> mpsc::UnboundedSender<Vec<ObjectMeta>> {
-        loop {
-            if let Some(listing) = self.pages.lock().get(number) {
-                return listing.clone();
+        let begun = async {
+            loop {
+                if let Some(listing) = self.pages.lock().get(number) {
+                    return listing.clone();
+                }
+                tokio::task::yield_now().await;
             }
-            tokio::task::yield_now().await;
-        }
+        };
+        let begun = tokio::time::timeout(PATIENCE, begun).await;
+        begun.expect("the listing is begun")
     }
 }
 

@@ -105,6 +105,7 @@ async fn notified(
     })?;
     metrics::counter!("tidemill_connector_hints_total", "connector" => name)
         .increment(hints.len() as u64);
+    // Where nobody listens (it stands still, or another node reads it), a listing will find it.
     for hint in hints {
         listener
             .hints
