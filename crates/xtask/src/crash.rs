@@ -18,8 +18,9 @@ Examples:
   cargo xtask crash --rig power --rounds 10000 --release
   cargo xtask crash --rig damage --rounds 524288 --release
   cargo xtask crash --rig cluster --rounds 10
+  cargo xtask crash --rig store --rounds 20
 
-The rigs other than `server` and `cluster` take the embedded log by itself, through a workload that says what it \
+The rigs other than `server`, `cluster` and `store` take the embedded log by itself, through a workload that says what it \
 attempts and what was acknowledged; each ends with what it did and what zero failures are worth. \
 `power` and `sync` need root, loop devices and ext4; `syscall` and `sync` need strace.")]
 pub(crate) struct Args {
@@ -42,6 +43,9 @@ enum Rig {
     /// On three Kafka nodes, three of ours: each round kills a broker and a node, pauses a node beyond
     /// its session and stops one, under load
     Cluster,
+    /// SIGKILL to another S3-compatible store and to our server while objects are written, with none, half
+    /// and all of the notifications lost
+    Store,
     /// SIGKILL at named points around every change to the disk
     Kill,
     /// SIGKILL at every system call, of a workload and of recovery
@@ -58,7 +62,7 @@ impl Rig {
     /// The tests of the log's rigs that belong to it; `None` for whole servers.
     fn tests(self) -> Option<&'static str> {
         match self {
-            Self::Server | Self::Cluster => None,
+            Self::Server | Self::Cluster | Self::Store => None,
             Self::Kill => Some("kill::"),
             Self::Syscall => Some("syscall::"),
             Self::Sync => Some("sync_error::"),
@@ -69,7 +73,7 @@ impl Rig {
 
     fn clients(self) -> &'static [Client] {
         match self {
-            Self::Server | Self::Cluster | Self::Kill | Self::Damage => &[],
+            Self::Server | Self::Cluster | Self::Store | Self::Kill | Self::Damage => &[],
             Self::Syscall => &[Client::Strace],
             Self::Sync => &[Client::Strace, Client::XfsIo, Client::MkfsExt4],
             Self::Power => &[Client::XfsIo, Client::MkfsExt4],
@@ -99,6 +103,12 @@ pub(crate) fn run(checkout: &Checkout, args: &Args) -> Result<ExitCode> {
             exports.extend(running.exports.iter().cloned());
             store = Some(running);
             &["cluster"][..]
+        }
+        Rig::Store => {
+            let running = S3.start(&S3.install(checkout.cache())?)?;
+            exports.extend(running.exports.iter().cloned());
+            store = Some(running);
+            &["e2e", "connectors::notifications"]
         }
         Rig::Server | Rig::Kill | Rig::Syscall | Rig::Sync | Rig::Power | Rig::Damage => {
             &["e2e", "crash"]
