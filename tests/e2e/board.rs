@@ -37,6 +37,19 @@ async fn every_metric_on_the_board_is_exported() -> Result<()> {
     let order = json!({"id": "o", "items": [{"price": 250, "quantity": 2}]}).to_string();
     aws.invoke("totals", &order)?;
     publish(&server.bootstrap(), "orders", [("k".to_owned(), order)]).await?;
+    let folder = work.path().join("scans");
+    std::fs::create_dir(&folder)?;
+    std::fs::write(folder.join("one"), "1")?;
+    let folder = folder.to_str().context("a path in UTF-8")?;
+    server.tidemill(&[
+        "connector",
+        "add",
+        "folder",
+        "--name",
+        "scans",
+        "--path",
+        folder,
+    ])?;
     // Usage is billed a moment later.
     eventually("every metric of the board is exported", async || {
         let exported = names(&metrics(&server)?);

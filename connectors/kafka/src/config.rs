@@ -67,6 +67,8 @@ impl Connection {
             .set("auto.offset.reset", "error")
             .set("isolation.level", "read_committed")
             .set("allow.auto.create.topics", "false")
+            // What is fetched ahead, for each source: a few of the batches that it hands over.
+            .set("queued.max.messages.kbytes", "4096")
             .set_log_level(RDKafkaLogLevel::Warning);
         client
     }

@@ -122,6 +122,17 @@ function show(data) {
     ]),
     "No triggers yet.");
 
+  fill("connectors",
+    ["Connector", "Reads", "State", "Lag", "Delay", "Last error"],
+    data.connectors.map((row) => [
+      text(row.name), text(row.reads),
+      { value: row.state, kind: ["degraded", "retrying", "failed"].includes(row.state) ? "bad" : "" },
+      row.lag === null ? measured("–") : count(row.lag),
+      measured(row.delay_ms === null ? "–" : `${number(row.delay_ms)} ms`),
+      text(row.last_error ?? ""),
+    ]),
+    "No connectors yet.");
+
   fill("invocations",
     ["Function", "Ended", "Outcome", "Attempt", "Records", "Duration", "Init", "Billed"],
     data.invocations.map((row) => [

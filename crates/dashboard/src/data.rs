@@ -26,6 +26,8 @@ pub struct DashboardData {
     pub functions: Vec<FunctionRow>,
     /// Every trigger, by function.
     pub triggers: Vec<TriggerRow>,
+    /// Every connector, by name.
+    pub connectors: Vec<ConnectorRow>,
     /// The last invocations, newest first; a few dozen.
     pub invocations: Vec<InvocationRow>,
     /// The bill so far.
@@ -72,6 +74,23 @@ pub struct TriggerRow {
     pub lag: u64,
     /// What became of its events.
     pub tallies: Tallies,
+}
+
+/// A connector: what it reads elsewhere, and how it fares on this node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ConnectorRow {
+    /// Its name.
+    pub name: String,
+    /// What it reads.
+    pub reads: String,
+    /// Its state, as `tidemill connector status` says it.
+    pub state: String,
+    /// Events that wait at its sources, where they know.
+    pub lag: Option<u64>,
+    /// How old the newest event was when it came, milliseconds; of the source where it was oldest.
+    pub delay_ms: Option<u64>,
+    /// What went wrong last, since it was started.
+    pub last_error: Option<String>,
 }
 
 /// Events of a trigger by what became of them. Received is the sum of the others.

@@ -22,8 +22,8 @@ mod router;
 
 pub use access::Access;
 pub use data::{
-    BillingTotals, DashboardData, FunctionRow, InvocationRow, LogSize, Snapshot, Tallies, TopicRow,
-    TriggerRow,
+    BillingTotals, ConnectorRow, DashboardData, FunctionRow, InvocationRow, LogSize, Snapshot,
+    Tallies, TopicRow, TriggerRow,
 };
 pub use hosts::Hosts;
 pub use router::router;

@@ -251,8 +251,9 @@ pub(crate) struct OneConnector {
 pub(crate) struct RemoveConnector {
     /// The connector
     pub(crate) name: ConnectorName,
-    /// Leave PostgreSQL's replication slot and publication; the database then keeps its log for the
-    /// slot until somebody drops it
+    /// Leave what the connector has made at its source: PostgreSQL's replication slot and publication, or
+    /// triggers and the table of changes in a SQLite file. The database then keeps what it notes there
+    /// until somebody drops it
     #[arg(long)]
     pub(crate) keep_slot: bool,
 }

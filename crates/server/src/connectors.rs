@@ -35,6 +35,6 @@ pub(crate) use definitions::Definitions;
 pub(crate) use door::{Door, router};
 pub(crate) use hints::{HintBoard, PREFIX as NOTIFICATIONS, notifications};
 pub(crate) use kind::{Settings, Surroundings};
-pub(crate) use report::{Removed, Report, to_list, to_text};
+pub(crate) use report::{Removed, Report, SourceReport, to_list, to_text};
 pub(crate) use streams::Streams;
 pub(crate) use supervisor::Supervisor;

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use clock::{SharedClock, Timestamp};
 use dashboard::{
-    BillingTotals, DashboardData, FunctionRow, InvocationRow, LogSize, Snapshot, Tallies, TopicRow,
-    TriggerRow,
+    BillingTotals, ConnectorRow, DashboardData, FunctionRow, InvocationRow, LogSize, Snapshot,
+    Tallies, TopicRow, TriggerRow,
 };
 use event_log::{Offset, Partition, SharedLog, TopicName};
 use function::{Registry, Trigger, TriggerSource};
@@ -19,6 +19,7 @@ use metering::{BillingRecord, PriceSheet, Totals, UsageRecord};
 use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
 
+use crate::connectors::{Door, Report, SourceReport};
 use crate::status::{StatusSource, TriggerLine};
 
 /// Invocations that are shown.
@@ -34,6 +35,7 @@ pub(crate) struct Overview {
     pub(crate) registry: Arc<Registry>,
     pub(crate) pool: Arc<Pool>,
     pub(crate) status: Arc<StatusSource>,
+    pub(crate) connectors: Door,
     pub(crate) clock: SharedClock,
     pub(crate) started_at: Timestamp,
     pub(crate) account: String,
@@ -74,6 +76,7 @@ impl Snapshot for Overview {
             region: self.region.clone(),
             functions: self.functions(&read),
             triggers: self.triggers().await,
+            connectors: self.connectors(),
             invocations: read.recent.iter().map(invocation).collect(),
             billing: read.bill(),
             log: self.log_size(),
@@ -133,6 +136,25 @@ impl Overview {
             }
         };
         status.triggers.into_iter().map(row).collect()
+    }
+
+    fn connectors(&self) -> Vec<ConnectorRow> {
+        let row = |report: Report| {
+            let lags = report.sources.iter().filter_map(|it| it.lag_events);
+            ConnectorRow {
+                lag: lags.fold(None, |sum: Option<u64>, lag| Some(sum.unwrap_or(0) + lag)),
+                delay_ms: report
+                    .sources
+                    .iter()
+                    .filter_map(SourceReport::delay_ms)
+                    .max(),
+                name: report.name,
+                reads: report.reads,
+                state: report.state,
+                last_error: report.last_error,
+            }
+        };
+        self.connectors.reports().into_iter().map(row).collect()
     }
 
     fn log_size(&self) -> LogSize {

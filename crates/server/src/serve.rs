@@ -200,6 +200,7 @@ impl Running {
             registry: registry.clone(),
             pool: pool.clone(),
             status,
+            connectors: foreign.door.clone(),
             started_at: clock.now(),
             clock: clock.clone(),
             account: config.account.clone(),

@@ -128,7 +128,13 @@ async fn every_record_of_another_cluster_runs_its_function_once_whatever_crashes
     .await?;
     let refused = server.attempt(&["connector", "remove", "plant", "--keep-slot"])?;
     ensure!(String::from_utf8(refused.stderr)?.contains("--keep-slot is for"));
-    server.tidemill(&["connector", "remove", "plant"])?;
+    let said = server.tidemill(&["connector", "remove", "plant"])?;
+    ensure!(
+        said.contains(&format!(
+            "stays here, and so do event source mappings of it: {ours}"
+        )),
+        "{said}"
+    );
     ensure!(
         server
             .tidemill(&["connector", "list"])?

@@ -50,6 +50,12 @@ pub(crate) async fn run(arguments: cli::Connector) -> anyhow::Result<ExitCode> {
             let path = format!("/{}?leave={leave}", remove.name);
             let removed: Removed = ask(&client, Method::DELETE, &path, Bytes::new()).await?;
             println!("{} is removed: {}.", removed.name, removed.at_the_source);
+            if !removed.topics.is_empty() {
+                println!(
+                    "What it has read stays here, and so do event source mappings of it: {}.",
+                    removed.topics.join(", ")
+                );
+            }
         }
     }
     Ok(ExitCode::SUCCESS)

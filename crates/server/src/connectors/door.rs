@@ -63,9 +63,16 @@ async fn operators_only(State(door): State<Door>, request: Request, next: Next) 
     (StatusCode::FORBIDDEN, text).into_response()
 }
 
+impl Door {
+    /// What is known of every connector here and now, by name.
+    pub(crate) fn reports(&self) -> Vec<Report> {
+        let all = self.definitions.all();
+        all.iter().map(|it| Report::of(self, it)).collect()
+    }
+}
+
 async fn list(State(door): State<Door>) -> Json<Vec<Report>> {
-    let all = door.definitions.all();
-    Json(all.iter().map(|it| Report::of(&door, it)).collect())
+    Json(door.reports())
 }
 
 async fn one(State(door): State<Door>, Path(name): Path<String>) -> Result<Json<Report>, Refusal> {

@@ -12,6 +12,7 @@ use super::board::line;
 use super::definitions::{Connector, DefinitionError, Standing};
 use super::door::Door;
 use super::observed::id_of;
+use super::report::topics_of;
 use super::{ConnectorName, Removed};
 
 /// How long the source is asked to let go: a connection that was just closed takes a moment.
@@ -38,7 +39,7 @@ pub(super) enum RemovalError {
     )]
     Release { name: ConnectorName, reason: String },
     #[error(
-        "connector {name} is a {kind} connector and leaves nothing behind: --keep-slot is for those that do"
+        "connector {name} is a {kind} connector and leaves nothing behind at its source: --keep-slot is for those that do"
     )]
     NothingToKeep {
         name: ConnectorName,
@@ -83,6 +84,7 @@ pub(super) async fn remove(
     Ok(Removed {
         name: name.to_string(),
         at_the_source,
+        topics: topics_of(door, &connector.definition),
     })
 }
 

@@ -5,6 +5,7 @@ mod text;
 use clock::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::Definition;
 use super::board::{Live, Phase, SourceLive, SourceState, Trouble};
 use super::definitions::{Connector, Origin, Standing};
 use super::door::Door;
@@ -56,6 +57,8 @@ pub(crate) struct SourceReport {
     pub(crate) lag_bytes: Option<u64>,
     /// How long after it happened the last event came.
     pub(crate) lag_seconds: Option<f64>,
+    #[serde(skip)]
+    delay_ms: Option<u64>,
     /// What went wrong last, while that keeps it from being read.
     pub(crate) error: Option<String>,
 }
@@ -75,6 +78,15 @@ pub(crate) struct Removed {
     pub(crate) name: String,
     /// What became of what it had made at the source.
     pub(crate) at_the_source: String,
+    /// Its topics, which stay with everything that was read, as do event source mappings of them.
+    pub(crate) topics: Vec<String>,
+}
+
+impl SourceReport {
+    /// How long after it happened the last event came, in milliseconds.
+    pub(crate) fn delay_ms(&self) -> Option<u64> {
+        self.delay_ms
+    }
 }
 
 impl Report {
@@ -85,7 +97,6 @@ impl Report {
         let name = &definition.name;
         let live = door.board.of(name);
         let state = state(connector.standing, live.as_ref());
-        let topics = kind.topics(name);
         let trouble = live.as_ref().and_then(Live::last_trouble);
         Self {
             name: name.to_string(),
@@ -98,14 +109,7 @@ impl Report {
             advice: advice(name.as_str(), state),
             state: state.word().to_owned(),
             reads: kind.reads(),
-            topics: door
-                .around
-                .log
-                .topics()
-                .into_iter()
-                .map(|topic| topic.name.to_string())
-                .filter(|topic| topics.contain(topic))
-                .collect(),
+            topics: topics_of(door, definition),
             streams: door.streams.of(definition, &door.around.log),
             sources: sources(door, connector, live.as_ref()),
             absent: live.as_ref().map(absent).unwrap_or_default(),
@@ -113,6 +117,14 @@ impl Report {
             last_error_at: trouble.map(|(_, at)| at.to_rfc3339()),
         }
     }
+}
+
+/// The topics that a connector has written to, or that are there for it.
+pub(super) fn topics_of(door: &Door, definition: &Definition) -> Vec<String> {
+    let topics = definition.settings.as_kind().topics(&definition.name);
+    let all = door.around.log.topics().into_iter();
+    let names = all.map(|topic| topic.name.to_string());
+    names.filter(|topic| topics.contain(topic)).collect()
 }
 
 fn absent(live: &Live) -> Vec<AbsentReport> {
@@ -157,6 +169,7 @@ fn sources(door: &Door, connector: &Connector, live: Option<&Live>) -> Vec<Sourc
             events: seen.events,
             lag_events: seen.lag_events,
             lag_bytes: seen.lag_bytes,
+            delay_ms: seen.delay_ms,
             #[expect(clippy::cast_precision_loss, reason = "milliseconds shown as seconds")]
             lag_seconds: seen.delay_ms.map(|millis| millis as f64 / 1_000.0),
             error: match seen.state {
