@@ -8,7 +8,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use aws_sdk_s3::primitives::ByteStream;
-use serde_json::json;
 use tests::{Cli, Server, until_settled, zip_file};
 
 use crate::floor;
@@ -67,32 +66,7 @@ pub(crate) async fn run(table: &mut Table) -> Result<()> {
 fn deploy(aws: &Cli<'_>) -> Result<()> {
     let work = tempfile::tempdir()?;
     let zip = zip_file(work.path(), "f.zip", &[("app.py", HANDLER.as_bytes())])?;
-    aws.run(&[
-        "lambda",
-        "create-function",
-        "--function-name",
-        "first",
-        "--runtime",
-        "python3.11",
-        "--handler",
-        "app.handler",
-        "--role",
-        "arn:aws:iam::000000000000:role/any",
-        "--zip-file",
-        &format!("fileb://{}", zip.display()),
-    ])?;
+    aws.create_function("first", ("python3.11", "app.handler"), &zip, &[])?;
     aws.run(&["s3", "mb", "s3://inbox"])?;
-    let notification = json!({"LambdaFunctionConfigurations": [{
-        "LambdaFunctionArn": "arn:aws:lambda:us-east-1:000000000000:function:first",
-        "Events": ["s3:ObjectCreated:*"],
-    }]});
-    aws.run(&[
-        "s3api",
-        "put-bucket-notification-configuration",
-        "--bucket",
-        "inbox",
-        "--notification-configuration",
-        &notification.to_string(),
-    ])?;
-    Ok(())
+    aws.notify("inbox", "first", &["s3:ObjectCreated:*"])
 }

@@ -17,22 +17,12 @@ async fn the_bill_equals_the_usage_and_a_second_report_is_the_same_to_the_byte()
         "f.zip",
         &[("app.py", b"def handler(e, c): return e")],
     )?;
-    aws.run(&[
-        "lambda",
-        "create-function",
-        "--function-name",
+    aws.create_function(
         "echo",
-        "--runtime",
-        "python3.11",
-        "--handler",
-        "app.handler",
-        "--role",
-        "arn:aws:iam::000000000000:role/any",
-        "--memory-size",
-        "256",
-        "--zip-file",
-        &format!("fileb://{}", zip.display()),
-    ])?;
+        ("python3.11", "app.handler"),
+        &zip,
+        &["--memory-size", "256"],
+    )?;
     for _ in 0..5 {
         aws.invoke("echo", "{}")?;
     }

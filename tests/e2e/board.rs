@@ -20,20 +20,7 @@ async fn every_metric_on_the_board_is_exported() -> Result<()> {
     };
     let work = tempfile::tempdir()?;
     let zip = zip_file(work.path(), "t.zip", &[("bootstrap", order_total()?)])?;
-    aws.run(&[
-        "lambda",
-        "create-function",
-        "--function-name",
-        "totals",
-        "--runtime",
-        "provided.al2023",
-        "--handler",
-        "bootstrap",
-        "--role",
-        "arn:aws:iam::000000000000:role/any",
-        "--zip-file",
-        &format!("fileb://{}", zip.display()),
-    ])?;
+    aws.create_function("totals", ("provided.al2023", "bootstrap"), &zip, &[])?;
     let order = json!({"id": "o", "items": [{"price": 250, "quantity": 2}]}).to_string();
     aws.invoke("totals", &order)?;
     publish(&server.bootstrap(), "orders", [("k".to_owned(), order)]).await?;

@@ -39,22 +39,12 @@ async fn until(server: &Server, name: &str, state: &str) -> Result<Value> {
 fn deploy(aws: &Cli<'_>, name: &str, code: &str) -> Result<()> {
     let work = tempfile::tempdir()?;
     let zip = zip_file(work.path(), "f.zip", &[("app.py", code.as_bytes())])?;
-    aws.run(&[
-        "lambda",
-        "create-function",
-        "--function-name",
+    aws.create_function(
         name,
-        "--runtime",
-        "python3.11",
-        "--handler",
-        "app.handler",
-        "--role",
-        "arn:aws:iam::000000000000:role/any",
-        "--zip-file",
-        &format!("fileb://{}", zip.display()),
-        "--timeout",
-        "30",
-    ])?;
+        ("python3.11", "app.handler"),
+        &zip,
+        &["--timeout", "30"],
+    )?;
     Ok(())
 }
 

@@ -112,36 +112,10 @@ fn deploy(aws: &Cli<'_>) -> Result<()> {
         ("files", "python3.11", "app.handler", python),
         ("totals", "provided.al2023", "bootstrap", rust),
     ] {
-        aws.run(&[
-            "lambda",
-            "create-function",
-            "--function-name",
-            name,
-            "--runtime",
-            runtime,
-            "--handler",
-            handler,
-            "--role",
-            "arn:aws:iam::000000000000:role/any",
-            "--zip-file",
-            &format!("fileb://{}", zip.display()),
-            "--timeout",
-            "30",
-        ])?;
+        aws.create_function(name, (runtime, handler), &zip, &["--timeout", "30"])?;
     }
     aws.run(&["s3", "mb", "s3://inbox"])?;
-    let notification = json!({"LambdaFunctionConfigurations": [{
-        "LambdaFunctionArn": "arn:aws:lambda:us-east-1:000000000000:function:files",
-        "Events": ["s3:ObjectCreated:*"],
-    }]});
-    aws.run(&[
-        "s3api",
-        "put-bucket-notification-configuration",
-        "--bucket",
-        "inbox",
-        "--notification-configuration",
-        &notification.to_string(),
-    ])?;
+    aws.notify("inbox", "files", &["s3:ObjectCreated:*"])?;
     map_topic(aws, "totals", "orders")?;
     Ok(())
 }

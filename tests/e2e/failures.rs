@@ -142,22 +142,12 @@ async fn a_poison_record_lands_in_dead_letters_once_and_its_neighbours_succeed()
 fn deploy(aws: &Cli<'_>, timeout: &str) -> Result<()> {
     let work = tempfile::tempdir()?;
     let zip = zip_file(work.path(), "m.zip", &[("app.py", MISCHIEF.as_bytes())])?;
-    aws.run(&[
-        "lambda",
-        "create-function",
-        "--function-name",
+    aws.create_function(
         "mischief",
-        "--runtime",
-        "python3.11",
-        "--handler",
-        "app.handler",
-        "--role",
-        "arn:aws:iam::000000000000:role/any",
-        "--zip-file",
-        &format!("fileb://{}", zip.display()),
-        "--timeout",
-        timeout,
-    ])?;
+        ("python3.11", "app.handler"),
+        &zip,
+        &["--timeout", timeout],
+    )?;
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use aws_sdk_s3::types::{
     LifecycleRuleFilter, Tag, Tagging,
 };
 use futures::{StreamExt, TryStreamExt, stream};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tests::{Cli, Server, consume_all, eventually, skip, until_settled, zip_file};
 
 /// In each round.
@@ -123,34 +123,12 @@ fn deploy(aws: &Cli<'_>) -> Result<()> {
     let work = tempfile::tempdir()?;
     let code = [("app.py", WANTS_EXPIRATIONS.as_bytes())];
     let zip = zip_file(work.path(), "p.zip", &code)?;
-    aws.run(&[
-        "lambda",
-        "create-function",
-        "--function-name",
+    aws.create_function(
         "gone",
-        "--runtime",
-        "python3.11",
-        "--handler",
-        "app.handler",
-        "--role",
-        "arn:aws:iam::000000000000:role/any",
-        "--zip-file",
-        &format!("fileb://{}", zip.display()),
-        "--timeout",
-        "30",
-    ])?;
+        ("python3.11", "app.handler"),
+        &zip,
+        &["--timeout", "30"],
+    )?;
     aws.run(&["s3", "mb", "s3://data"])?;
-    let notification = json!({"LambdaFunctionConfigurations": [{
-        "LambdaFunctionArn": "arn:aws:lambda:us-east-1:000000000000:function:gone",
-        "Events": ["s3:LifecycleExpiration:*"],
-    }]});
-    aws.run(&[
-        "s3api",
-        "put-bucket-notification-configuration",
-        "--bucket",
-        "data",
-        "--notification-configuration",
-        &notification.to_string(),
-    ])?;
-    Ok(())
+    aws.notify("data", "gone", &["s3:LifecycleExpiration:*"])
 }

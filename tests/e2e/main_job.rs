@@ -109,22 +109,7 @@ async fn files_and_records_run_functions_and_every_run_is_billed() -> Result<()>
 
 fn deploy(aws: &Cli<'_>, work: &std::path::Path) -> Result<()> {
     let create = |name: &str, runtime: &str, handler: &str, zip: &std::path::Path| {
-        aws.run(&[
-            "lambda",
-            "create-function",
-            "--function-name",
-            name,
-            "--runtime",
-            runtime,
-            "--handler",
-            handler,
-            "--role",
-            "arn:aws:iam::000000000000:role/any",
-            "--zip-file",
-            &format!("fileb://{}", zip.display()),
-            "--timeout",
-            "30",
-        ])
+        aws.create_function(name, (runtime, handler), zip, &["--timeout", "30"])
     };
     let python = zip_file(work, "files.zip", &[("app.py", COPY_UPPER.as_bytes())])?;
     let node = zip_file(

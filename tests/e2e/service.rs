@@ -66,22 +66,12 @@ async fn a_stopping_server_lets_functions_write_what_they_are_at() -> Result<()>
     let work = tempfile::tempdir()?;
     let zip = zip_file(work.path(), "f.zip", &[("app.py", WRITES_LATE.as_bytes())])?;
     aws.run(&["s3", "mb", "s3://out"])?;
-    aws.run(&[
-        "lambda",
-        "create-function",
-        "--function-name",
+    aws.create_function(
         "late",
-        "--runtime",
-        "python3.11",
-        "--handler",
-        "app.handler",
-        "--role",
-        "arn:aws:iam::000000000000:role/any",
-        "--zip-file",
-        &format!("fileb://{}", zip.display()),
-        "--timeout",
-        "30",
-    ])?;
+        ("python3.11", "app.handler"),
+        &zip,
+        &["--timeout", "30"],
+    )?;
     map_topic(&aws, "late", "jobs")?;
     let s3 = tests::s3(&server)?;
     let valid = PresigningConfig::expires_in(Duration::from_secs(60))?;

@@ -115,20 +115,7 @@ async fn reading_processing_and_writing_happens_once_although_the_server_is_kill
 fn deploy(aws: &Cli<'_>) -> Result<()> {
     let work = tempfile::tempdir()?;
     let zip = zip_file(work.path(), "f.zip", &[("app.py", TOUCH.as_bytes())])?;
-    aws.run(&[
-        "lambda",
-        "create-function",
-        "--function-name",
-        "touch",
-        "--runtime",
-        "python3.11",
-        "--handler",
-        "app.handler",
-        "--role",
-        "arn:aws:iam::000000000000:role/any",
-        "--zip-file",
-        &format!("fileb://{}", zip.display()),
-    ])?;
+    aws.create_function("touch", ("python3.11", "app.handler"), &zip, &[])?;
     map_topic(aws, "touch", "out")?;
     Ok(())
 }

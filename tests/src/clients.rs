@@ -1,5 +1,6 @@
 //! AWS clients pointed at a server.
 
+use std::path::Path;
 use std::process::{Command, Output};
 
 use anyhow::{Context, Result, ensure};
@@ -88,6 +89,56 @@ impl<'a> Cli<'a> {
             String::from_utf8_lossy(&output.stdout)
         );
         Ok(String::from_utf8(output.stderr)?)
+    }
+
+    /// Creates a function whose runtime and handler are these, with further options.
+    ///
+    /// # Errors
+    /// It is refused.
+    pub fn create_function(
+        &self,
+        name: &str,
+        (runtime, handler): (&str, &str),
+        zip: &Path,
+        options: &[&str],
+    ) -> Result<()> {
+        let zip = format!("fileb://{}", zip.display());
+        let arguments = [
+            "lambda",
+            "create-function",
+            "--function-name",
+            name,
+            "--runtime",
+            runtime,
+            "--handler",
+            handler,
+            "--role",
+            "arn:aws:iam::000000000000:role/any",
+            "--zip-file",
+            &zip,
+        ];
+        self.run(&[&arguments, options].concat()).map(drop)
+    }
+
+    /// Has a bucket call a function at the events of these names.
+    ///
+    /// # Errors
+    /// It is refused.
+    pub fn notify(&self, bucket: &str, function: &str, events: &[&str]) -> Result<()> {
+        let arn = format!("arn:aws:lambda:us-east-1:000000000000:function:{function}");
+        let configuration = json!({"LambdaFunctionConfigurations": [{
+            "LambdaFunctionArn": arn,
+            "Events": events,
+        }]});
+        self.run(&[
+            "s3api",
+            "put-bucket-notification-configuration",
+            "--bucket",
+            bucket,
+            "--notification-configuration",
+            &configuration.to_string(),
+        ])
+        .map(drop)
     }
 
     /// Invokes a function and returns what it answered, error document or result.

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Result, ensure};
-use serde_json::json;
 use tests::{Cli, Server, check_usage, ends, eventually, skip, topic_lines, until_settled};
 
 use super::{deploy, until};
@@ -50,14 +49,8 @@ async fn every_file_that_is_dropped_runs_its_function_once_whatever_crashes() ->
         "--partitions",
         "1",
     ])?;
-    let notification = json!({"LambdaFunctionConfigurations": [{
-        "LambdaFunctionArn": "arn:aws:lambda:us-east-1:000000000000:function:read",
-        "Events": ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"],
-    }]});
-    let notification = notification.to_string();
-    let configure = ["s3api", "put-bucket-notification-configuration", "--bucket"];
-    let what = ["scans", "--notification-configuration", &notification];
-    aws.run(&[&configure[..], &what].concat())?;
+    let events = ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"];
+    aws.notify("scans", "read", &events)?;
 
     let topic = "bucket.scans";
     let events = async |server: &Server, wanted: usize| {

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::json;
 use tests::{
     Cli, ForeignStore, Server, check_usage, ends, eventually, skip, topic_lines, until_settled,
 };
@@ -63,18 +62,8 @@ async fn every_object_of_another_store_runs_its_function_once_whatever_crashes()
     ];
     server.tidemill(&[&add[..], &how].concat())?;
     // As a bucket of this server's would be; none can have its name.
-    let notification = json!({"LambdaFunctionConfigurations": [{
-        "LambdaFunctionArn": "arn:aws:lambda:us-east-1:000000000000:function:import",
-        "Events": ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"],
-    }]});
-    let configure = ["s3api", "put-bucket-notification-configuration", "--bucket"];
-    let notification = notification.to_string();
-    let what = [
-        store.bucket(),
-        "--notification-configuration",
-        &notification,
-    ];
-    aws.run(&[&configure[..], &what].concat())?;
+    let events = ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"];
+    aws.notify(store.bucket(), "import", &events)?;
     let refused = aws.refused(&["s3", "mb", &format!("s3://{}", store.bucket())])?;
     ensure!(refused.contains("BucketAlreadyExists"), "{refused}");
     let shown = [
