@@ -2,11 +2,13 @@
 
 import java.time.Duration;
 import java.util.*;
+import java.util.concurrent.ExecutionException;
 import java.util.function.BooleanSupplier;
 import org.apache.kafka.clients.admin.*;
 import org.apache.kafka.clients.consumer.*;
 import org.apache.kafka.clients.producer.*;
 import org.apache.kafka.common.*;
+import org.apache.kafka.common.errors.UnknownTopicOrPartitionException;
 import org.apache.kafka.common.serialization.*;
 
 public class JavaClient {
@@ -47,11 +49,23 @@ public class JavaClient {
         }
     }
 
+    /** A broker may hear of a topic a moment after it was created. */
+    static int partitions(Admin admin) throws Exception {
+        for (long deadline = System.currentTimeMillis() + 60_000;;) {
+            try {
+                return admin.describeTopics(List.of(TOPIC)).allTopicNames().get().get(TOPIC).partitions().size();
+            } catch (ExecutionException refused) {
+                check(refused.getCause() instanceof UnknownTopicOrPartitionException
+                    && System.currentTimeMillis() < deadline, refused);
+            }
+        }
+    }
+
     public static void main(String[] arguments) throws Exception {
         long began = System.currentTimeMillis();
         Admin admin = Admin.create(Map.of("bootstrap.servers", BOOTSTRAP));
         admin.createTopics(List.of(new NewTopic(TOPIC, 4, (short) 1))).all().get();
-        check(admin.describeTopics(List.of(TOPIC)).allTopicNames().get().get(TOPIC).partitions().size() == 4, "partitions");
+        check(partitions(admin) == 4, "partitions");
 
         Set<String> sent = new HashSet<>();
         for (String compression : List.of("none", "gzip", "snappy", "lz4", "zstd")) {

@@ -70,14 +70,21 @@ def partitions(topic):
     return len(admin.list_topics(topic, timeout=30).topics[topic].partitions)
 
 
+def becomes(expected, read, *arguments):
+    """Kafka answers for a change when the controller has it; the broker that is asked hears of it a moment later."""
+    until = time.time() + 30
+    while (found := read(*arguments)) != expected:
+        assert time.time() < until, (found, expected)
+
+
 # kafka-topics.sh
 run("topics", f"--create --topic {TOPIC} --partitions 2 --config retention.ms=3600000")
 run("topics", f"--create --topic {OTHER} --partitions 1")
-assert partitions(TOPIC) == 2
+becomes(2, partitions, TOPIC)
 assert "exists" in run("topics", f"--create --topic {OTHER}", fails=True)
 run("topics", f"--create --if-not-exists --topic {OTHER}")
 run("topics", f"--alter --topic {TOPIC} --partitions 3")
-assert partitions(TOPIC) == 3
+becomes(3, partitions, TOPIC)
 assert {TOPIC, OTHER} <= set(run("topics", "--list").split())
 described = run("topics", f"--describe --topic {TOPIC}")
 assert "PartitionCount: 3" in described and "retention.ms=3600000" in described, described
@@ -122,17 +129,17 @@ def configured(entity, line="--describe"):
 
 
 topic = f"topics --entity-name {TOPIC}"
-assert configured(topic) == {"retention.ms": "3600000"}
+becomes({"retention.ms": "3600000"}, configured, topic)
 run("configs", f"--alter --entity-type {topic} --add-config cleanup.policy=compact,max.message.bytes=2000000")
-assert configured(topic) == {"retention.ms": "3600000", "cleanup.policy": "compact", "max.message.bytes": "2000000"}
+becomes({"retention.ms": "3600000", "cleanup.policy": "compact", "max.message.bytes": "2000000"}, configured, topic)
 run("configs", f"--alter --entity-type {topic} --delete-config cleanup.policy,max.message.bytes")
-assert configured(topic) == {"retention.ms": "3600000"}
+becomes({"retention.ms": "3600000"}, configured, topic)
 everything = configured(topic, "--describe --all")
 assert everything["cleanup.policy"] == "delete" and everything["retention.ms"] == "3600000", everything
 assert "num.partitions" in configured("brokers --entity-name 1", "--describe --all")
 refused = run("configs", f"--alter --entity-type {topic} --add-config no.such.setting=1", fails=True)
 assert "no.such.setting" in refused, refused
-assert configured(topic) == {"retention.ms": "3600000"}
+becomes({"retention.ms": "3600000"}, configured, topic)
 
 # kafka-consumer-groups.sh, --list and --describe: a group of either protocol with a member, and one without
 config = {"bootstrap.servers": SERVER, "auto.offset.reset": "earliest", "enable.auto.commit": False}
@@ -253,7 +260,7 @@ producers = run("transactions", f"describe-producers --topic {TOPIC} --partition
 open_since = [line.split()[-1] for line in producers.splitlines() if line[:1].isdigit()]
 assert open_since == ["20"], producers
 hanging.abort_transaction(30)
-assert "CompleteAbort" in run("transactions", f"describe --transactional-id hangs-{RUN}")
+becomes(True, lambda: "CompleteAbort" in run("transactions", f"describe --transactional-id hangs-{RUN}"))
 
 # kafka-cluster.sh and kafka-broker-api-versions.sh
 assert admin.list_topics(timeout=30).cluster_id in run("cluster", "", before=["cluster-id"])
@@ -262,7 +269,7 @@ assert "OffsetDelete(47): 0" in versions and "DescribeLogDirs(35): 1 to" in vers
 
 run("topics", f"--delete --topic {TOPIC}")
 run("topics", f"--delete --topic {OTHER}")
-assert not {TOPIC, OTHER} & set(admin.list_topics(timeout=30).topics)
+becomes(set(), lambda: {TOPIC, OTHER} & set(admin.list_topics(timeout=30).topics))
 scripts.stdin.close()
 assert scripts.wait(30) == 0
 print("ok")
