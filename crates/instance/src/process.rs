@@ -8,6 +8,7 @@
 mod body;
 mod bridge;
 mod command;
+mod delivery;
 mod early;
 mod environment;
 mod extension;
@@ -34,6 +35,7 @@ use async_trait::async_trait;
 use clock::{Monotonic, SharedClock};
 use sandbox::{Job, PlainSpawner, Program, Spawner};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::egress::{Egress, Endpoint, Endpoints};
@@ -42,6 +44,7 @@ use crate::{Instance, LaunchError, Launcher, LogSink, Runtime, Spec};
 
 use body::Body;
 use command::{Command, is_unusable, script};
+use delivery::{Dialer, deliver};
 use environment::Surroundings;
 use instance::ProcessInstance;
 use interpreter::{Interpreter, Interpreters};
@@ -103,6 +106,7 @@ struct Started {
     body: Body,
     api: RuntimeApi,
     bridges: JoinSet<()>,
+    dialer: Dialer,
 }
 
 /// A process whose initialisation has begun.
@@ -110,8 +114,8 @@ struct Running {
     body: Body,
     rest: Rest,
     api: RuntimeApi,
-    /// To the ports of the server's that it was granted.
-    _bridges: JoinSet<()>,
+    /// To the ports of the server's that it was granted, and to its extensions.
+    _connections: JoinSet<()>,
     output: Output,
     started: Monotonic,
 }
@@ -187,11 +191,15 @@ impl ProcessLauncher {
     ) -> io::Result<Running> {
         let log_stream = journal.stream().to_owned();
         let runtime = &spec.runtime.to_string();
-        journal.platform(&PlatformEvent::InitStart { runtime });
         let started = self.clock.monotonic();
         let names = extension::names(spec).await?;
         let extensions = Extensions::new(spec, names.clone());
-        let Started { body, api, bridges } = match &self.isolation {
+        let Started {
+            mut body,
+            api,
+            bridges: mut connections,
+            dialer,
+        } = match &self.isolation {
             Isolation::Sandboxed(spawner) => {
                 let api = place::runtime_api(granted);
                 let surroundings = place.surroundings(api.to_string(), &log_stream);
@@ -207,12 +215,14 @@ impl ProcessLauncher {
                     binds: [place.functions(spec), runtime].concat(),
                     temporary: place::TEMPORARY_BYTES,
                     listen,
+                    sockets: 1,
                 };
                 let spawned = spawner.spawn(job).await;
                 let mut sandbox = spawned.map_err(sandbox::Error::into_io)?;
                 let listeners = sandbox.take_listeners().into_iter();
                 let mut listeners = listeners.map(TcpListener::from_std);
                 let missing = || io::Error::from(io::ErrorKind::NotFound);
+                let dialer = sandbox.take_sockets().pop().ok_or_else(missing)?;
                 let listener = listeners.next().ok_or_else(missing)??;
                 let mut bridges = JoinSet::new();
                 for (listener, endpoint) in listeners.zip(granted) {
@@ -222,6 +232,7 @@ impl ProcessLauncher {
                     body: Body::Sandboxed(sandbox),
                     api: RuntimeApi::over(listener, Arc::clone(&self.clock), extensions),
                     bridges,
+                    dialer: Dialer::Inside(dialer),
                 }
             }
             Isolation::None(spawner) => {
@@ -240,15 +251,22 @@ impl ProcessLauncher {
                     body: Body::Plain(tree, scratch),
                     api: RuntimeApi::over(listener, Arc::clone(&self.clock), extensions),
                     bridges: JoinSet::new(),
+                    dialer: Dialer::Outside,
                 }
             }
         };
-        let output = Output::new(body.output()?)?;
+        journal.tell_also(&api.extensions);
+        journal.platform(&PlatformEvent::InitStart { runtime });
+        let awake = Arc::new(Semaphore::new(1));
+        let extensions = Arc::clone(&api.extensions);
+        let clock = Arc::clone(&self.clock);
+        connections.spawn(deliver(extensions, dialer, Arc::clone(&awake), clock));
+        let output = Output::new(body.output()?, body.take_companions_output())?;
         Ok(Running {
-            rest: Rest::new(body.freezer()),
+            rest: Rest::new(body.freezer(), awake),
             body,
             api,
-            _bridges: bridges,
+            _connections: connections,
             output,
             started,
         })

@@ -5,12 +5,15 @@
 //! sandbox the interface is the sandbox's own, and nobody outside can reach the listener at all.
 //!
 //! The [`Exchange`] is the state between the two sides, [`Extensions`] that of what runs beside the
-//! runtime; [`http`] and [`extension_http`] put them on the wire.
+//! runtime, and [`Telemetry`] what it is told; [`http`], [`extension_http`] and [`telemetry_http`] put
+//! them on the wire.
 
 mod exchange;
 mod extension_http;
 mod extensions;
 mod http;
+mod telemetry;
+mod telemetry_http;
 
 use std::sync::Arc;
 
@@ -21,6 +24,7 @@ use tokio::task::JoinSet;
 
 pub(crate) use exchange::{Answer, Exchange, Initialisation, Report};
 pub(crate) use extensions::{ExtensionState, Extensions, Reason};
+pub(crate) use telemetry::{Batch, Lost, Stream, event};
 
 /// The Runtime API of one instance. Dropping it closes every connection.
 pub(crate) struct RuntimeApi {

@@ -36,7 +36,7 @@ pub(crate) enum Report {
     Ready,
     /// A program has been executed that waits for its job.
     Waiting,
-    /// The program has been executed; with it come the listeners, in the job's order.
+    /// The program has been executed; with it come the listeners, in the job's order, and the sockets.
     Started,
     /// A program has ended: the job's own, 0, or one of its companions, counted from 1.
     Exited(usize, Exit),
@@ -105,27 +105,30 @@ fn live(order: &Order, channel: &OwnedFd) -> Result<(), Failure> {
     let parked = parked::park(order, &order.mount_point)?;
     tell(channel, &Report::Ready, &[]).at("tell the server")?;
 
-    let Some((asked, output)) = Asked::receive(channel).at("receive the job")? else {
+    let Some((asked, mut outputs)) = Asked::receive(channel).at("receive the job")? else {
         return Ok(());
     };
     let (job, first) = match asked {
         Asked::Job(job) => (job, First::Parked(parked)),
         Asked::Early(early) => {
-            let waiting = early::start(order, &early, &output, parked)?;
+            let output = outputs.first().ok_or_else(unexpected);
+            let waiting = early::start(order, &early, output.at("find the output")?, parked)?;
             tell(channel, &Report::Waiting, &[]).at("tell the server")?;
-            let Some(mut job) = Asked::receive_job(channel).at("receive the job")? else {
+            let Some((mut job, others)) = Asked::receive_job(channel).at("receive the job")? else {
                 return Ok(());
             };
+            outputs.extend(others);
             early::give_way(order, &early, &mut job)?;
             (job, First::Waiting(waiting))
         }
     };
     root::complete(&order.mount_point, &job, program::owner(order))?;
-    let listeners = network::listen(&job.listen)?;
-    let programs = program::start(order, &job, &output, first)?;
-    drop(output);
-    tell(channel, &Report::Started, &wire::lend(&listeners)).at("tell the server")?;
-    drop(listeners);
+    let mut sockets = network::listen(&job.listen)?;
+    sockets.extend(network::sockets(job.sockets)?);
+    let programs = program::start(order, &job, &outputs, first)?;
+    drop(outputs);
+    tell(channel, &Report::Started, &wire::lend(&sockets)).at("tell the server")?;
+    drop(sockets);
     reap(channel, programs)
 }
 
@@ -211,23 +214,22 @@ enum Asked {
 }
 
 impl Asked {
-    /// With the descriptor for the output; `None` when the server is gone.
-    fn receive(channel: &OwnedFd) -> io::Result<Option<(Self, OwnedFd)>> {
+    /// With the descriptors for the output of the program and for that of its companions, where there
+    /// are any; `None` when the server is gone.
+    fn receive(channel: &OwnedFd) -> io::Result<Option<(Self, Vec<OwnedFd>)>> {
         let Some(mut message) = wire::receive(channel.as_fd())? else {
             return Ok(None);
         };
-        let output = message.descriptors.pop().ok_or_else(unexpected)?;
-        Ok(Some((Self::read(&mut message)?, output)))
+        let asked = Self::read(&mut message)?;
+        Ok(Some((asked, message.descriptors)))
     }
 
-    /// The job of what waits for it, which has its output.
-    fn receive_job(channel: &OwnedFd) -> io::Result<Option<Job>> {
-        let Some(mut message) = wire::receive(channel.as_fd())? else {
-            return Ok(None);
-        };
-        match Self::read(&mut message)? {
-            Self::Job(job) => Ok(Some(job)),
-            Self::Early(_) => Err(unexpected()),
+    /// The job of what waits for it, which has its output: only that of companions may come.
+    fn receive_job(channel: &OwnedFd) -> io::Result<Option<(Job, Vec<OwnedFd>)>> {
+        match Self::receive(channel)? {
+            Some((Self::Job(job), outputs)) => Ok(Some((job, outputs))),
+            Some((Self::Early(_), _)) => Err(unexpected()),
+            None => Ok(None),
         }
     }
 
@@ -254,6 +256,7 @@ impl Job {
             .each(&self.binds, |to, bind| bind.write(to))
             .number(self.temporary)
             .each(&self.listen, Writer::address)
+            .number(self.sockets as u64)
     }
 
     fn read(from: &mut Message) -> io::Result<Self> {
@@ -263,6 +266,7 @@ impl Job {
             binds: from.each(Bind::read)?,
             temporary: from.number()?,
             listen: from.each::<SocketAddrV4>(Message::address)?,
+            sockets: from.small()?,
             early: None,
         })
     }

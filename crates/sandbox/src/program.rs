@@ -34,6 +34,9 @@ pub struct Job {
     /// Addresses on the sandbox's own loopback interface where somebody listens: a listener for each
     /// is handed out with the started sandbox, and nothing else answers in there.
     pub listen: Vec<SocketAddrV4>,
+    /// How many stream sockets are handed out that are connected to nothing yet. Whoever connects one
+    /// reaches what listens inside.
+    pub sockets: usize,
     /// What may stand in for the program because it has been started already.
     pub early: Option<Early>,
 }

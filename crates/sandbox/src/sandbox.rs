@@ -36,7 +36,9 @@ pub struct Sandbox {
     slot: Option<Slot>,
     ends: mpsc::Sender<Task>,
     output: OwnedFd,
+    companions_output: Option<OwnedFd>,
     listeners: Vec<TcpListener>,
+    sockets: Vec<OwnedFd>,
     memory: u64,
     exits: Mutex<Exits>,
     program: OnceLock<Pid>,
@@ -65,8 +67,10 @@ impl Sandbox {
                 // What waits there had not been executed yet.
                 Report::Waiting => continue,
                 Report::Started => {
-                    let descriptors = message.descriptors.into_iter();
-                    sandbox.listeners = descriptors.map(TcpListener::from).collect();
+                    let mut descriptors = message.descriptors.into_iter();
+                    let listeners = descriptors.by_ref().take(job.listen.len());
+                    sandbox.listeners = listeners.map(TcpListener::from).collect();
+                    sandbox.sockets = descriptors.collect();
                     Ok(sandbox)
                 }
                 Report::Failed(failure) if failure.act == EXECUTE => Err(failed(failure.source)),
@@ -80,19 +84,23 @@ impl Sandbox {
 
     /// Hands the job over.
     fn around(ready: Ready, job: &Job, ends: mpsc::Sender<Task>) -> io::Result<Self> {
-        let (slot, output) = match ready {
-            Ready::Empty(slot) => {
-                slot.group.limit_memory(job.program.memory)?;
-                let (output, writer) = io::pipe()?;
-                wire::send(slot.channel.as_fd(), &job.write(), &[writer.as_fd()])?;
-                (slot, OwnedFd::from(output))
-            }
-            Ready::Early(EarlySlot { slot, output }) => {
-                slot.group.limit_memory(job.program.memory)?;
-                wire::send(slot.channel.as_fd(), &job.write(), &[])?;
-                (slot, output)
-            }
+        let mut writers = Vec::new();
+        let mut piped = || -> io::Result<OwnedFd> {
+            let (output, writer) = io::pipe()?;
+            writers.push(OwnedFd::from(writer));
+            Ok(output.into())
         };
+        let (slot, output) = match ready {
+            Ready::Empty(slot) => (slot, piped()?),
+            Ready::Early(EarlySlot { slot, output }) => (slot, output),
+        };
+        let companions_output = match job.companions.as_slice() {
+            [] => None,
+            [..] => Some(piped()?),
+        };
+        slot.group.limit_memory(job.program.memory)?;
+        wire::send(slot.channel.as_fd(), &job.write(), &wire::lend(&writers))?;
+        drop(writers);
         let channel = slot.channel.try_clone()?;
         #[expect(
             unsafe_code,
@@ -106,7 +114,9 @@ impl Sandbox {
             slot: Some(slot),
             ends,
             output,
+            companions_output,
             listeners: Vec::new(),
+            sockets: Vec::new(),
             memory: job.program.memory,
             exits: Mutex::new(Exits {
                 expected: 1 + job.companions.len(),
@@ -119,6 +129,18 @@ impl Sandbox {
     /// The listeners inside, in the job's order, not blocking. They are handed out once.
     pub fn take_listeners(&mut self) -> Vec<TcpListener> {
         std::mem::take(&mut self.listeners)
+    }
+
+    /// The sockets of the sandbox's network that are connected to nothing, not blocking. They are
+    /// handed out once.
+    pub fn take_sockets(&mut self) -> Vec<OwnedFd> {
+        std::mem::take(&mut self.sockets)
+    }
+
+    /// The reading end of the pipe that is the standard output and standard error of all companions.
+    /// It is handed out once, and only where there are any.
+    pub fn take_companions_output(&mut self) -> Option<OwnedFd> {
+        self.companions_output.take()
     }
 
     /// The reading end of the pipe that is the program's standard output and standard error.

@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddrV4, TcpListener};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -102,6 +103,7 @@ fn program(executable: &str, arguments: &[&str]) -> Job {
         binds: Vec::new(),
         temporary: 8 << 20,
         listen: Vec::new(),
+        sockets: 0,
         early: None,
     }
 }
@@ -185,6 +187,63 @@ async fn an_exit_is_told_as_status_or_signal_and_not_as_pid_ones() {
     assert_eq!(bench.run("kill -SEGV $$").await.1, Exit::Signal(11));
     // The first process of a namespace is deaf to this; the program is not the first.
     assert_eq!(bench.run("kill -TERM $$").await.1, Exit::Signal(15));
+}
+
+#[tokio::test]
+async fn what_companions_print_is_told_apart() {
+    let Some(bench) = Bench::new() else { return };
+    let mut job = shell("echo program; sleep 1000");
+    job.companions = vec![
+        shell("echo one; sleep 1000").program,
+        shell("echo two >&2; sleep 1000").program,
+    ];
+    let mut running = bench.start(job).await;
+    assert_eq!(running.says().await, "program\n");
+    let theirs = running.sandbox.take_companions_output().unwrap();
+    assert!(running.sandbox.take_companions_output().is_none());
+    let mut of_companions = Running {
+        output: File::from(theirs),
+        ..running
+    };
+    let mut text = String::new();
+    while text.len() < 8 {
+        text.push_str(&of_companions.says().await);
+    }
+    assert!(matches!(&*text, "one\ntwo\n" | "two\none\n"), "{text}");
+    of_companions.sandbox.kill().await;
+}
+
+#[tokio::test]
+async fn a_socket_of_the_sandbox_reaches_what_listens_inside_and_nothing_outside() {
+    let Some(bench) = Bench::new() else { return };
+    if !has("python3") {
+        return;
+    }
+    let script = "import socket\n\
+        server = socket.create_server(('sandbox.localdomain', 4243))\n\
+        print('listening', flush=True)\n\
+        while True:\n    server.accept()[0].sendall(b'from inside')\n";
+    let mut job = program("/usr/bin/python3", &["-c", script]);
+    job.sockets = 2;
+    let mut running = bench.start(job).await;
+    assert_eq!(running.says().await, "listening\n");
+    let outside = TcpListener::bind("127.0.0.1:0").unwrap();
+    let socket = |owned: OwnedFd| tokio::net::TcpSocket::from_std_stream(owned.into());
+    let mut sockets = running.sandbox.take_sockets().into_iter().map(socket);
+    let (first, second) = (sockets.next().unwrap(), sockets.next().unwrap());
+    assert!(sockets.next().is_none());
+    let mut connected = first.connect(([127, 0, 0, 1], 4243).into()).await.unwrap();
+    let mut told = String::new();
+    tokio::io::AsyncReadExt::read_to_string(&mut connected, &mut told)
+        .await
+        .unwrap();
+    assert_eq!(told, "from inside");
+    let refused = second
+        .connect(outside.local_addr().unwrap())
+        .await
+        .unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    running.sandbox.kill().await;
 }
 
 #[tokio::test]

@@ -24,6 +24,14 @@ impl Body {
         }
     }
 
+    /// That of what runs beside it, where something does. It is handed out once.
+    pub(super) fn take_companions_output(&mut self) -> Option<OwnedFd> {
+        match self {
+            Self::Sandboxed(sandbox) => sandbox.take_companions_output(),
+            Self::Plain(..) => None,
+        }
+    }
+
     /// Waits for the end of the first process. Cancel safe.
     pub(super) async fn exited(&self) -> Exit {
         match self {

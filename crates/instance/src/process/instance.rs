@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::journal::Journal;
-use super::platform_event::PlatformEvent;
+use super::platform_event::{PlatformEvent, SUCCESS};
 use super::{ProcessLauncher, Running};
 use crate::outcome::{EXIT_ERROR, error_body};
 use crate::runtime_api::{Answer, Extensions, Initialisation, Reason, Report};
@@ -86,9 +86,7 @@ impl Instance for ProcessInstance {
             left = left.saturating_sub(took);
         }
         // What was printed until now, as far as it has come, belongs to no invocation.
-        if let Some(lines) = self.running.output.rest() {
-            self.journal.function(lines);
-        }
+        self.journal.printed_all(self.running.output.rest());
         self.journal.start(&invocation.request_id);
         let ending = match initialised {
             Ok(()) => self.run(invocation, left, &mut metrics).await,
@@ -126,9 +124,7 @@ impl ProcessInstance {
     /// Starts the process anew and has it initialise as a part of the invocation, as AWS does when
     /// the first time has failed. Where it cannot be started, the first failure stands.
     async fn initialise_again(&mut self, failure: Ending) -> Result<(), Ending> {
-        if let Some(lines) = self.running.output.rest() {
-            self.journal.function(lines);
-        }
+        self.journal.printed_all(self.running.output.rest());
         let launcher = self.launcher.clone();
         let Ok(fresh) = launcher.begin(&self.spec, &mut self.journal).await else {
             return Err(failure);
@@ -160,6 +156,10 @@ impl ProcessInstance {
         for state in extensions.states() {
             self.journal.platform(&PlatformEvent::Extension(&state));
         }
+        for (name, streams) in &extensions.telemetry().close() {
+            self.journal
+                .platform(&PlatformEvent::Subscription { name, streams });
+        }
         let took = match &waited {
             Waited::For(Initialisation::Done(at)) => at.since(self.running.started),
             Waited::For(_) | Waited::Exited | Waited::TimedOut => {
@@ -168,15 +168,15 @@ impl ProcessInstance {
         };
         metrics.init = Some(took);
         self.note_memory();
-        let (status, error_type, ending) = match waited {
+        let (status, error_type, initialised) = match waited {
             Waited::For(Initialisation::Done(_)) => {
                 self.initialised = true;
                 self.running.body.limit_cpu();
-                return Ok(());
+                (SUCCESS, None, Ok(()))
             }
             // `over` returns nothing else.
             Waited::For(Initialisation::Running) | Waited::TimedOut => {
-                ("timeout", None, Ending::NotReady)
+                ("timeout", None, Err(Ending::NotReady))
             }
             Waited::For(Initialisation::Failed(fault)) => {
                 let error_type = fault.error_type.clone();
@@ -184,20 +184,24 @@ impl ProcessInstance {
                     body: fault.body,
                     error_type: fault.error_type,
                 };
-                ("error", Some(error_type), Ending::Dead(outcome))
+                ("error", Some(error_type), Err(Ending::Dead(outcome)))
             }
-            Waited::Exited => ("error", Some(EXIT_ERROR.to_owned()), Ending::Gone),
+            Waited::Exited => ("error", Some(EXIT_ERROR.to_owned()), Err(Ending::Gone)),
         };
-        if let Some(lines) = self.running.output.rest() {
-            self.journal.function(lines);
-        }
+        self.journal.printed_all(self.running.output.rest());
+        let error_type = error_type.as_deref();
+        self.journal.platform(&PlatformEvent::InitRuntimeDone {
+            phase: name,
+            status,
+            error_type,
+        });
         self.journal.platform(&PlatformEvent::InitReport {
             took,
             phase: name,
             status,
-            error_type: error_type.as_deref(),
+            error_type,
         });
-        Err(ending)
+        initialised
     }
 
     /// Has the process serve, for at most `left`.
@@ -213,6 +217,14 @@ impl ProcessInstance {
         extensions.invoke(&invocation, deadline);
         let answer = self.running.api.exchange.offer(invocation, left);
         let waited = self.wait(answered(answer), left).await;
+        if let Waited::For(Answer { report, duration }) = &waited {
+            let (ended, produced) = match report {
+                Report::Response(body) => ((SUCCESS, None), body.len()),
+                Report::Error(fault) => (("error", Some(&*fault.error_type)), fault.body.len()),
+                Report::TooLarge(_) => (("error", None), 0),
+            };
+            self.journal.runtime_done(ended, *duration, produced);
+        }
         let waited = if extensions.are_none() {
             waited
         } else {
@@ -286,21 +298,31 @@ impl ProcessInstance {
         } else {
             LAST_WORDS_INTERNAL
         };
+        let (end, deadline) = (Instant::now() + limit, self.clock.now().plus(limit));
         self.running.body.terminate();
-        extensions.shut_down(reason, self.clock.now().plus(limit));
-        let deadline = tokio::time::sleep_until(Instant::now() + limit);
-        tokio::pin!(deadline);
+        extensions.telemetry().hurry();
+        // Whoever ends on the news of the end is to have heard all before it.
+        let drained = extensions.telemetry().drained();
+        self.linger(drained, Instant::now() + limit / 2).await;
+        extensions.shut_down(reason, deadline);
+        self.linger(std::future::pending(), end).await;
+        self.journal.printed_all(self.running.output.rest());
+    }
+
+    /// Waits for `what`, at most until `end`, unless all that runs has ended before.
+    async fn linger(&mut self, what: impl Future<Output = ()>, end: Instant) {
+        tokio::pin!(what);
+        let end = tokio::time::sleep_until(end);
+        tokio::pin!(end);
         let Running { body, output, .. } = &mut self.running;
         loop {
             tokio::select! {
                 biased;
                 () = body.all_exited() => break,
-                () = &mut deadline => break,
-                lines = output.lines() => self.journal.function(lines),
+                () = &mut what => break,
+                () = &mut end => break,
+                printed = output.lines() => self.journal.printed(printed),
             }
-        }
-        if let Some(lines) = output.rest() {
-            self.journal.function(lines);
         }
     }
 
@@ -317,7 +339,7 @@ impl ProcessInstance {
                 it = &mut what => return Waited::For(it),
                 _ = self.running.body.exited() => return Waited::Exited,
                 () = &mut deadline => return Waited::TimedOut,
-                lines = self.running.output.lines() => self.journal.function(lines),
+                printed = self.running.output.lines() => self.journal.printed(printed),
             }
         }
     }
@@ -326,9 +348,8 @@ impl ProcessInstance {
     fn finish(mut self: Box<Self>, outcome: Outcome, mut metrics: Metrics) -> Finished {
         self.note_memory();
         metrics.max_memory_mib = self.max_memory_mib;
-        if let Some(lines) = self.running.output.rest() {
-            self.journal.function(lines);
-        }
+        self.journal.printed_all(self.running.output.rest());
+        self.journal.over(&outcome, &metrics);
         let log_tail = self.journal.end(&outcome, &metrics);
         self.running
             .rest
@@ -344,6 +365,15 @@ impl ProcessInstance {
     /// Kills what is left, then reports. Without an outcome, the end of the process is it.
     async fn bury(mut self: Box<Self>, outcome: Option<Outcome>, mut metrics: Metrics) -> Finished {
         self.note_memory();
+        metrics.max_memory_mib = self.max_memory_mib;
+        self.journal.printed_all(self.running.output.rest());
+        // Extensions are told before they have no more time to hear it; which end it was of those that
+        // only the kernel knows is found out later.
+        let crashed = || Outcome::Crashed {
+            description: String::new(),
+        };
+        let known = outcome.clone().unwrap_or_else(crashed);
+        self.journal.over(&known, &metrics);
         self.part(match &outcome {
             Some(Outcome::Timeout { .. }) => Reason::Timeout,
             Some(_) | None => Reason::Failure,
@@ -378,9 +408,7 @@ impl ProcessInstance {
             | Outcome::Timeout { .. }
             | Outcome::Crashed { .. } => max_memory_mib,
         };
-        if let Some(lines) = output.rest() {
-            journal.function(lines);
-        }
+        journal.printed_all(output.rest());
         let log_tail = journal.end(&outcome, &metrics);
         Finished {
             outcome,

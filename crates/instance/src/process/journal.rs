@@ -2,12 +2,15 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use clock::SharedClock;
 use uuid::Uuid;
 
-use super::platform_event::PlatformEvent;
+use super::output::Printer;
+use super::platform_event::{self, PlatformEvent};
+use crate::runtime_api::{Extensions, Stream, event};
 use crate::{LogChunk, LogFormat, LogKind, LogSink, Metrics, Outcome, Severity, Spec, Taken};
 
 /// What `X-Amz-Log-Result` shows of a log.
@@ -27,6 +30,10 @@ pub(super) struct Journal {
     tail: VecDeque<u8>,
     /// Lines that the sink had no room for, and that no line has told of yet.
     dropped: usize,
+    /// Who hears of it as well.
+    extensions: Option<Arc<Extensions>>,
+    /// Whether they were told that the runtime has done with the invocation.
+    runtime_done: bool,
 }
 
 impl Journal {
@@ -47,7 +54,14 @@ impl Journal {
             request_id: None,
             tail: VecDeque::with_capacity(TAIL),
             dropped: 0,
+            extensions: None,
+            runtime_done: false,
         }
+    }
+
+    /// From now on, what is said is told to these extensions, too.
+    pub(super) fn tell_also(&mut self, extensions: &Arc<Extensions>) {
+        self.extensions = Some(Arc::clone(extensions));
     }
 
     /// The name of the log stream.
@@ -55,12 +69,15 @@ impl Journal {
         &self.stream
     }
 
-    /// What the function printed: whole lines. Those that the sink has no room for are counted.
-    pub(super) fn function(&mut self, lines: Bytes) {
-        let lines = match self.format {
-            LogFormat::Text => lines,
-            LogFormat::Json { application, .. } => severe_enough(lines, application),
+    /// What somebody printed: whole lines. Those that the sink has no room for are counted.
+    pub(super) fn printed(&mut self, (printer, lines): (Printer, Bytes)) {
+        let lines = match (self.format, printer) {
+            (LogFormat::Text, _) | (LogFormat::Json { .. }, Printer::Extension) => lines,
+            (LogFormat::Json { application, .. }, Printer::Function) => {
+                severe_enough(lines, application)
+            }
         };
+        self.tell_lines(printer, &lines);
         if lines.is_empty() {
             return;
         }
@@ -70,21 +87,101 @@ impl Journal {
         }
     }
 
+    /// All of it, in order.
+    pub(super) fn printed_all(&mut self, all: impl Iterator<Item = (Printer, Bytes)>) {
+        all.for_each(|printed| self.printed(printed));
+    }
+
     /// What the platform has to say.
     pub(super) fn platform(&mut self, event: &PlatformEvent<'_>) {
+        self.tell(event);
+        self.log(event);
+    }
+
+    fn log(&mut self, event: &PlatformEvent<'_>) {
         let now = self.clock.now();
         let line = match self.format {
             LogFormat::Text => event.text(now),
             LogFormat::Json { system, .. } if event.severity() < system => return,
             LogFormat::Json { .. } => event.json(now),
         };
+        if line.is_empty() {
+            return;
+        }
         // The sink takes it, by its contract.
         let _ = self.hand_over(LogKind::Platform, line.into());
+    }
+
+    /// Tells extensions only.
+    fn tell(&self, said: &PlatformEvent<'_>) {
+        if let Some(extensions) = &self.extensions
+            && extensions.telemetry().is_heard()
+        {
+            let told = Bytes::from(said.object(self.clock.now()));
+            extensions.telemetry().tell(Stream::Platform, &told);
+        }
+    }
+
+    fn tell_lines(&self, printer: Printer, lines: &[u8]) {
+        let Some(extensions) = &self.extensions else {
+            return;
+        };
+        let telemetry = extensions.telemetry();
+        if !telemetry.is_heard() {
+            return;
+        }
+        let stream = match printer {
+            Printer::Function => Stream::Function,
+            Printer::Extension => Stream::Extension,
+        };
+        let now = self.clock.now();
+        for line in lines.split_inclusive(|byte| *byte == b'\n') {
+            let line = line.strip_suffix(b"\n").unwrap_or(line);
+            // Where logs are objects, so are records.
+            let object = match self.format {
+                LogFormat::Text => None,
+                LogFormat::Json { .. } => serde_json::from_slice(line)
+                    .ok()
+                    .filter(serde_json::Value::is_object),
+            };
+            let record = object.unwrap_or_else(|| String::from_utf8_lossy(line).into());
+            telemetry.tell(stream, &event(now, stream.name(), record));
+        }
+    }
+
+    /// The runtime has done with the invocation: extensions are told, once.
+    pub(super) fn runtime_done(
+        &mut self,
+        (status, error_type): (&str, Option<&str>),
+        took: Duration,
+        produced: usize,
+    ) {
+        if !std::mem::replace(&mut self.runtime_done, true) {
+            self.tell(&PlatformEvent::RuntimeDone {
+                id: self.id(),
+                status,
+                error_type,
+                took,
+                produced,
+            });
+        }
+    }
+
+    /// Nothing more will come of the invocation: extensions are told what is known of it.
+    pub(super) fn over(&mut self, outcome: &Outcome, metrics: &Metrics) {
+        self.runtime_done(platform_event::status(outcome), metrics.duration, 0);
+        self.tell(&PlatformEvent::Report {
+            id: self.id(),
+            memory_mib: self.memory_mib,
+            outcome,
+            metrics,
+        });
     }
 
     /// An invocation begins: from here on, lines belong to it.
     pub(super) fn start(&mut self, request_id: &str) {
         self.request_id = Some(request_id.into());
+        self.runtime_done = false;
         let version = Arc::clone(&self.version);
         self.platform(&PlatformEvent::Start {
             id: request_id,
@@ -96,21 +193,21 @@ impl Journal {
     pub(super) fn end(&mut self, outcome: &Outcome, metrics: &Metrics) -> Bytes {
         let lines = std::mem::take(&mut self.dropped);
         if lines > 0 {
-            self.platform(&PlatformEvent::Dropped { lines });
+            self.log(&PlatformEvent::Dropped { lines });
         }
         let id = &*self.id().to_owned();
         match outcome {
             Outcome::Success(_) | Outcome::Error { .. } => {}
             Outcome::Timeout { .. } | Outcome::OutOfMemory | Outcome::Crashed { .. } => {
-                self.platform(&PlatformEvent::Fault { id, outcome });
+                self.log(&PlatformEvent::Fault { id, outcome });
             }
         }
-        self.platform(&PlatformEvent::End {
+        self.log(&PlatformEvent::End {
             id,
             outcome,
             metrics,
         });
-        self.platform(&PlatformEvent::Report {
+        self.log(&PlatformEvent::Report {
             id,
             memory_mib: self.memory_mib,
             outcome,

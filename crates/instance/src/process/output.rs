@@ -1,4 +1,4 @@
-//! What an instance prints, cut into lines.
+//! What an instance prints, cut into lines: its function, and the extensions beside it.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -9,20 +9,67 @@ use tokio::net::unix::pipe;
 /// How much is read at once, and the longest line that is kept together.
 const CHUNK: usize = 64 * 1024;
 
-/// How much [`Output::rest`] reads at most: a pipe holds 64 KiB unless its writer enlarges it, to
+/// How much [`Lines::rest`] reads at most: a pipe holds 64 KiB unless its writer enlarges it, to
 /// a mebibyte at most.
 const REST: usize = 1024 * 1024;
 
-/// The reading end of the pipe that is an instance's standard output and standard error.
+/// Who has printed something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Printer {
+    /// The runtime's process, and what it has started.
+    Function,
+    /// An external extension.
+    Extension,
+}
+
+/// Everything that an instance prints.
 pub(super) struct Output {
+    function: Lines,
+    extensions: Option<Lines>,
+}
+
+impl Output {
+    /// Reads from the pipes that are standard output and standard error, of the function and of its
+    /// external extensions, where there are any.
+    pub(super) fn new(function: OwnedFd, extensions: Option<OwnedFd>) -> io::Result<Self> {
+        Ok(Self {
+            function: Lines::new(function)?,
+            extensions: extensions.map(Lines::new).transpose()?,
+        })
+    }
+
+    /// The next whole lines of either. Waits for ever once nobody can print any more. Cancel safe.
+    pub(super) async fn lines(&mut self) -> (Printer, Bytes) {
+        let Some(extensions) = &mut self.extensions else {
+            return (Printer::Function, self.function.lines().await);
+        };
+        tokio::select! {
+            lines = self.function.lines() => (Printer::Function, lines),
+            lines = extensions.lines() => (Printer::Extension, lines),
+        }
+    }
+
+    /// Everything that has been printed so far, a last line without its end included. Does not
+    /// wait: what was written before the call is in the pipes.
+    pub(super) fn rest(&mut self) -> impl Iterator<Item = (Printer, Bytes)> + use<> {
+        let function = self.function.rest();
+        let extensions = self.extensions.as_mut().and_then(Lines::rest);
+        let function = function.map(|lines| (Printer::Function, lines));
+        let extensions = extensions.map(|lines| (Printer::Extension, lines));
+        extensions.into_iter().chain(function)
+    }
+}
+
+/// The reading end of a pipe.
+struct Lines {
     pipe: pipe::Receiver,
     /// The beginning of a line, or nothing.
     partial: BytesMut,
     closed: bool,
 }
 
-impl Output {
-    pub(super) fn new(pipe: OwnedFd) -> io::Result<Self> {
+impl Lines {
+    fn new(pipe: OwnedFd) -> io::Result<Self> {
         Ok(Self {
             pipe: pipe::Receiver::from_owned_fd(pipe)?,
             partial: BytesMut::new(),
@@ -31,7 +78,7 @@ impl Output {
     }
 
     /// The next whole lines. Waits for ever once nobody can print any more. Cancel safe.
-    pub(super) async fn lines(&mut self) -> Bytes {
+    async fn lines(&mut self) -> Bytes {
         while !self.closed {
             // An error means that the runtime is going away, and this future with it.
             if self.pipe.readable().await.is_ok()
@@ -44,9 +91,8 @@ impl Output {
         std::future::pending().await
     }
 
-    /// Everything that has been printed so far, a last line without its end included. Does not
-    /// wait: what was written before the call is in the pipe.
-    pub(super) fn rest(&mut self) -> Option<Bytes> {
+    /// All that is there.
+    fn rest(&mut self) -> Option<Bytes> {
         let mut read = 0;
         while read < REST && !self.closed {
             let before = self.partial.len();
@@ -101,9 +147,9 @@ mod tests {
 
     use super::*;
 
-    fn piped() -> (io::PipeWriter, Output) {
+    fn piped() -> (io::PipeWriter, Lines) {
         let (reader, writer) = io::pipe().unwrap();
-        (writer, Output::new(reader.into()).unwrap())
+        (writer, Lines::new(reader.into()).unwrap())
     }
 
     #[tokio::test]

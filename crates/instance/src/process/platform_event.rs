@@ -6,15 +6,24 @@ use std::time::Duration;
 use clock::Timestamp;
 use serde_json::{Value, json};
 
-use crate::runtime_api::ExtensionState;
+use crate::runtime_api::{ExtensionState, Stream};
 use crate::{Metrics, Outcome, Severity};
+
+/// The status of what went well.
+pub(super) const SUCCESS: &str = "success";
 
 /// Something that the platform says.
 #[derive(Debug)]
 pub(super) enum PlatformEvent<'a> {
     /// A process starts.
     InitStart { runtime: &'a str },
-    /// An initialisation that failed or took too long.
+    /// The runtime has done with initialisation.
+    InitRuntimeDone {
+        phase: &'a str,
+        status: &'a str,
+        error_type: Option<&'a str>,
+    },
+    /// Initialisation is over. Text tells only of one that failed or took too long.
     InitReport {
         took: Duration,
         phase: &'a str,
@@ -23,8 +32,21 @@ pub(super) enum PlatformEvent<'a> {
     },
     /// An extension, once the initialisation is over.
     Extension(&'a ExtensionState),
+    /// An extension that subscribed to telemetry, then.
+    Subscription {
+        name: &'a str,
+        streams: &'a [Stream],
+    },
     /// An invocation begins.
     Start { id: &'a str, version: &'a str },
+    /// The runtime has done with an invocation; extensions may not have.
+    RuntimeDone {
+        id: &'a str,
+        status: &'a str,
+        error_type: Option<&'a str>,
+        took: Duration,
+        produced: usize,
+    },
     /// Why an invocation did not end by itself.
     Fault { id: &'a str, outcome: &'a Outcome },
     /// An invocation has ended.
@@ -49,8 +71,17 @@ impl PlatformEvent<'_> {
     /// mapping"), which ranks what went well below what did not.
     pub(super) fn severity(&self) -> Severity {
         match self {
-            Self::InitStart { .. } | Self::Start { .. } | Self::Extension(_) => Severity::Info,
-            Self::InitReport { .. } | Self::Dropped { .. } => Severity::Warn,
+            Self::InitStart { .. }
+            | Self::Start { .. }
+            | Self::Extension(_)
+            | Self::Subscription { .. } => Severity::Info,
+            Self::InitRuntimeDone { status, .. }
+            | Self::InitReport { status, .. }
+            | Self::RuntimeDone { status, .. } => match *status {
+                SUCCESS => Severity::Debug,
+                _ => Severity::Warn,
+            },
+            Self::Dropped { .. } => Severity::Warn,
             Self::Fault { .. } => Severity::Error,
             Self::End { outcome, .. } if is_success(outcome) => Severity::Debug,
             Self::Report { outcome, .. } if is_success(outcome) => Severity::Info,
@@ -58,10 +89,12 @@ impl PlatformEvent<'_> {
         }
     }
 
-    /// Lines of text, each ended.
+    /// Lines of text, each ended; none for what only JSON tells.
     pub(super) fn text(&self, now: Timestamp) -> String {
         match self {
             Self::InitStart { runtime } => format!("INIT_START Runtime Version: {runtime}\n"),
+            Self::InitRuntimeDone { .. } | Self::RuntimeDone { .. } => String::new(),
+            Self::InitReport { status, .. } if *status == SUCCESS => String::new(),
             Self::InitReport {
                 took,
                 phase,
@@ -84,6 +117,11 @@ impl PlatformEvent<'_> {
                 let events = events.join(", ");
                 format!("EXTENSION\tName: {name}\tState: {state}\tEvents: [{events}]\n")
             }
+            Self::Subscription { name, streams } => {
+                let types: Vec<&str> = streams.iter().map(|stream| title(*stream)).collect();
+                let types = types.join(", ");
+                format!("TELEMETRY\tName: {name}\tState: Subscribed\tTypes: [{types}]\n")
+            }
             Self::Start { id, version } => format!("START RequestId: {id} Version: {version}\n"),
             Self::Fault { id, outcome } => epitaph(id, &now.to_rfc3339(), outcome),
             Self::End { id, .. } => format!("END RequestId: {id}\n"),
@@ -101,27 +139,59 @@ impl PlatformEvent<'_> {
 
     /// A JSON object, and the end of its line.
     pub(super) fn json(&self, now: Timestamp) -> String {
+        let mut line = self.object(now);
+        line.push('\n');
+        line
+    }
+
+    /// A JSON object.
+    pub(super) fn object(&self, now: Timestamp) -> String {
         let (kind, record) = match self {
             Self::InitStart { runtime } => (
                 "platform.initStart",
                 json!({"initializationType": "on-demand", "phase": "init", "runtimeVersion": runtime}),
             ),
+            Self::InitRuntimeDone {
+                phase,
+                status,
+                error_type,
+            } => {
+                let record = json!({"initializationType": "on-demand", "phase": phase});
+                (
+                    "platform.initRuntimeDone",
+                    ended(record, status, *error_type),
+                )
+            }
             Self::InitReport {
                 took,
                 phase,
                 status,
                 error_type,
             } => {
-                let mut record = json!({
+                let record = json!({
                     "initializationType": "on-demand",
                     "phase": phase,
-                    "status": status,
                     "metrics": {"durationMs": hundredths(*took)},
                 });
-                if let Some(error_type) = error_type {
-                    record["errorType"] = json!(error_type);
-                }
-                ("platform.initReport", record)
+                ("platform.initReport", ended(record, status, *error_type))
+            }
+            Self::Subscription { name, streams } => {
+                let types: Vec<&str> = streams.iter().map(|stream| stream.name()).collect();
+                (
+                    "platform.telemetrySubscription",
+                    json!({"name": name, "state": "Subscribed", "types": types}),
+                )
+            }
+            Self::RuntimeDone {
+                id,
+                status,
+                error_type,
+                took,
+                produced,
+            } => {
+                let measured = json!({"durationMs": hundredths(*took), "producedBytes": produced});
+                let record = json!({"requestId": id, "metrics": measured});
+                ("platform.runtimeDone", ended(record, status, *error_type))
             }
             Self::Extension(ExtensionState {
                 name,
@@ -143,7 +213,7 @@ impl PlatformEvent<'_> {
                     "requestId": id,
                     "message": words(outcome),
                 });
-                return format!("{line}\n");
+                return line.to_string();
             }
             Self::End {
                 id,
@@ -177,8 +247,7 @@ impl PlatformEvent<'_> {
                 json!({"reason": "the log is full", "droppedRecords": lines}),
             ),
         };
-        let event = json!({"time": now.to_rfc3339(), "type": kind, "record": record});
-        format!("{event}\n")
+        json!({"time": now.to_rfc3339(), "type": kind, "record": record}).to_string()
     }
 }
 
@@ -186,13 +255,22 @@ fn is_success(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Success(_))
 }
 
-fn with_status(mut record: Value, outcome: &Outcome) -> Value {
-    let (status, error_type) = match outcome {
-        Outcome::Success(_) => ("success", None),
+/// How an invocation ended: a status of AWS's, and the type of its error.
+pub(super) fn status(outcome: &Outcome) -> (&'static str, Option<&str>) {
+    match outcome {
+        Outcome::Success(_) => (SUCCESS, None),
         Outcome::Timeout { .. } => ("timeout", None),
         Outcome::Error { error_type, .. } => ("error", Some(error_type.as_str())),
         Outcome::OutOfMemory | Outcome::Crashed { .. } => ("error", outcome.error_type()),
-    };
+    }
+}
+
+fn with_status(record: Value, outcome: &Outcome) -> Value {
+    let (status, error_type) = status(outcome);
+    ended(record, status, error_type)
+}
+
+fn ended(mut record: Value, status: &str, error_type: Option<&str>) -> Value {
     record["status"] = json!(status);
     if let Some(error_type) = error_type {
         record["errorType"] = json!(error_type);
@@ -207,6 +285,15 @@ fn words(outcome: &Outcome) -> String {
         | Outcome::Error { .. }
         | Outcome::OutOfMemory
         | Outcome::Crashed { .. } => outcome.exit_message().unwrap_or_default(),
+    }
+}
+
+/// The name of a stream in text.
+const fn title(stream: Stream) -> &'static str {
+    match stream {
+        Stream::Platform => "Platform",
+        Stream::Function => "Function",
+        Stream::Extension => "Extension",
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use sandbox::Freezer;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -16,6 +16,8 @@ const DROWSY: Duration = Duration::from_millis(20);
 /// How an instance rests.
 pub(super) struct Rest {
     freezer: Option<Freezer>,
+    /// Held while the instance stands still, and by those whom that would leave in the middle.
+    awake: Arc<Semaphore>,
     state: Arc<Mutex<State>>,
     falling_asleep: JoinSet<()>,
 }
@@ -27,17 +29,18 @@ struct State {
     watched: bool,
 }
 
-#[derive(Clone, Copy)]
 enum Motion {
     Busy,
     Idle(Instant),
-    Asleep,
+    Asleep(OwnedSemaphorePermit),
 }
 
 impl Rest {
-    pub(super) fn new(freezer: Option<Freezer>) -> Self {
+    /// Nothing rests while somebody else has the permit of `awake`, nor can it be had from what rests.
+    pub(super) fn new(freezer: Option<Freezer>, awake: Arc<Semaphore>) -> Self {
         Self {
             freezer,
+            awake,
             state: Arc::new(Mutex::new(State {
                 motion: Motion::Busy,
                 watched: false,
@@ -56,7 +59,8 @@ impl Rest {
         if !std::mem::replace(&mut state.watched, true) {
             // What has ended is let go of, so that nothing gathers.
             while self.falling_asleep.try_join_next().is_some() {}
-            let watch = watch(Arc::clone(&self.state), freezer.clone(), asking());
+            let awake = Arc::clone(&self.awake);
+            let watch = watch(Arc::clone(&self.state), freezer.clone(), awake, asking());
             self.falling_asleep.spawn(watch);
         }
     }
@@ -66,7 +70,7 @@ impl Rest {
         let mut state = self.state.lock();
         match std::mem::replace(&mut state.motion, Motion::Busy) {
             Motion::Busy | Motion::Idle(_) => {}
-            Motion::Asleep => {
+            Motion::Asleep(_permit) => {
                 if let Some(freezer) = &self.freezer
                     && let Err(error) = freezer.thaw()
                 {
@@ -78,7 +82,12 @@ impl Rest {
 }
 
 /// Freezes an instance that has been idle for long enough. Ends when it has, or finds it busy.
-async fn watch(state: Arc<Mutex<State>>, freezer: Freezer, mut asking: watch::Receiver<usize>) {
+async fn watch(
+    state: Arc<Mutex<State>>,
+    freezer: Freezer,
+    awake: Arc<Semaphore>,
+    mut asking: watch::Receiver<usize>,
+) {
     let mut look = Instant::now() + DROWSY;
     loop {
         tokio::time::sleep_until(look).await;
@@ -86,17 +95,20 @@ async fn watch(state: Arc<Mutex<State>>, freezer: Freezer, mut asking: watch::Re
         if asking.wait_for(|asking| *asking > 0).await.is_err() {
             return;
         }
+        let Ok(permit) = Arc::clone(&awake).acquire_owned().await else {
+            return;
+        };
         let mut state = state.lock();
         match state.motion {
             Motion::Idle(since) if since + DROWSY > Instant::now() => look = since + DROWSY,
             Motion::Idle(_) => {
                 state.watched = false;
                 if freezer.freeze().is_ok() {
-                    state.motion = Motion::Asleep;
+                    state.motion = Motion::Asleep(permit);
                 }
                 return;
             }
-            Motion::Busy | Motion::Asleep => {
+            Motion::Busy | Motion::Asleep(_) => {
                 state.watched = false;
                 return;
             }

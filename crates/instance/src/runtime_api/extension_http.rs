@@ -9,6 +9,8 @@ use uuid::Uuid;
 
 use super::extensions::{Account, Extensions, Refused};
 use super::http::{plain, read, text};
+use super::telemetry::Closed;
+use super::telemetry_http;
 use crate::outcome::error_body;
 
 pub(super) const PREFIX: &str = "/2020-01-01/extension/";
@@ -62,15 +64,41 @@ pub(super) async fn handle(
     ))
 }
 
-/// What AWS's emulator says of the Telemetry API and of the older Logs API, so that extensions which
-/// use them can go on without.
-pub(super) fn unsupported(path: &str) -> Option<Response<Full<Bytes>>> {
-    let (error_type, what) = match path {
-        "/2022-07-01/telemetry" => ("Telemetry.NotSupported", "Telemetry API is not supported"),
-        "/2020-08-15/logs" => ("Logs.NotSupported", "Logs API is not supported"),
-        _ => return None,
-    };
-    Some(plain(StatusCode::ACCEPTED, error_body(error_type, what)))
+/// Answers a request to [`telemetry_http::PATH`]. An error ends the connection.
+pub(super) async fn subscribe(
+    extensions: &Extensions,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, hyper::Error> {
+    if request.method() != Method::PUT {
+        return Ok(plain(StatusCode::METHOD_NOT_ALLOWED, Bytes::new()));
+    }
+    let name = identifier(request.headers()).and_then(|id| extensions.name(id));
+    let body = read(request).await?;
+    let refused = |status,
+                   Refused {
+                       error_type,
+                       message,
+                   }| { plain(status, error_body(error_type, &message)) };
+    Ok(match name {
+        Err(stranger) => refused(StatusCode::FORBIDDEN, stranger),
+        Ok(name) => match telemetry_http::parse(name, &body.bytes) {
+            Err(invalid) => refused(StatusCode::BAD_REQUEST, invalid),
+            Ok(subscription) => match extensions.telemetry().subscribe(subscription) {
+                Ok(()) => plain(StatusCode::OK, telemetry_http::OK),
+                Err(Closed) => {
+                    let message = "Telemetry API subscription is closed";
+                    let error = error_body("Telemetry.SubscriptionClosed", message);
+                    plain(StatusCode::FORBIDDEN, error)
+                }
+            },
+        },
+    })
+}
+
+/// What AWS's emulator says of the older Logs API, so that extensions which use it can go on without.
+pub(super) fn logs_api(path: &str) -> Option<Response<Full<Bytes>>> {
+    let error = || error_body("Logs.NotSupported", "Logs API is not supported");
+    (path == "/2020-08-15/logs").then(|| plain(StatusCode::ACCEPTED, error()))
 }
 
 fn register(

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::exchange::Fault;
+use super::telemetry::Telemetry;
 use crate::outcome::error_body;
 use crate::{Invocation, Spec};
 
@@ -25,6 +26,7 @@ pub(crate) struct Extensions {
     version: String,
     handler: String,
     account: String,
+    telemetry: Telemetry,
     state: Mutex<State>,
     /// Counts changes of the state.
     changed: watch::Sender<u64>,
@@ -139,12 +141,23 @@ impl Extensions {
             version: spec.version.clone(),
             handler: spec.handler.clone(),
             account: spec.account.clone(),
+            telemetry: Telemetry::new(),
             state: Mutex::new(State {
                 expected,
                 ..State::default()
             }),
             changed: watch::Sender::new(0),
         }
+    }
+
+    /// What they hear of the instance, if they subscribe to it.
+    pub(crate) const fn telemetry(&self) -> &Telemetry {
+        &self.telemetry
+    }
+
+    /// A registered extension's name.
+    pub(crate) fn name(&self, id: Uuid) -> Result<String, Refused> {
+        self.with(id, |extension| extension.name.clone())
     }
 
     /// Whether there are none, nor will be.
@@ -260,7 +273,7 @@ impl Extensions {
         error_type: &'static str,
         told: &str,
     ) -> Result<(), Refused> {
-        let name = self.with(id, |extension| extension.name.clone())?;
+        let name = self.name(id)?;
         let message = format!("extension {name}: {told}");
         self.state.lock().fault.get_or_insert(Fault {
             error_type: error_type.to_owned(),

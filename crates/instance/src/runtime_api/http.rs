@@ -16,8 +16,8 @@ use serde::Deserialize;
 use tokio::net::TcpStream;
 
 use super::exchange::{Event, Exchange, Fault, Refusal, Report};
-use super::extension_http;
 use super::extensions::Extensions;
+use super::{extension_http, telemetry_http};
 use crate::outcome::{MAX_RESPONSE_BYTES, error_body};
 
 const PREFIX: &str = "/2018-06-01/runtime/";
@@ -60,7 +60,10 @@ async fn handle(
         let resource = resource.to_owned();
         return extension_http::handle(extensions, &resource, request).await;
     }
-    if let Some(response) = extension_http::unsupported(path) {
+    if path == telemetry_http::PATH {
+        return extension_http::subscribe(extensions, request).await;
+    }
+    if let Some(response) = extension_http::logs_api(path) {
         read(request).await?;
         return Ok(response);
     }

@@ -1,7 +1,9 @@
 //! The sandbox's network: a loopback interface of its own, and on it the listeners it was granted.
 //!
 //! There is no other interface and no way to make one. The listeners' descriptors go to the server:
-//! whoever connects to one inside talks to the server, and to nobody else.
+//! whoever connects to one inside talks to the server, and to nobody else. So do sockets that are
+//! connected to nothing: they belong to this network wherever they are, and take the server to what
+//! listens inside, and to nothing else.
 
 use std::net::SocketAddrV4;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -49,5 +51,14 @@ pub(super) fn listen(addresses: &[SocketAddrV4]) -> Result<Vec<OwnedFd>, Failure
     addresses
         .iter()
         .map(|address| listener(address).at(format_args!("listen on {address} inside")))
+        .collect()
+}
+
+/// Sockets that are not connected.
+pub(super) fn sockets(count: usize) -> Result<Vec<OwnedFd>, Failure> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = || rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None);
+    (0..count)
+        .map(|_| socket().at("open a socket for the server"))
         .collect()
 }

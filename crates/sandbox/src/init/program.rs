@@ -70,24 +70,30 @@ pub(super) enum First {
 }
 
 /// Has `first` become the job's program, starts its companions after it, and gives up this process's
-/// rights. Returns their ids once all have been executed.
+/// rights. Returns their ids once all have been executed. `outputs` are the program's and, where there
+/// are companions, theirs.
 pub(super) fn start(
     order: &Order,
     job: &Job,
-    output: &OwnedFd,
+    outputs: &[OwnedFd],
     first: First,
 ) -> Result<Vec<Option<i32>>, Failure> {
     let mut begun = Vec::new();
+    let output = |which: usize| {
+        let missing = || std::io::Error::from(std::io::ErrorKind::InvalidInput);
+        outputs.get(which).ok_or_else(missing).at("find the output")
+    };
     let waiting = match first {
         First::Parked(parked) => {
-            begun.push((parked.execute(&job.program, output, None)?, EXECUTE));
+            begun.push((parked.execute(&job.program, output(0)?, None)?, EXECUTE));
             None
         }
         First::Waiting(waiting) => Some(waiting),
     };
     for companion in &job.companions {
         let parked = parked::park(order, Path::new("/"))?;
-        begun.push((parked.execute(companion, output, None)?, EXECUTE_COMPANION));
+        let begun_one = parked.execute(companion, output(1)?, None)?;
+        begun.push((begun_one, EXECUTE_COMPANION));
     }
     give_up_rights(order)?;
     let mut started: Vec<Option<i32>> = waiting.iter().map(|waiting| Some(waiting.pid)).collect();

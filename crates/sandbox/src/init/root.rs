@@ -46,7 +46,10 @@ const WRITTEN: [(&str, &str); 5] = [
         "root:x:0:0:root:/:/sbin/nologin\nsbx_user1051:x:993:990::/tmp:/sbin/nologin\n",
     ),
     ("group", "root:x:0:\nsbx_user1051:x:990:\n"),
-    ("hosts", "127.0.0.1 localhost\n"),
+    (
+        "hosts",
+        "127.0.0.1 localhost\n127.0.0.1 sandbox.localdomain sandbox\n",
+    ),
     ("resolv.conf", ""),
     (
         "nsswitch.conf",

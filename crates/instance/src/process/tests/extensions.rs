@@ -175,3 +175,110 @@ def handler(event, context):
         ])
     );
 }
+
+#[tokio::test]
+async fn an_extension_hears_what_it_subscribed_to_and_all_of_it_before_the_end() {
+    let Some(mut bench) = Bench::having("python3") else {
+        return;
+    };
+    let text = "print('loaded')\ndef handler(event, context):\n    print('hello', event)\n    return 'done'\n";
+    let code = r#"
+import http.server, threading
+heard = []
+class Listener(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        heard.extend(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(200)
+        self.end_headers()
+    def log_message(self, *_):
+        pass
+server = http.server.HTTPServer(("sandbox.localdomain", 4243), Listener)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+me, _, _ = register(["INVOKE", "SHUTDOWN"])
+def subscribe(body, headers=me):
+    connection = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
+    connection.request("PUT", "/2022-07-01/telemetry", json.dumps(body), headers)
+    response = connection.getresponse()
+    return response.status, json.loads(response.read())
+wanted = {"schemaVersion": "2022-12-13", "types": ["platform", "function", "extension"], "buffering": {"timeoutMs": 25},
+          "destination": {"protocol": "HTTP", "URI": "http://sandbox.localdomain:4243/"}}
+answers = [subscribe(wanted, {})[0], subscribe(wanted | {"types": ["audit"]})[0], subscribe(wanted)]
+while following(me)["eventType"] != "SHUTDOWN":
+    print("about an invocation", flush=True)
+late = subscribe(wanted)
+print("HEARD " + json.dumps([answers, late, heard]), flush=True)
+"#;
+    let spec = Arc::new(extended(&bench, text, code));
+    for number in 0..3 {
+        assert_eq!(bench.answer(&spec, &json!(number)).await, "done");
+    }
+    bench.pool.shutdown(Duration::from_secs(5)).await;
+    let log = bench.log();
+    let line =
+        "TELEMETRY\tName: watcher\tState: Subscribed\tTypes: [Platform, Function, Extension]\n";
+    assert!(log.contains(line), "{log}");
+    let told = log.lines().find_map(|line| line.strip_prefix("HEARD "));
+    let told: Value = serde_json::from_str(told.unwrap_or_else(|| panic!("{log}"))).unwrap();
+    assert_eq!(told[0], json!([403, 400, [200, "OK"]]));
+    assert_eq!(told[1][1]["errorType"], "Telemetry.SubscriptionClosed");
+    let heard = told[2].as_array().unwrap();
+    let of = |kind: &str| -> Vec<&Value> {
+        let events = heard.iter().filter(|event| event["type"] == kind);
+        events.map(|event| &event["record"]).collect()
+    };
+    let printed = ["loaded", "hello 0", "hello 1", "hello 2"];
+    assert_eq!(of("function"), printed);
+    assert_eq!(of("extension"), vec!["about an invocation"; 3]);
+    assert_eq!(of("platform.initStart")[0]["phase"], "init");
+    assert_eq!(of("platform.initRuntimeDone")[0]["status"], "success");
+    assert!(of("platform.initReport")[0]["metrics"]["durationMs"].is_number());
+    assert_eq!(of("platform.telemetrySubscription")[0]["name"], "watcher");
+    assert_eq!(of("platform.extension")[0]["state"], "Ready");
+    for kind in ["platform.start", "platform.runtimeDone", "platform.report"] {
+        let ids = of(kind).into_iter().map(|record| &record["requestId"]);
+        assert_eq!(ids.collect::<Vec<_>>(), vec![REQUEST; 3], "{kind}");
+    }
+    for done in of("platform.runtimeDone") {
+        assert_eq!(done["status"], "success");
+        assert_eq!(done["metrics"]["producedBytes"], "\"done\"".len());
+    }
+    assert!(of("platform.report")[2]["metrics"]["billedDurationMs"].is_number());
+}
+
+#[tokio::test]
+async fn an_extension_hears_how_an_invocation_failed_before_it_is_shut_down() {
+    let Some(mut bench) = Bench::having("python3") else {
+        return;
+    };
+    let text = "import time\ndef handler(event, context): time.sleep(20)\n";
+    let code = r#"
+import socketserver, threading
+heard = []
+class Listener(socketserver.StreamRequestHandler):
+    def handle(self):
+        size = 0
+        while (line := self.rfile.readline().strip()):
+            name, _, value = line.partition(b":")
+            size = int(value) if name.lower() == b"content-length" else size
+        heard.extend(json.loads(self.rfile.read(size)))
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+server = socketserver.ThreadingTCPServer(("0.0.0.0", 8080), Listener)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+me, _, _ = register(["SHUTDOWN"])
+connection = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
+wanted = {"schemaVersion": "2022-07-01", "types": ["platform"], "buffering": {"timeoutMs": 30000},
+          "destination": {"protocol": "HTTP", "URI": "http://sandbox:8080/"}}
+connection.request("PUT", "/2022-07-01/telemetry", json.dumps(wanted), me)
+connection.getresponse().read()
+reason = following(me)["shutdownReason"]
+ends = [event["record"]["status"] for event in heard if event["type"] in ("platform.runtimeDone", "platform.report")]
+print("HEARD", reason, ends, flush=True)
+"#;
+    let mut spec = extended(&bench, text, code);
+    spec.timeout = Duration::from_secs(1);
+    let finished = bench.invoke(&Arc::new(spec), &json!({})).await;
+    assert!(matches!(finished.outcome, Outcome::Timeout { .. }));
+    let log = bench.log();
+    let line = "HEARD TIMEOUT ['timeout', 'timeout']\n";
+    assert!(log.contains(line), "{log}");
+}

@@ -41,12 +41,14 @@ async fn the_platforms_lines_are_events_of_the_telemetry_api() {
         types(&said),
         [
             "platform.initStart",
+            "platform.initRuntimeDone",
+            "platform.initReport",
             "platform.start",
             "platform.runtimeDone",
             "platform.report"
         ]
     );
-    let record = &said[3]["record"];
+    let record = &said.last().unwrap()["record"];
     assert_eq!(record["requestId"], REQUEST);
     assert_eq!(record["status"], "success");
     assert_eq!(record["metrics"]["memorySizeMB"], 512);
