@@ -73,6 +73,11 @@ fn boto3_gives_buckets_lifecycle_rules() -> Result<()> {
 }
 
 #[test]
+fn boto3_keeps_versions() -> Result<()> {
+    on_a_server("boto3_versions.py", "boto3")
+}
+
+#[test]
 fn boto3_deploys_and_invokes_functions() -> Result<()> {
     on_a_server("boto3_functions.py", "boto3")
 }

@@ -1,4 +1,4 @@
-//! A visible change of a bucket as a record of its topic, keyed by the object's key.
+//! A visible change of a bucket as a record of its topic, keyed by the object's key and version.
 //!
 //! The value is the event as AWS's handlers know it, the CloudEvents attributes are in the `ce_`
 //! headers, what the store itself needs is in `tm-object`, and the bytes of a small object in
@@ -13,8 +13,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::blob::{BlobRef, BlobStore};
 use crate::object::{Content, NewContent, Object, Place};
+use crate::record_key::{self, record_key};
 use crate::s3_event::{Cause, Changed, S3Event};
-use crate::{Checksums, ETag, Error, ObjectAttributes, ObjectKey, Sequencer, UploadId};
+use crate::{
+    Checksums, DeleteMarker, ETag, Error, ObjectAttributes, ObjectKey, Sequencer, UploadId,
+    VersionId,
+};
 
 /// The header with what the store needs.
 const OBJECT: &str = "tm-object";
@@ -26,6 +30,7 @@ const INLINE: &str = "tm-inline";
 #[serde(tag = "change", rename_all = "kebab-case")]
 enum Stored {
     Put(Box<StoredObject>),
+    DeleteMarker { sequencer: Sequencer },
     Delete { sequencer: Sequencer },
 }
 
@@ -41,6 +46,9 @@ struct StoredObject {
     /// When the bytes were written, where that was before this record: its tags changed since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     modified: Option<Timestamp>,
+    /// The place among versions where that is not this record's: its tags changed since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    order: Option<Sequencer>,
     /// The multipart upload that the object came from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     upload: Option<UploadId>,
@@ -56,23 +64,34 @@ pub(crate) struct NewObject {
     pub(crate) etag: ETag,
     pub(crate) checksums: Checksums,
     pub(crate) attributes: ObjectAttributes,
-    /// When its bytes were written, where that is not now.
-    pub(crate) last_modified: Option<Timestamp>,
+    /// The version that it is once more, with other tags; none when it is a new one.
+    pub(crate) again: Option<Identity>,
     pub(crate) upload: Option<UploadId>,
     pub(crate) content: NewContent,
+}
+
+/// What stays of a version when its tags change.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Identity {
+    pub(crate) version: VersionId,
+    pub(crate) order: Sequencer,
+    pub(crate) last_modified: Timestamp,
 }
 
 /// A change read back from the log.
 #[derive(Debug)]
 pub(crate) enum Change {
     Put(Box<Object>),
+    Marker(DeleteMarker),
     Delete {
         key: ObjectKey,
+        version: VersionId,
         sequencer: Sequencer,
     },
     /// The tombstone that follows a deletion.
     Gone {
         key: ObjectKey,
+        version: VersionId,
     },
 }
 
@@ -89,7 +108,8 @@ impl NewObject {
             etag: self.etag.clone(),
             checksums: self.checksums.clone(),
             attributes: self.attributes.clone(),
-            modified: self.last_modified,
+            modified: self.again.map(|again| again.last_modified),
+            order: self.again.map(|again| again.order),
             upload: self.upload,
             blobs,
         }));
@@ -100,7 +120,9 @@ impl NewObject {
             | Cause::Copy
             | Cause::CompleteMultipartUpload
             | Cause::Delete
-            | Cause::Expiration => Changed::Written {
+            | Cause::Mark
+            | Cause::Expiration
+            | Cause::ExpirationMark => Changed::Written {
                 size: self.size,
                 etag: &self.etag,
             },
@@ -112,9 +134,11 @@ impl NewObject {
     pub(crate) fn at(self, place: Place, event: &S3Event<'_>) -> Object {
         Object {
             key: event.key.clone(),
+            version: event.version,
+            order: self.again.map_or(event.sequencer, |again| again.order),
             size: self.size,
             etag: self.etag,
-            last_modified: self.last_modified.unwrap_or(event.time),
+            last_modified: self.again.map_or(event.time, |again| again.last_modified),
             sequencer: event.sequencer,
             checksums: self.checksums,
             attributes: self.attributes,
@@ -127,23 +151,37 @@ impl NewObject {
     }
 }
 
-/// The records that make an object disappear: the event, and a tombstone, which in time lets
-/// compaction forget the key.
+/// The record that makes a delete marker the current version.
+pub(crate) fn marking(event: &S3Event<'_>) -> Record {
+    let stored = Stored::DeleteMarker {
+        sequencer: event.sequencer,
+    };
+    record(event, Changed::Marked, &stored, None)
+}
+
+/// The marker that such a record makes.
+pub(crate) fn marker(event: &S3Event<'_>) -> DeleteMarker {
+    DeleteMarker {
+        key: event.key.clone(),
+        version: event.version,
+        order: event.sequencer,
+        last_modified: event.time,
+    }
+}
+
+/// The records that make a version disappear: the event, and a tombstone, which in time lets
+/// compaction forget it.
 pub(crate) fn deletion(event: &S3Event<'_>) -> [Record; 2] {
     let stored = Stored::Delete {
         sequencer: event.sequencer,
     };
     let tombstone = Record {
-        key: Some(key_bytes(event.key)),
+        key: Some(record_key(event.key, event.version)),
         value: None,
         headers: Vec::new(),
         timestamp: event.time,
     };
     [record(event, Changed::Deleted, &stored, None), tombstone]
-}
-
-fn key_bytes(key: &ObjectKey) -> Bytes {
-    Bytes::copy_from_slice(key.as_str().as_bytes())
 }
 
 fn record(
@@ -165,7 +203,7 @@ fn record(
         kind: event.kind(),
         subject: Some(event.key.as_str().to_owned()),
         time: event.time,
-        key: Some(key_bytes(event.key)),
+        key: Some(record_key(event.key, event.version)),
         content_type: Some("application/json".to_owned()),
         data: Some(event.value(changed)),
         extensions,
@@ -189,22 +227,29 @@ pub(crate) fn decode(
         place: format!("{}@{}", place.partition, place.offset),
         reason,
     };
-    let key = record
-        .key
-        .as_ref()
-        .and_then(|key| std::str::from_utf8(key).ok())
-        .ok_or_else(|| damaged("the record has no readable key".to_owned()))?;
-    let key = ObjectKey::new(key).map_err(|error| damaged(error.to_string()))?;
+    let key = record.key.as_deref().unwrap_or_default();
+    let (key, version) = record_key::parse(key).map_err(damaged)?;
     let Some(stored) = stored else {
-        return Ok(Some(Change::Gone { key }));
+        return Ok(Some(Change::Gone { key, version }));
     };
     let stored: Stored =
         serde_json::from_slice(stored).map_err(|error| damaged(format!("{OBJECT}: {error}")))?;
     Ok(Some(match stored {
         Stored::Put(object) => {
-            Change::Put(Box::new(object.at(key, record.timestamp, place, blobs)))
+            let of = (key, version);
+            Change::Put(Box::new(object.at(of, record.timestamp, place, blobs)))
         }
-        Stored::Delete { sequencer } => Change::Delete { key, sequencer },
+        Stored::DeleteMarker { sequencer } => Change::Marker(DeleteMarker {
+            key,
+            version,
+            order: sequencer,
+            last_modified: record.timestamp,
+        }),
+        Stored::Delete { sequencer } => Change::Delete {
+            key,
+            version,
+            sequencer,
+        },
     }))
 }
 
@@ -214,9 +259,18 @@ pub(crate) fn inlined(record: &Record) -> Option<Bytes> {
 }
 
 impl StoredObject {
-    fn at(self, key: ObjectKey, recorded: Timestamp, place: Place, blobs: &BlobStore) -> Object {
+    fn at(
+        self,
+        (key, version): (ObjectKey, VersionId),
+        recorded: Timestamp,
+        place: Place,
+        blobs: &BlobStore,
+    ) -> Object {
+        let written = version.order().or(self.order);
         Object {
             key,
+            version,
+            order: written.unwrap_or(self.sequencer),
             size: self.size,
             etag: self.etag,
             last_modified: self.modified.unwrap_or(recorded),

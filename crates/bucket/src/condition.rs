@@ -32,6 +32,7 @@ impl WriteCondition {
         let missing = || Error::NoSuchKey {
             bucket: bucket.clone(),
             key: key.clone(),
+            marker: None,
         };
         let holds = match self {
             Self::Always => true,

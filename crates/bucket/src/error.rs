@@ -1,6 +1,8 @@
 //! What can go wrong at the store's seam, grouped by what the caller must do.
 
-use crate::{BucketName, ChecksumAlgorithm, ObjectKey, PartNumber, UploadId};
+use clock::Timestamp;
+
+use crate::{BucketName, ChecksumAlgorithm, ObjectKey, PartNumber, UploadId, VersionId};
 
 /// An operation on buckets that did not happen. Nothing of it is visible.
 #[derive(Debug, thiserror::Error)]
@@ -104,6 +106,42 @@ pub enum Error {
         bucket: BucketName,
         /// The key asked for.
         key: ObjectKey,
+        /// The delete marker that is its current version, if one is.
+        marker: Option<VersionId>,
+    },
+    /// Reject: no store gives such ids to versions.
+    #[error("version id {id:?} is invalid")]
+    InvalidVersionId {
+        /// The offending id, cut to 100 characters.
+        id: String,
+    },
+    /// Reject: the object has no such version.
+    #[error("version {version} of object {key:?} does not exist in bucket {bucket}")]
+    NoSuchVersion {
+        /// The bucket asked for.
+        bucket: BucketName,
+        /// The key asked for.
+        key: ObjectKey,
+        /// The version asked for.
+        version: VersionId,
+    },
+    /// Reject: the version is a delete marker, of which there is nothing to have.
+    #[error("version {version} of object {key:?} in bucket {bucket} is a delete marker")]
+    IsDeleteMarker {
+        /// The bucket asked for.
+        bucket: BucketName,
+        /// The key asked for.
+        key: ObjectKey,
+        /// The version asked for.
+        version: VersionId,
+        /// When the object was deleted.
+        since: Timestamp,
+    },
+    /// Reject: a bucket that has kept versions can stop to, but not forget that it has.
+    #[error("versioning of bucket {bucket} can be suspended, not taken back")]
+    VersioningIsForGood {
+        /// The bucket asked for.
+        bucket: BucketName,
     },
     /// Conflict: the object is not as the caller's condition wants it. Look again, then decide.
     #[error("object {key:?} in bucket {bucket} does not meet the condition")]

@@ -12,7 +12,10 @@
 //! 3. [`BucketObjectStore`]: the `object_store` interface over one bucket of a store, for parts of
 //!    Tidemill that keep documents.
 //!
-//! Not supported, and refused by name: versions, locks, encryption, grants, websites, transitions to
+//! A bucket may keep versions. Each has records of its own key in the topic, so that all of them stay,
+//! and each change of each is an event as ever.
+//!
+//! Not supported, and refused by name: locks, encryption, grants, websites, transitions to
 //! other storage classes, destinations of notifications other than functions.
 //!
 //! What this crate does not know: functions, triggers (it hands notification configurations to a
@@ -24,6 +27,7 @@ mod bucket_name;
 mod etag;
 mod object_key;
 mod sequencer;
+mod version_id;
 
 mod attributes;
 mod checksum;
@@ -36,14 +40,18 @@ mod body;
 mod ingest;
 mod object;
 mod reading;
+mod version;
 
 mod change;
+mod record_key;
 mod s3_event;
 
+mod index;
 mod key_locks;
 mod lifecycle;
 mod listing;
 mod uploads;
+mod version_listing;
 
 mod store;
 
@@ -70,8 +78,11 @@ pub use reading::ObjectBody;
 pub use requester::Requester;
 pub use sequencer::Sequencer;
 pub use store::{
-    BucketInfo, BucketStore, Config, CopyOptions, NewUpload, PutOptions, REGISTRY_BUCKET,
+    BucketInfo, BucketStore, Config, CopyOptions, Deletion, NewUpload, PutOptions, REGISTRY_BUCKET,
     TagsChange, UploadCompletion, WriteMethod,
 };
 pub use tags::Tags;
 pub use uploads::{CompletedPart, Part, PartNumber, PartSizes, UploadId, UploadInfo};
+pub use version::{DeleteMarker, Version, Versioning};
+pub use version_id::VersionId;
+pub use version_listing::{ListedVersion, VersionListing, VersionMark, VersionQuery};

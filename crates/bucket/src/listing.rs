@@ -45,13 +45,6 @@ impl Default for ListQuery {
 }
 
 impl ListQuery {
-    /// The common prefix that `key` is rolled up into, if any.
-    fn group<'a>(&self, key: &'a str) -> Option<&'a str> {
-        let delimiter = self.delimiter.as_deref().filter(|text| !text.is_empty())?;
-        let at = key[self.prefix.len()..].find(delimiter)?;
-        Some(&key[..self.prefix.len() + at + delimiter.len()])
-    }
-
     /// The page of `objects` that this query asks for. Keys that are rolled up are skipped over,
     /// not visited: the cost is that of the page.
     pub(crate) fn page(&self, objects: &BTreeMap<ObjectKey, Arc<Object>>) -> Listing {
@@ -66,7 +59,7 @@ impl ListQuery {
             .next()
             .filter(|(key, _)| key.as_str().starts_with(&self.prefix))
         {
-            let group = self.group(key.as_str());
+            let group = group(&self.prefix, self.delimiter.as_deref(), key.as_str());
             let item = group.unwrap_or(key.as_str());
             if self.after.as_deref().is_none_or(|after| item > after) {
                 if page.objects.len() + page.common_prefixes.len() == self.limit {
@@ -91,8 +84,15 @@ impl ListQuery {
     }
 }
 
+/// The common prefix that `key`, which begins with `prefix`, is rolled up into, if any.
+pub(crate) fn group<'a>(prefix: &str, delimiter: Option<&str>, key: &'a str) -> Option<&'a str> {
+    let delimiter = delimiter.filter(|text| !text.is_empty())?;
+    let at = key[prefix.len()..].find(delimiter)?;
+    Some(&key[..prefix.len() + at + delimiter.len()])
+}
+
 /// The smallest text above every text that begins with `prefix`; `None` when there is none.
-fn successor(prefix: &str) -> Option<String> {
+pub(crate) fn successor(prefix: &str) -> Option<String> {
     let mut text = prefix.to_owned();
     while let Some(last) = text.pop() {
         // The code points after the last one of a range of characters skip the surrogates.

@@ -7,13 +7,16 @@ use clock::Timestamp;
 use event_log::{Offset, TopicPartition};
 
 use crate::blob::OwnedBlobs;
-use crate::{Checksums, ETag, ObjectAttributes, ObjectKey, Sequencer, UploadId};
+use crate::{Checksums, ETag, ObjectAttributes, ObjectKey, Sequencer, UploadId, VersionId};
 
 /// One visible version of an object. As long as somebody holds it its bytes can be read, also after
 /// it has been replaced or deleted.
 #[derive(Debug)]
 pub struct Object {
     pub(crate) key: ObjectKey,
+    pub(crate) version: VersionId,
+    /// Its place among the versions of its key: that of its writing, whatever its tags went through.
+    pub(crate) order: Sequencer,
     pub(crate) size: u64,
     pub(crate) etag: ETag,
     pub(crate) last_modified: Timestamp,
@@ -53,6 +56,12 @@ impl Object {
     #[must_use]
     pub fn key(&self) -> &ObjectKey {
         &self.key
+    }
+
+    /// Which version of its key's it is.
+    #[must_use]
+    pub fn version(&self) -> VersionId {
+        self.version
     }
 
     /// Its size in bytes.
@@ -122,6 +131,8 @@ pub(crate) mod tests {
         let topic = TopicName::new("bucket.test").unwrap();
         Object {
             key: ObjectKey::new(key).unwrap(),
+            version: VersionId::NULL,
+            order: Sequencer::default(),
             size: 0,
             etag: ETag::new("tag"),
             last_modified: Timestamp::default(),

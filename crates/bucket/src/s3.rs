@@ -24,6 +24,8 @@ mod refusals;
 mod resting;
 mod tagging;
 mod uploads;
+mod version_lists;
+mod versions;
 mod writes;
 
 use std::net::IpAddr;
@@ -102,6 +104,9 @@ operations! {
     copy_object: CopyObjectInput => CopyObjectOutput, "CopyObject", copies::object;
     list_objects: ListObjectsInput => ListObjectsOutput, "ListObjects", lists::version_1;
     list_objects_v2: ListObjectsV2Input => ListObjectsV2Output, "ListObjectsV2", lists::version_2;
+    list_object_versions: ListObjectVersionsInput => ListObjectVersionsOutput, "ListObjectVersions", version_lists::list;
+    put_bucket_versioning: PutBucketVersioningInput => PutBucketVersioningOutput, "PutBucketVersioning", versions::put;
+    get_bucket_versioning: GetBucketVersioningInput => GetBucketVersioningOutput, "GetBucketVersioning", versions::get;
     create_multipart_upload: CreateMultipartUploadInput => CreateMultipartUploadOutput, "CreateMultipartUpload", uploads::create;
     upload_part: UploadPartInput => UploadPartOutput, "UploadPart", uploads::part;
     upload_part_copy: UploadPartCopyInput => UploadPartCopyOutput, "UploadPartCopy", copies::part;

@@ -7,7 +7,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::requester::LIFECYCLE;
-use crate::{BucketName, ETag, ObjectKey, Requester, Sequencer};
+use crate::{BucketName, ETag, ObjectKey, Requester, Sequencer, VersionId, Versioning};
 
 /// The name space of event ids, drawn once at random.
 const EVENT_IDS: Uuid = Uuid::from_u128(0x8f0e_5d0c_3b1a_4c57_9a77_2d64_51e0_b3c9);
@@ -20,16 +20,24 @@ pub(crate) enum Cause {
     Copy,
     CompleteMultipartUpload,
     Delete,
+    /// A deletion that leaves a delete marker.
+    Mark,
     PutTags,
     DeleteTags,
     Expiration,
+    /// An expiration that leaves a delete marker.
+    ExpirationMark,
 }
+
+/// The entity tag of nothing, which AWS's events give delete markers.
+const TAG_OF_NOTHING: &str = "d41d8cd98f00b204e9800998ecf8427e";
 
 /// What a change did to its object.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Changed<'a> {
     Written { size: u64, etag: &'a ETag },
     Deleted,
+    Marked,
     Tagged { etag: &'a ETag },
 }
 
@@ -46,6 +54,9 @@ pub(crate) struct S3Event<'a> {
     pub(crate) origin: &'a Origin,
     pub(crate) bucket: &'a BucketName,
     pub(crate) key: &'a ObjectKey,
+    pub(crate) version: VersionId,
+    /// What the bucket does about versions.
+    pub(crate) versioning: Versioning,
     pub(crate) cause: Cause,
     pub(crate) time: Timestamp,
     pub(crate) sequencer: Sequencer,
@@ -61,19 +72,39 @@ impl Cause {
             Self::Copy => "ObjectCreated:Copy",
             Self::CompleteMultipartUpload => "ObjectCreated:CompleteMultipartUpload",
             Self::Delete => "ObjectRemoved:Delete",
+            Self::Mark => "ObjectRemoved:DeleteMarkerCreated",
             Self::PutTags => "ObjectTagging:Put",
             Self::DeleteTags => "ObjectTagging:Delete",
             Self::Expiration => "LifecycleExpiration:Delete",
+            Self::ExpirationMark => "LifecycleExpiration:DeleteMarkerCreated",
         }
     }
 
     /// The version of the event's shape (AWS, "Event message structure", 2026).
     const fn event_version(self) -> &'static str {
         match self {
-            Self::Put | Self::Post | Self::Copy | Self::CompleteMultipartUpload | Self::Delete => {
-                "2.1"
-            }
-            Self::PutTags | Self::DeleteTags | Self::Expiration => "2.3",
+            Self::Put
+            | Self::Post
+            | Self::Copy
+            | Self::CompleteMultipartUpload
+            | Self::Delete
+            | Self::Mark => "2.1",
+            Self::PutTags | Self::DeleteTags | Self::Expiration | Self::ExpirationMark => "2.3",
+        }
+    }
+
+    /// The cause of a deletion that leaves a delete marker instead.
+    pub(crate) const fn leaving_a_marker(self) -> Self {
+        match self {
+            Self::Expiration | Self::ExpirationMark => Self::ExpirationMark,
+            Self::Put
+            | Self::Post
+            | Self::Copy
+            | Self::CompleteMultipartUpload
+            | Self::Delete
+            | Self::Mark
+            | Self::PutTags
+            | Self::DeleteTags => Self::Mark,
         }
     }
 }
@@ -99,12 +130,13 @@ impl S3Event<'_> {
     /// Where the request came from. AWS names itself where there was none.
     fn source_address(&self) -> String {
         match self.cause {
-            Cause::Expiration => LIFECYCLE.to_owned(),
+            Cause::Expiration | Cause::ExpirationMark => LIFECYCLE.to_owned(),
             Cause::Put
             | Cause::Post
             | Cause::Copy
             | Cause::CompleteMultipartUpload
             | Cause::Delete
+            | Cause::Mark
             | Cause::PutTags
             | Cause::DeleteTags => self.requester.source_ip.to_string(),
         }
@@ -123,7 +155,14 @@ impl S3Event<'_> {
                 object["eTag"] = json!(etag);
             }
             Changed::Tagged { etag } => object["eTag"] = json!(etag),
+            Changed::Marked => object["eTag"] = json!(TAG_OF_NOTHING),
             Changed::Deleted => {}
+        }
+        match self.versioning {
+            Versioning::Unversioned => {}
+            Versioning::Enabled | Versioning::Suspended => {
+                object["versionId"] = json!(self.version.to_string());
+            }
         }
         let event = json!({
             "eventVersion": self.cause.event_version(),

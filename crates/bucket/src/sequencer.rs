@@ -20,6 +20,19 @@ const COUNTER_BITS: u32 = 20;
 #[serde(try_from = "String", into = "String")]
 pub struct Sequencer(u64);
 
+impl Sequencer {
+    /// Before every change.
+    pub(crate) const FIRST: Self = Self(0);
+
+    pub(crate) const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    pub(crate) const fn to_bits(self) -> u64 {
+        self.0
+    }
+}
+
 /// Hands out sequencers: the clock where it runs ahead, one more than the last where it does not.
 #[derive(Debug, Default)]
 pub(crate) struct Sequencers {

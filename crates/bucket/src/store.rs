@@ -31,7 +31,7 @@ use expiry::Alarm;
 
 pub use bucket::BucketInfo;
 pub use multipart::{NewUpload, UploadCompletion};
-pub use objects::{CopyOptions, PutOptions, WriteMethod};
+pub use objects::{CopyOptions, Deletion, PutOptions, WriteMethod};
 pub use tagging::TagsChange;
 
 /// The bucket in which Tidemill keeps its registry of functions and triggers.
@@ -59,6 +59,9 @@ pub struct Config {
 /// - **Cancellation**: dropping the future of a write while its body arrives leaves nothing behind.
 ///   After that it runs to its end whether or not somebody waits.
 /// - **Readers** see the version that they opened to its end, whatever happens to its key.
+///
+/// - **Versions**: what a bucket keeps of its objects is its own setting, and part of a write's commit
+///   like everything else: see [`Versioning`](crate::Versioning).
 ///
 /// The index of keys is in memory and rebuilt from the log by [`open`](Self::open): some 300 bytes
 /// an object, so it suits up to about a million of them. Beyond that it belongs on disk, with the

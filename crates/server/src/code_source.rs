@@ -2,7 +2,7 @@
 
 use api::{CodeSource, CodeSourceError};
 use async_trait::async_trait;
-use bucket::{BucketName, BucketStore, Error, ObjectKey};
+use bucket::{BucketName, BucketStore, Error, ObjectKey, VersionId};
 use bytes::Bytes;
 
 /// Fetches packages named by bucket and key.
@@ -18,16 +18,16 @@ impl CodeSource for BucketCode {
         version: Option<&str>,
         max_bytes: u64,
     ) -> Result<Bytes, CodeSourceError> {
-        if version.is_some() {
-            return Err(refused(
-                "NoSuchVersion",
-                "buckets keep no versions yet: leave S3ObjectVersion out".to_owned(),
-            ));
-        }
         let (bucket, key) = BucketName::new(bucket)
             .and_then(|bucket| Ok((bucket, ObjectKey::new(key)?)))
             .map_err(translate)?;
-        let object = self.0.head(&bucket, &key).map_err(translate)?;
+        let object = match version {
+            None => self.0.head(&bucket, &key),
+            Some(version) => {
+                VersionId::parse(version).and_then(|version| self.0.version(&bucket, &key, version))
+            }
+        };
+        let object = object.map_err(translate)?;
         if object.size() > max_bytes {
             let text = format!("{key} has {} bytes, {max_bytes} are taken", object.size());
             return Err(refused("EntityTooLarge", text));
@@ -49,6 +49,9 @@ fn translate(error: Error) -> CodeSourceError {
         Error::NoSuchKey { .. } | Error::InvalidKey { .. } => {
             refused("NoSuchKey", error.to_string())
         }
+        Error::NoSuchVersion { .. }
+        | Error::InvalidVersionId { .. }
+        | Error::IsDeleteMarker { .. } => refused("NoSuchVersion", error.to_string()),
         error => CodeSourceError::Unavailable {
             source: Box::new(error),
         },

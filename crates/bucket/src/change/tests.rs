@@ -3,7 +3,7 @@ use tokio_util::task::TaskTracker;
 
 use super::*;
 use crate::s3_event::{Cause, Origin};
-use crate::{BucketName, Requester};
+use crate::{BucketName, Requester, Versioning};
 
 fn place() -> Place {
     Place {
@@ -22,6 +22,8 @@ fn event<'a>(origin: &'a Origin, bucket: &'a BucketName, key: &'a ObjectKey) -> 
         origin,
         bucket,
         key,
+        version: VersionId::NULL,
+        versioning: Versioning::Unversioned,
         cause: Cause::Put,
         time: Timestamp::from_millis(1_795_000_000_123),
         sequencer: Sequencer::try_from("00AB".to_owned()).unwrap(),
@@ -35,7 +37,7 @@ fn new_object() -> NewObject {
         etag: ETag::new("900150983cd24fb0d6963f7d28e17f72"),
         checksums: Checksums::default(),
         attributes: ObjectAttributes::default(),
-        last_modified: None,
+        again: None,
         upload: None,
         content: NewContent::Inline(Bytes::from_static(b"abc")),
     }
@@ -130,7 +132,76 @@ fn a_change_survives_its_record() {
     let [deleted, tombstone] =
         deletion(&event).map(|record| decode(&record, place(), &blobs).unwrap());
     assert!(matches!(deleted, Some(Change::Delete { key, .. }) if key.as_str() == "k"));
-    assert!(matches!(tombstone, Some(Change::Gone { key }) if key.as_str() == "k"));
+    assert!(matches!(tombstone, Some(Change::Gone { key, .. }) if key.as_str() == "k"));
+}
+
+#[test]
+fn a_change_of_a_version_survives_its_record_and_says_which_one_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let blobs = BlobStore::open(folder.path().to_owned(), TaskTracker::new()).unwrap();
+    let origin = Origin {
+        region: String::new(),
+        account: String::new(),
+    };
+    let (bucket, key) = (
+        BucketName::new("data").unwrap(),
+        ObjectKey::new("k").unwrap(),
+    );
+    let mut event = event(&origin, &bucket, &key);
+    event.versioning = Versioning::Enabled;
+    event.version = VersionId::new(event.sequencer);
+    let id = event.version;
+    let shown = |record: &Record| {
+        let value: serde_json::Value =
+            serde_json::from_slice(record.value.as_ref().unwrap()).unwrap();
+        value["s3"]["object"].clone()
+    };
+
+    let record = new_object().record(&event);
+    assert_eq!(shown(&record)["versionId"], id.to_string());
+    let Some(Change::Put(put)) = decode(&record, place(), &blobs).unwrap() else {
+        panic!("the record is a put");
+    };
+    assert_eq!((put.version, put.order), (id, event.sequencer));
+
+    event.cause = Cause::Mark;
+    let record = marking(&event);
+    assert_eq!(
+        shown(&record),
+        serde_json::json!({
+            "key": "k",
+            "sequencer": "00000000000000AB",
+            "eTag": "d41d8cd98f00b204e9800998ecf8427e",
+            "versionId": id.to_string(),
+        })
+    );
+    let kind = String::from_utf8(record.header("ce_type").unwrap().to_vec()).unwrap();
+    assert_eq!(kind, "com.amazonaws.s3.ObjectRemoved.DeleteMarkerCreated");
+    let Some(Change::Marker(back)) = decode(&record, place(), &blobs).unwrap() else {
+        panic!("the record is a marker");
+    };
+    assert_eq!(back, marker(&event));
+
+    let [deleted, tombstone] = deletion(&event);
+    assert_eq!(shown(&deleted)["versionId"], id.to_string());
+    assert_eq!(deleted.key, tombstone.key);
+    assert_eq!(deleted.key, record.key);
+    assert!(matches!(
+        decode(&tombstone, place(), &blobs).unwrap(),
+        Some(Change::Gone { version, .. }) if version == id
+    ));
+}
+
+/// The format on disk: what is written today must be read for ever.
+#[test]
+fn stored_changes_of_versions_of_the_first_format_are_read() {
+    for text in [
+        r#"{"change":"delete-marker","sequencer":"00000000000000AB"}"#,
+        r#"{"change":"put","sequencer":"00000000000000AC","size":7,"etag":"x","modified":5,"order":"00000000000000AB"}"#,
+    ] {
+        let stored: Stored = serde_json::from_str(text).unwrap();
+        assert_eq!(serde_json::to_string(&stored).unwrap(), text);
+    }
 }
 
 /// The format on disk: what is written today must be read for ever.

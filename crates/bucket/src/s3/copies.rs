@@ -14,19 +14,21 @@ use super::conditions::ReadCondition;
 use super::fields::{self, attributes_of, set_checksums, timestamp};
 use super::lifecycle;
 use super::refusals::{not_applied, refuse, refuse_extras_of_writes};
+use super::versions;
 use crate::{
-    BucketName, CopyOptions, Object, ObjectKey, PartNumber, Tags, UploadId, WriteCondition,
+    BucketName, CopyOptions, Error, Object, ObjectKey, PartNumber, Tags, UploadId, VersionId,
+    WriteCondition,
 };
 
-/// The source of a copy, once its conditions hold: the object, its bucket and its key.
+/// The source of a copy, once its conditions hold: the object and who named it.
 macro_rules! source {
     ($door:expr, $input:expr) => {{
         refuse!($input;
             copy_source_sse_customer_algorithm => "x-amz-copy-source-server-side-encryption-customer-algorithm",
         );
         let owner = $input.expected_source_bucket_owner.as_deref();
-        let (bucket, key) = named($door, &$input.copy_source, owner)?;
-        let object = $door.store.head(&bucket, &key)?;
+        let source = named($door, &$input.copy_source, owner)?;
+        let object = found($door, &source)?;
         let condition = ReadCondition {
             if_match: $input.copy_source_if_match.as_ref(),
             if_none_match: $input.copy_source_if_none_match.as_ref(),
@@ -34,7 +36,7 @@ macro_rules! source {
             if_unmodified_since: $input.copy_source_if_unmodified_since.as_ref(),
         };
         condition.check_source(&object)?;
-        (object, bucket, key)
+        (object, source)
     }};
 }
 
@@ -58,8 +60,10 @@ pub(super) async fn object(door: &Door, call: Call<CopyObjectInput>) -> S3Result
     };
     let bucket = door.owned_bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
     let key = ObjectKey::new(&input.key)?;
-    let (source, source_bucket, source_key) = source!(door, input);
-    if !replace && source_bucket == bucket && source_key == key {
+    let (source, from) = source!(door, input);
+    // A version that is named is made the current one again.
+    let itself = from.bucket == bucket && from.key == key && from.version.is_none();
+    if itself && !replace {
         return Err(s3_error!(
             InvalidRequest,
             "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes."
@@ -86,6 +90,8 @@ pub(super) async fn object(door: &Door, call: Call<CopyObjectInput>) -> S3Result
     set_checksums!(result, copy.checksums());
     Ok(CopyObjectOutput {
         copy_object_result: Some(result),
+        copy_source_version_id: versions::shown(door, &from.bucket, source.version()),
+        version_id: versions::shown(door, &bucket, copy.version()),
         expiration: lifecycle::expiration(door, &bucket, &copy),
         ..Default::default()
     })
@@ -101,7 +107,7 @@ pub(super) async fn part(
     let key = ObjectKey::new(&input.key)?;
     let upload = UploadId::parse(&input.upload_id)?;
     let number = PartNumber::new(input.part_number)?;
-    let (source, ..) = source!(door, input);
+    let (source, from) = source!(door, input);
     let range = copied_range(&source, input.copy_source_range.as_deref())?;
     let part = door
         .store
@@ -115,6 +121,7 @@ pub(super) async fn part(
     set_checksums!(result, &part.checksums);
     Ok(UploadPartCopyOutput {
         copy_part_result: Some(result),
+        copy_source_version_id: versions::shown(door, &from.bucket, source.version()),
         ..Default::default()
     })
 }
@@ -136,23 +143,44 @@ fn new_tags(input: &CopyObjectInput) -> S3Result<Option<Tags>> {
     }
 }
 
-fn named(
-    door: &Door,
-    source: &CopySource,
-    owner: Option<&str>,
-) -> S3Result<(BucketName, ObjectKey)> {
+/// What a request names as the source of a copy.
+struct Source {
+    bucket: BucketName,
+    key: ObjectKey,
+    version: Option<VersionId>,
+}
+
+fn named(door: &Door, source: &CopySource, owner: Option<&str>) -> S3Result<Source> {
     match source {
         CopySource::Bucket {
             bucket,
             key,
             version_id,
         } => {
-            super::refusals::version(version_id.as_deref().map(str::to_owned).as_ref())?;
-            Ok((door.owned_bucket(bucket, owner)?, ObjectKey::new(key)?))
+            let version = version_id.as_deref().map(str::to_owned);
+            Ok(Source {
+                bucket: door.owned_bucket(bucket, owner)?,
+                key: ObjectKey::new(key)?,
+                version: versions::named(version.as_ref())?,
+            })
         }
         CopySource::AccessPoint { .. } | CopySource::Outpost { .. } => {
             Err(not_applied("a copy source that is no bucket"))
         }
+    }
+}
+
+fn found(door: &Door, source: &Source) -> S3Result<Arc<Object>> {
+    let Source { bucket, key, .. } = source;
+    match source.version {
+        None => Ok(door.store.head(bucket, key)?),
+        Some(version) => match door.store.version(bucket, key, version) {
+            Err(Error::IsDeleteMarker { .. }) => Err(s3_error!(
+                InvalidRequest,
+                "The source of a copy request may not specifically refer to a delete marker by version id."
+            )),
+            found => Ok(found?),
+        },
     }
 }
 

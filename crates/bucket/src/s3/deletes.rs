@@ -10,8 +10,11 @@ use s3s::{S3Result, s3_error};
 use super::Door;
 use super::call::Call;
 use super::fields;
-use super::refusals::{self, refuse};
-use crate::{BucketName, ETag, Error, ObjectKey, Requester, WriteCondition};
+use super::refusals::refuse;
+use super::versions;
+use crate::{
+    BucketName, Deletion, ETag, Error, ObjectKey, Requester, Version, VersionId, WriteCondition,
+};
 
 /// Keys of one DeleteObjects (AWS, API reference, 2026).
 const MAX_KEYS: usize = 1000;
@@ -29,12 +32,17 @@ pub(super) async fn one(
         if_match_last_modified_time => "x-amz-if-match-last-modified-time",
         if_match_size => "x-amz-if-match-size",
     );
-    refusals::version(input.version_id.as_ref())?;
+    let version = versions::named(input.version_id.as_ref())?;
     let bucket = door.owned_bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
     let condition = fields::write_condition(input.if_match.as_ref(), None)?;
     let key = ObjectKey::new(&input.key)?;
-    delete(door, &bucket, &key, condition, call.requester).await?;
-    Ok(DeleteObjectOutput::default())
+    let deletion = delete(door, (&bucket, &key, version), condition, call.requester).await?;
+    let marker = marker(&deletion);
+    Ok(DeleteObjectOutput {
+        delete_marker: marker.map(|_| true),
+        version_id: marker.or(version).map(|id| id.to_string()),
+        ..Default::default()
+    })
 }
 
 pub(super) async fn many(
@@ -54,27 +62,29 @@ pub(super) async fn many(
     let (bucket, requester) = (&bucket, &call.requester);
     let outcomes: Vec<_> = stream::iter(input.delete.objects)
         .map(|object| async move {
-            let key = object.key.clone();
+            let (key, version) = (object.key.clone(), object.version_id.clone());
             let deleted = named(door, bucket, object, requester.clone()).await;
-            (key, deleted)
+            (key, version, deleted)
         })
         .buffered(CONCURRENT)
         .collect()
         .await;
     let quiet = input.delete.quiet.unwrap_or(false);
     let (mut deleted, mut errors) = (Vec::new(), Vec::new());
-    for (key, outcome) in outcomes {
+    for (key, version_id, outcome) in outcomes {
         match outcome {
-            Ok(()) if quiet => {}
-            Ok(()) => deleted.push(DeletedObject {
+            Ok(_) if quiet => {}
+            Ok(marker) => deleted.push(DeletedObject {
                 key: Some(key),
-                ..Default::default()
+                version_id,
+                delete_marker: marker.map(|_| true),
+                delete_marker_version_id: marker.map(|id| id.to_string()),
             }),
             Err(error) => errors.push(DeleteError {
                 code: Some(error.code().as_str().to_owned()),
                 message: error.message().map(str::to_owned),
                 key: Some(key),
-                version_id: None,
+                version_id,
             }),
         }
     }
@@ -85,32 +95,51 @@ pub(super) async fn many(
     })
 }
 
+/// Deletes what is listed; returns the delete marker that was made or removed.
 async fn named(
     door: &Door,
     bucket: &BucketName,
     object: ObjectIdentifier,
     requester: Requester,
-) -> S3Result<()> {
+) -> S3Result<Option<VersionId>> {
     refuse!(object; last_modified_time => "LastModifiedTime", size => "Size");
-    refusals::version(object.version_id.as_ref())?;
+    let version = versions::named(object.version_id.as_ref())?;
     let condition = match object.e_tag {
         None => WriteCondition::Always,
         Some(etag) if etag.value() == "*" => WriteCondition::Present,
         Some(etag) => WriteCondition::Tag(ETag::new(etag.value())),
     };
     let key = ObjectKey::new(&object.key)?;
-    delete(door, bucket, &key, condition, requester).await
+    let deletion = delete(door, (bucket, &key, version), condition, requester).await?;
+    Ok(marker(&deletion))
+}
+
+/// The delete marker that a deletion made or removed.
+fn marker(deletion: &Deletion) -> Option<VersionId> {
+    match deletion {
+        Deletion::Marked(marker) | Deletion::Removed(Version::Marker(marker)) => {
+            Some(marker.version())
+        }
+        Deletion::Removed(Version::Object(_)) | Deletion::Nothing => None,
+    }
 }
 
 async fn delete(
     door: &Door,
-    bucket: &BucketName,
-    key: &ObjectKey,
+    (bucket, key, version): (&BucketName, &ObjectKey, Option<VersionId>),
     condition: WriteCondition,
     requester: Requester,
-) -> S3Result<()> {
-    match door.store.delete(bucket, key, condition, requester).await {
-        Ok(_) => Ok(()),
+) -> S3Result<Deletion> {
+    let store = &door.store;
+    let deleted = match version {
+        None => store.delete(bucket, key, condition, requester).await,
+        Some(version) => {
+            let deleted = store.delete_version(bucket, key, version, condition, requester);
+            deleted.await
+        }
+    };
+    match deleted {
+        Ok(deletion) => Ok(deletion),
         // A deletion says of an object that is not there what it says of another one.
         Err(Error::NoSuchKey { .. }) => Err(s3_error!(PreconditionFailed)),
         Err(error) => Err(error.into()),

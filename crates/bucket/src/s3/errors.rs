@@ -1,7 +1,11 @@
 //! The store's errors in S3's words.
 
+use hyper::header::{ALLOW, HeaderValue, LAST_MODIFIED};
+use s3s::header::{X_AMZ_DELETE_MARKER, X_AMZ_VERSION_ID};
 use s3s::{S3Error, S3ErrorCode};
 
+use super::call::Headers;
+use super::fields::http_date;
 use crate::{Error, NotificationError};
 
 impl From<Error> for S3Error {
@@ -23,6 +27,10 @@ impl From<Error> for S3Error {
             Error::TopicTaken { .. } => S3ErrorCode::BucketAlreadyExists,
             Error::BucketNotEmpty { .. } => S3ErrorCode::BucketNotEmpty,
             Error::NoSuchKey { .. } => S3ErrorCode::NoSuchKey,
+            Error::InvalidVersionId { .. } => S3ErrorCode::InvalidArgument,
+            Error::NoSuchVersion { .. } => S3ErrorCode::NoSuchVersion,
+            Error::IsDeleteMarker { .. } => S3ErrorCode::MethodNotAllowed,
+            Error::VersioningIsForGood { .. } => S3ErrorCode::InvalidBucketState,
             Error::PreconditionFailed { .. } => S3ErrorCode::PreconditionFailed,
             Error::NoSuchUpload { .. } => S3ErrorCode::NoSuchUpload,
             Error::InvalidPart { .. } => S3ErrorCode::InvalidPart,
@@ -41,9 +49,35 @@ impl From<Error> for S3Error {
         if matches!(error, Error::TooManyTags { .. }) {
             answer.set_status_code(hyper::StatusCode::BAD_REQUEST);
         }
+        if let Some(headers) = deleted(&error) {
+            answer.set_headers(headers);
+        }
         answer.set_source(Box::new(error));
         answer
     }
+}
+
+/// What an answer says in its headers when a delete marker is in the way.
+fn deleted(error: &Error) -> Option<Headers> {
+    let (marker, since) = if let Error::NoSuchKey { marker, .. } = error {
+        (marker.as_ref()?, None)
+    } else if let Error::IsDeleteMarker { version, since, .. } = error {
+        (version, Some(since))
+    } else {
+        return None;
+    };
+    let mut headers = Headers::new();
+    headers.insert(X_AMZ_DELETE_MARKER, HeaderValue::from_static("true"));
+    if let Ok(id) = HeaderValue::from_str(&marker.to_string()) {
+        headers.insert(X_AMZ_VERSION_ID, id);
+    }
+    if let Some(since) = since {
+        headers.insert(ALLOW, HeaderValue::from_static("DELETE"));
+        if let Ok(date) = HeaderValue::from_str(&http_date(*since)) {
+            headers.insert(LAST_MODIFIED, date);
+        }
+    }
+    Some(headers)
 }
 
 impl From<NotificationError> for S3Error {

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use s3s::dto::{self, ETagCondition, Timestamp};
 use s3s::{S3Result, s3_error};
+use time::macros::format_description;
 
 use crate::{
     ChecksumAlgorithm, ChecksumKind, Checksums, ETag, ObjectAttributes, ObjectHeaders, Tags,
@@ -145,6 +146,15 @@ pub(super) fn timestamp(at: clock::Timestamp) -> Timestamp {
 
 pub(super) fn moment(at: Timestamp) -> clock::Timestamp {
     SystemTime::from(time::OffsetDateTime::from(at)).into()
+}
+
+/// A moment as HTTP's headers have it.
+pub(super) fn http_date(at: clock::Timestamp) -> String {
+    let date = format_description!(
+        "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
+    );
+    let at = at.to_utc().format(&date);
+    at.expect("every component of the format is in the date")
 }
 
 /// The condition of a write from its two headers.

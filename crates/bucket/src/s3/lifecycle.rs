@@ -11,7 +11,6 @@ use s3s::dto::{
     PutBucketLifecycleConfigurationOutput, Timestamp, TransitionDefaultMinimumObjectSize,
 };
 use s3s::{S3ErrorCode, S3Result, s3_error};
-use time::macros::format_description;
 use uuid::Uuid;
 
 use super::Door;
@@ -99,11 +98,7 @@ pub(super) fn abortion(door: &Door, upload: &UploadInfo) -> Option<(Timestamp, S
 }
 
 fn header(expiry: Expiry<'_>) -> String {
-    let date = format_description!(
-        "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
-    );
-    let at = expiry.at.to_utc().format(&date);
-    let at = at.expect("every component of the format is in the date");
+    let at = fields::http_date(expiry.at);
     let rule = Encoding::Url.write(expiry.rule);
     format!("expiry-date=\"{at}\", rule-id=\"{rule}\"")
 }

@@ -14,7 +14,8 @@ use super::call::Call;
 use super::conditions::ReadCondition;
 use super::fields::{self, set_checksums, signed, timestamp};
 use super::lifecycle;
-use super::refusals::{self, refuse};
+use super::refusals::refuse;
+use super::versions;
 use crate::{Object, ObjectKey, PartNumber};
 
 /// AWS's type of an object whose writer named none.
@@ -28,13 +29,15 @@ struct Selection {
     parts: Option<i32>,
 }
 
-/// The object that an input asks for, once its conditions hold, the part of it, and when it goes.
+/// The object that an input asks for, once its conditions hold, the part of it, when it goes, and
+/// which version it is.
 macro_rules! select {
     ($door:expr, $input:expr) => {{
         refuse!($input; sse_customer_algorithm => "x-amz-server-side-encryption-customer-algorithm");
-        refusals::version($input.version_id.as_ref())?;
+        let version = versions::named($input.version_id.as_ref())?;
         let bucket = $door.owned_bucket(&$input.bucket, $input.expected_bucket_owner.as_deref())?;
-        let object = $door.store.head(&bucket, &ObjectKey::new(&$input.key)?)?;
+        let key = ObjectKey::new(&$input.key)?;
+        let object = versions::object($door, &bucket, &key, version)?;
         let condition = ReadCondition {
             if_match: $input.if_match.as_ref(),
             if_none_match: $input.if_none_match.as_ref(),
@@ -44,7 +47,8 @@ macro_rules! select {
         condition.check(&object)?;
         let selection = Selection::of(&object, $input.range.as_ref(), $input.part_number)?;
         let expiration = lifecycle::expiration($door, &bucket, &object);
-        (object, selection, expiration)
+        let version = versions::shown($door, &bucket, object.version());
+        (object, selection, expiration, version)
     }};
 }
 
@@ -88,9 +92,10 @@ macro_rules! describe {
 
 pub(super) async fn get(door: &Door, call: Call<GetObjectInput>) -> S3Result<GetObjectOutput> {
     let input = call.input;
-    let (object, selection, expiration) = select!(door, input);
+    let (object, selection, expiration, version) = select!(door, input);
     let mut output = describe!(GetObjectOutput, &object, &selection, input);
     output.expiration = expiration;
+    output.version_id = version;
     output.tag_count = tag_count(&object);
     let body = door.store.read(&object, selection.bytes).await?;
     output.body = Some(StreamingBlob::wrap(body.inspect(|chunk| {
@@ -106,9 +111,10 @@ pub(super) async fn head(
     call: Call<HeadObjectInput>,
 ) -> S3Result<S3Response<HeadObjectOutput>> {
     let input = call.input;
-    let (object, selection, expiration) = select!(door, input);
+    let (object, selection, expiration, version) = select!(door, input);
     let mut output = describe!(HeadObjectOutput, &object, &selection, input);
     output.expiration = expiration;
+    output.version_id = version;
     let mut response = S3Response::new(output);
     if let Some(count) = tag_count(&object) {
         response.headers.insert(X_AMZ_TAGGING_COUNT, count.into());

@@ -1,6 +1,6 @@
 //! Parameters that are not applied, refused by name.
 
-use s3s::dto::{ObjectCannedACL, ObjectVersionId, StorageClass};
+use s3s::dto::{ObjectCannedACL, StorageClass};
 use s3s::{S3Error, S3Result, s3_error};
 
 /// Refuses a request that sets one of the named fields.
@@ -62,17 +62,6 @@ pub(super) fn storage_class(class: Option<&StorageClass>) -> S3Result<()> {
         Some(other) => Err(s3_error!(
             InvalidStorageClass,
             "storage class {other} is not implemented"
-        )),
-    }
-}
-
-/// Objects have no versions but the current one, which is `null`.
-pub(super) fn version(version: Option<&ObjectVersionId>) -> S3Result<()> {
-    match version.map(String::as_str) {
-        None | Some("null") => Ok(()),
-        Some(_) => Err(s3_error!(
-            InvalidArgument,
-            "Invalid version id specified: buckets have no versions"
         )),
     }
 }

@@ -8,7 +8,7 @@ use s3s::dto::{
 
 use super::Door;
 use super::call::Call;
-use super::refusals;
+use super::versions;
 use crate::{ObjectKey, Tags, TagsChange};
 
 pub(super) async fn put(
@@ -16,15 +16,18 @@ pub(super) async fn put(
     call: Call<PutObjectTaggingInput>,
 ) -> S3Result<PutObjectTaggingOutput> {
     let input = call.input;
-    refusals::version(input.version_id.as_ref())?;
+    let version = versions::named(input.version_id.as_ref())?;
     let bucket = door.owned_bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
     let key = ObjectKey::new(&input.key)?;
     let change = TagsChange::Put(tags(input.tagging.tag_set)?);
     let requester = call.requester;
-    door.store
-        .change_tags(&bucket, &key, change, requester)
+    let object = door
+        .store
+        .change_tags(&bucket, &key, version, change, requester)
         .await?;
-    Ok(PutObjectTaggingOutput::default())
+    Ok(PutObjectTaggingOutput {
+        version_id: versions::shown(door, &bucket, object.version()),
+    })
 }
 
 pub(super) async fn get(
@@ -32,12 +35,12 @@ pub(super) async fn get(
     call: Call<GetObjectTaggingInput>,
 ) -> S3Result<GetObjectTaggingOutput> {
     let input = call.input;
-    refusals::version(input.version_id.as_ref())?;
+    let version = versions::named(input.version_id.as_ref())?;
     let bucket = door.owned_bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
-    let object = door.store.head(&bucket, &ObjectKey::new(&input.key)?)?;
+    let object = versions::object(door, &bucket, &ObjectKey::new(&input.key)?, version)?;
     Ok(GetObjectTaggingOutput {
         tag_set: tag_set(&object.attributes().tags),
-        version_id: None,
+        version_id: versions::shown(door, &bucket, object.version()),
     })
 }
 
@@ -46,13 +49,16 @@ pub(super) async fn delete(
     call: Call<DeleteObjectTaggingInput>,
 ) -> S3Result<DeleteObjectTaggingOutput> {
     let input = call.input;
-    refusals::version(input.version_id.as_ref())?;
+    let version = versions::named(input.version_id.as_ref())?;
     let bucket = door.owned_bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
     let key = ObjectKey::new(&input.key)?;
-    door.store
-        .change_tags(&bucket, &key, TagsChange::Delete, call.requester)
+    let object = door
+        .store
+        .change_tags(&bucket, &key, version, TagsChange::Delete, call.requester)
         .await?;
-    Ok(DeleteObjectTaggingOutput::default())
+    Ok(DeleteObjectTaggingOutput {
+        version_id: versions::shown(door, &bucket, object.version()),
+    })
 }
 
 /// Tags from S3's list of them.

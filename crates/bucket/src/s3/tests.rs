@@ -5,6 +5,7 @@ mod notifications;
 mod objects;
 mod tagging;
 mod uploads;
+mod versions;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -190,10 +191,10 @@ async fn requests_that_are_not_signed_by_a_known_key_are_refused() {
 #[tokio::test]
 async fn operations_that_are_not_implemented_are_refused_by_name() {
     let fixture = Fixture::new().await;
-    let versioning = fixture.client.get_bucket_versioning().bucket(BUCKET);
-    let error = versioning.send().await.unwrap_err();
+    let website = fixture.client.get_bucket_website().bucket(BUCKET);
+    let error = website.send().await.unwrap_err();
     assert_eq!(error.code(), Some("NotImplemented"));
-    assert!(error.message().unwrap().contains("GetBucketVersioning"));
+    assert!(error.message().unwrap().contains("GetBucketWebsite"));
 }
 
 #[test]

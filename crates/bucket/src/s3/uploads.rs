@@ -16,6 +16,7 @@ use super::fields::{self, attributes_of, checksums_of, set_checksums, signed, ti
 use super::lifecycle;
 use super::lists::{self, Encoding};
 use super::refusals::{refuse, refuse_extras_of_writes};
+use super::versions;
 use crate::{
     ChecksumAlgorithm, ChecksumKind, CompletedPart, ETag, NewUpload, ObjectKey, Part, PartNumber,
     PartSizes, UploadCompletion, UploadId, UploadInfo,
@@ -140,6 +141,7 @@ pub(super) async fn complete(
         key: Some(input.key),
         e_tag: Some(fields::etag(object.etag())),
         expiration: lifecycle::expiration(door, &bucket, &object),
+        version_id: versions::shown(door, &bucket, object.version()),
         checksum_type: Some(fields::checksum_type(object.checksums().kind)),
         ..Default::default()
     };

@@ -9,6 +9,7 @@ use super::call::Call;
 use super::fields::{self, attributes_of, checksums_of, set_checksums};
 use super::lifecycle;
 use super::refusals::{not_applied, refuse, refuse_extras_of_writes};
+use super::versions;
 use crate::{ObjectKey, PutOptions, WriteMethod};
 
 pub(super) async fn put(door: &Door, call: Call<PutObjectInput>) -> S3Result<PutObjectOutput> {
@@ -47,6 +48,7 @@ pub(super) async fn put(door: &Door, call: Call<PutObjectInput>) -> S3Result<Put
     let mut output = PutObjectOutput {
         e_tag: Some(fields::etag(object.etag())),
         expiration: lifecycle::expiration(door, &bucket, &object),
+        version_id: versions::shown(door, &bucket, object.version()),
         checksum_type: Some(fields::checksum_type(object.checksums().kind)),
         ..Default::default()
     };

@@ -1,6 +1,5 @@
 //! One bucket in memory.
 
-use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -8,8 +7,9 @@ use clock::Timestamp;
 use event_log::Topic;
 use parking_lot::RwLock;
 
+use crate::index::Index;
 use crate::object::Content;
-use crate::{BucketName, Error, Lifecycle, Object, ObjectKey};
+use crate::{BucketName, Error, Lifecycle, Object, ObjectKey, Version, VersionId, Versioning};
 
 /// A bucket as others see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +25,9 @@ pub struct BucketInfo {
 pub(super) struct Bucket {
     pub(super) info: BucketInfo,
     pub(super) topic: Topic,
-    objects: RwLock<BTreeMap<ObjectKey, Arc<Object>>>,
+    index: RwLock<Index>,
+    /// Changed by who holds the gate alone.
+    versioning: RwLock<Versioning>,
     lifecycle: RwLock<Option<Arc<Lifecycle>>>,
     /// Writers hold it shared over check, append and apply; removing the bucket takes it alone.
     pub(super) gate: tokio::sync::RwLock<Gate>,
@@ -43,21 +45,48 @@ impl Bucket {
         Self {
             info,
             topic,
-            objects: RwLock::default(),
+            index: RwLock::default(),
+            versioning: RwLock::default(),
             lifecycle: RwLock::default(),
             gate: tokio::sync::RwLock::new(Gate::Open),
         }
     }
 
     pub(super) fn get(&self, key: &ObjectKey) -> Option<Arc<Object>> {
-        self.objects.read().get(key).cloned()
+        self.index.read().current().get(key).cloned()
     }
 
     pub(super) fn require(&self, key: &ObjectKey) -> Result<Arc<Object>, Error> {
-        self.get(key).ok_or_else(|| Error::NoSuchKey {
+        let index = self.index.read();
+        let object = index.current().get(key).cloned();
+        object.ok_or_else(|| Error::NoSuchKey {
             bucket: self.info.name.clone(),
             key: key.clone(),
+            marker: index.marker(key).map(|marker| marker.version),
         })
+    }
+
+    /// The object that is this version.
+    pub(super) fn require_version(
+        &self,
+        key: &ObjectKey,
+        id: VersionId,
+    ) -> Result<Arc<Object>, Error> {
+        let (bucket, key) = (self.info.name.clone(), key.clone());
+        match self.index.read().find(&key, id) {
+            Some(Version::Object(object)) => Ok(object),
+            Some(Version::Marker(marker)) => Err(Error::IsDeleteMarker {
+                bucket,
+                key,
+                version: id,
+                since: marker.last_modified,
+            }),
+            None => Err(Error::NoSuchVersion {
+                bucket,
+                key,
+                version: id,
+            }),
+        }
     }
 
     pub(super) fn missing(&self) -> Error {
@@ -66,24 +95,31 @@ impl Bucket {
         }
     }
 
-    /// Makes an object visible. What it replaces goes with its last reader, but for blobs that it
+    /// Makes a version visible. What it replaces goes with its last reader, but for blobs that it
     /// names, too.
-    pub(super) fn insert(&self, object: Arc<Object>) {
-        let new = Arc::clone(&object);
-        let replaced = self.objects.write().insert(object.key.clone(), object);
-        retire(replaced.filter(|replaced| !replaced.shares_blobs(&new)));
+    pub(super) fn insert(&self, version: Version) {
+        let replaced = self.index.write().put(version.clone());
+        let shared = match (&replaced, &version) {
+            (Some(Version::Object(old)), Version::Object(new)) => old.shares_blobs(new),
+            (Some(Version::Object(_) | Version::Marker(_)) | None, _) => false,
+        };
+        if !shared {
+            retire(replaced.as_ref());
+        }
     }
 
-    /// Makes an object invisible. It goes with its last reader.
-    pub(super) fn remove(&self, key: &ObjectKey) {
-        let removed = self.objects.write().remove(key);
-        retire(removed);
+    /// Removes a version. It goes with its last reader.
+    pub(super) fn remove(&self, key: &ObjectKey, id: VersionId) -> Option<Version> {
+        let removed = self.index.write().remove(key, id);
+        retire(removed.as_ref());
+        removed
     }
 
     /// Up to `count` objects in the order of keys, of those after a key.
     pub(super) fn some_after(&self, after: Option<&ObjectKey>, count: usize) -> Vec<Arc<Object>> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let objects = self.objects.read();
+        let index = self.index.read();
+        let objects = index.current();
         let objects = objects.range::<ObjectKey, _>((from, Bound::Unbounded));
         let objects = objects.take(count);
         objects.map(|(_, object)| Arc::clone(object)).collect()
@@ -98,19 +134,26 @@ impl Bucket {
         *self.lifecycle.write() = lifecycle.map(Arc::new);
     }
 
-    pub(super) fn with_objects<T>(
-        &self,
-        look: impl FnOnce(&BTreeMap<ObjectKey, Arc<Object>>) -> T,
-    ) -> T {
-        look(&self.objects.read())
+    /// Whether it keeps versions.
+    pub(super) fn versioning(&self) -> Versioning {
+        *self.versioning.read()
+    }
+
+    pub(super) fn set_versioning(&self, versioning: Versioning) {
+        *self.versioning.write() = versioning;
+    }
+
+    pub(super) fn with_index<T>(&self, look: impl FnOnce(&Index) -> T) -> T {
+        look(&self.index.read())
     }
 }
 
-fn retire(object: Option<Arc<Object>>) {
-    if let Some(object) = object {
-        match &object.content {
+fn retire(version: Option<&Version>) {
+    match version {
+        Some(Version::Object(object)) => match &object.content {
             Content::Blobs(blobs) => blobs.release(),
             Content::Inline(_) => {}
-        }
+        },
+        Some(Version::Marker(_)) | None => {}
     }
 }

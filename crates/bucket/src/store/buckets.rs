@@ -5,7 +5,6 @@
 //! without a bucket may be left (adopted while empty, or removed at start), never a bucket without
 //! its topic.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use clock::Timestamp;
@@ -19,7 +18,11 @@ use uuid::Uuid;
 
 use super::bucket::{Bucket, Gate};
 use super::{BucketInfo, BucketStore, Inner};
-use crate::{BucketName, Error, Lifecycle, LifecycleRule, ListQuery, Listing};
+use crate::index::Index;
+use crate::{
+    BucketName, Error, Lifecycle, LifecycleRule, ListQuery, Listing, VersionListing, VersionQuery,
+    Versioning,
+};
 
 /// What a bucket is like, or that it is no more.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +36,9 @@ pub(super) enum BucketChange {
         /// What it was given since.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         lifecycle: Option<Lifecycle>,
+        /// Whether it keeps versions.
+        #[serde(default, skip_serializing_if = "Versioning::is_unversioned")]
+        versioning: Versioning,
     },
     Deleted {
         bucket: BucketName,
@@ -152,7 +158,44 @@ impl BucketStore {
     /// [`Error::NoSuchBucket`].
     pub fn list(&self, bucket: &BucketName, query: &ListQuery) -> Result<Listing, Error> {
         let bucket = self.inner.bucket(bucket)?;
-        Ok(bucket.with_objects(|objects| query.page(objects)))
+        Ok(bucket.with_index(|index| query.page(index.current())))
+    }
+
+    /// A page of a bucket's versions.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchBucket`].
+    pub fn list_versions(
+        &self,
+        bucket: &BucketName,
+        query: &VersionQuery,
+    ) -> Result<VersionListing, Error> {
+        let bucket = self.inner.bucket(bucket)?;
+        Ok(bucket.with_index(|index| query.page(index)))
+    }
+
+    /// Whether a bucket keeps versions.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchBucket`].
+    pub fn versioning(&self, bucket: &BucketName) -> Result<Versioning, Error> {
+        Ok(self.inner.bucket(bucket)?.versioning())
+    }
+
+    /// Has a bucket keep versions or stop to, durably. Writes that it was asked for before are done
+    /// by then, as the bucket was; what was there before is the version `null`.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchBucket`]; [`Error::VersioningIsForGood`] when a bucket that has kept versions
+    /// is to be unversioned; [`Error::Full`].
+    pub async fn put_versioning(
+        &self,
+        bucket: &BucketName,
+        versioning: Versioning,
+    ) -> Result<(), Error> {
+        let (store, bucket) = (self.clone(), bucket.clone());
+        self.to_the_end(async move { store.inner.change_versioning(&bucket, versioning).await })
+            .await
     }
 }
 
@@ -180,6 +223,7 @@ impl Inner {
             topic: topic.id,
             at,
             lifecycle: None,
+            versioning: Versioning::Unversioned,
         })
         .await?;
         let info = BucketInfo {
@@ -220,7 +264,7 @@ impl Inner {
         let bucket = self.bucket(name)?;
         {
             let mut gate = bucket.gate.write().await;
-            if !bucket.with_objects(BTreeMap::is_empty) {
+            if !bucket.with_index(Index::is_empty) {
                 return Err(Error::BucketNotEmpty {
                     bucket: name.clone(),
                 });
@@ -250,7 +294,6 @@ impl Inner {
         Ok(())
     }
 
-    /// The topic of buckets keeps the latest record of each, so it says everything about its bucket.
     async fn change_lifecycle(
         &self,
         name: &BucketName,
@@ -258,16 +301,51 @@ impl Inner {
     ) -> Result<(), Error> {
         let _changes = self.bucket_changes.lock().await;
         let bucket = self.bucket(name)?;
-        self.record_bucket(BucketChange::Created {
-            bucket: name.clone(),
-            topic: bucket.topic.id,
-            at: bucket.info.created,
-            lifecycle: lifecycle.clone(),
-        })
-        .await?;
+        let versioning = bucket.versioning();
+        self.record_settings(&bucket, lifecycle.clone(), versioning)
+            .await?;
         bucket.set_lifecycle(lifecycle);
         self.expiry_alarm.ring();
         Ok(())
+    }
+
+    async fn change_versioning(
+        &self,
+        name: &BucketName,
+        versioning: Versioning,
+    ) -> Result<(), Error> {
+        let _changes = self.bucket_changes.lock().await;
+        let bucket = self.bucket(name)?;
+        if bucket.versioning() == versioning {
+            return Ok(());
+        }
+        if versioning.is_unversioned() {
+            return Err(Error::VersioningIsForGood {
+                bucket: name.clone(),
+            });
+        }
+        let _writes = bucket.gate.write().await;
+        let lifecycle = bucket.lifecycle().map(|lifecycle| (*lifecycle).clone());
+        self.record_settings(&bucket, lifecycle, versioning).await?;
+        bucket.set_versioning(versioning);
+        Ok(())
+    }
+
+    /// The topic of buckets keeps the latest record of each, so it says everything about its bucket.
+    pub(super) async fn record_settings(
+        &self,
+        bucket: &Bucket,
+        lifecycle: Option<Lifecycle>,
+        versioning: Versioning,
+    ) -> Result<(), Error> {
+        self.record_bucket(BucketChange::Created {
+            bucket: bucket.info.name.clone(),
+            topic: bucket.topic.id,
+            at: bucket.info.created,
+            lifecycle,
+            versioning,
+        })
+        .await
     }
 
     async fn record_bucket(&self, change: BucketChange) -> Result<(), Error> {

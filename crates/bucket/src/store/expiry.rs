@@ -19,7 +19,7 @@ use super::writing::Write;
 use super::{BucketStore, Inner};
 use crate::s3_event::Cause;
 use crate::uploads::Upload;
-use crate::{BucketName, Error, Object, Requester, UploadInfo, WriteCondition};
+use crate::{BucketName, Deletion, Error, Object, Requester, UploadInfo, WriteCondition};
 
 /// Objects looked at under one lock of the index.
 const LOOK: usize = 1000;
@@ -186,7 +186,9 @@ impl Inner {
         let lifecycle = write.bucket.lifecycle();
         let expiry = lifecycle.as_ref().and_then(|it| it.expiry(object));
         if locked.is_current(object) && expiry.is_some_and(|expiry| self.is_due(expiry.at)) {
-            self.make_invisible(&locked).await?;
+            match self.make_invisible(&locked).await? {
+                Deletion::Removed(_) | Deletion::Marked(_) | Deletion::Nothing => {}
+            }
             metrics::counter!("tidemill_s3_expired_objects_total").increment(1);
         }
         Ok(())

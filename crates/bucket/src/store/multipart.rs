@@ -8,6 +8,7 @@ use super::objects::MAX_PUT_BYTES;
 use super::writing::Write;
 use super::{BucketStore, Inner};
 use crate::change::NewObject;
+use crate::index::Index;
 use crate::ingest::{Placement, ingest};
 use crate::object::NewContent;
 use crate::s3_event::Cause;
@@ -15,7 +16,7 @@ use crate::uploads::{StoredPart, UploadState};
 use crate::{
     BucketName, ChecksumAlgorithm, ChecksumKind, Checksums, CompletedPart, ETag, Error, Object,
     ObjectAttributes, ObjectKey, Part, PartNumber, PartSizes, PutBody, Requester, UploadId,
-    UploadInfo, WriteCondition,
+    UploadInfo, Version, WriteCondition,
 };
 
 /// The least size of a part but the last (AWS, "Multipart upload limits", 2026).
@@ -165,7 +166,7 @@ impl BucketStore {
     }
 
     /// Makes an object of an upload's parts; no bytes are copied. Repeating it after it succeeded
-    /// (the answer may have been lost) succeeds again as long as that object is the key's.
+    /// (the answer may have been lost) succeeds again as long as that object is a version of the key's.
     ///
     /// # Errors
     /// [`Error::NoSuchUpload`], [`Error::InvalidPart`], [`Error::InvalidPartOrder`],
@@ -182,10 +183,12 @@ impl BucketStore {
         let upload = match self.inner.uploads.get(id, bucket, key) {
             Ok(upload) => upload,
             Err(error) => {
-                return target
-                    .get(key)
-                    .filter(|object| object.upload == Some(*id))
-                    .ok_or(error);
+                let of_upload = |version| match version {
+                    Version::Object(object) if object.upload == Some(*id) => Some(object),
+                    Version::Object(_) | Version::Marker(_) => None,
+                };
+                let find = |index: &Index| index.versions(key.as_str()).find_map(of_upload);
+                return target.with_index(find).ok_or(error);
             }
         };
         let write = Write {
@@ -273,7 +276,7 @@ impl Inner {
             etag: ETag::of_parts(tags.iter()),
             checksums,
             attributes: upload.attributes.clone(),
-            last_modified: None,
+            again: None,
             upload: Some(upload.id),
             // The upload's file names them until the object's record does.
             content: NewContent::Blobs(Arc::new(self.blobs.kept(refs))),

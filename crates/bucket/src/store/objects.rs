@@ -11,8 +11,8 @@ use crate::object::{Content, NewContent};
 use crate::reading::{self, ObjectBody};
 use crate::s3_event::Cause;
 use crate::{
-    BucketName, ChecksumAlgorithm, Error, Object, ObjectAttributes, ObjectKey, PutBody, Requester,
-    Tags, WriteCondition,
+    BucketName, ChecksumAlgorithm, DeleteMarker, Error, Object, ObjectAttributes, ObjectKey,
+    PutBody, Requester, Tags, Version, VersionId, WriteCondition,
 };
 
 /// The most bytes written at once (AWS, "Uploading objects", 2026).
@@ -26,6 +26,17 @@ pub enum WriteMethod {
     Put,
     /// HTTP POST of a form.
     Post,
+}
+
+/// What a deletion did.
+#[derive(Clone, Debug)]
+pub enum Deletion {
+    /// Nothing: there was nothing to delete.
+    Nothing,
+    /// A version is gone for good.
+    Removed(Version),
+    /// The object is hidden by a new version that says so.
+    Marked(Arc<DeleteMarker>),
 }
 
 /// What goes with a write.
@@ -127,6 +138,19 @@ impl BucketStore {
         self.inner.bucket(bucket)?.require(key)
     }
 
+    /// The object that is this version.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchBucket`], [`Error::NoSuchVersion`], [`Error::IsDeleteMarker`].
+    pub fn version(
+        &self,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        version: VersionId,
+    ) -> Result<Arc<Object>, Error> {
+        self.inner.bucket(bucket)?.require_version(key, version)
+    }
+
     /// Opens a half-open range of an object's bytes, which is cut to its size.
     ///
     /// # Errors
@@ -138,8 +162,8 @@ impl BucketStore {
         reading::open(&*inner.log, &inner.blobs, Arc::clone(object), range).await
     }
 
-    /// Deletes an object. Returns what was deleted; where there was nothing, nothing happens and
-    /// there is no event.
+    /// Deletes an object. In a bucket without versions it is gone, and where there was nothing,
+    /// nothing happens and there is no event; in one with versions a delete marker hides it.
     ///
     /// # Errors
     /// [`Error::NoSuchBucket`]; [`Error::PreconditionFailed`] and [`Error::NoSuchKey`] from the
@@ -150,17 +174,47 @@ impl BucketStore {
         key: &ObjectKey,
         condition: WriteCondition,
         requester: Requester,
-    ) -> Result<Option<Arc<Object>>, Error> {
-        let write = Write {
+    ) -> Result<Deletion, Error> {
+        let write = self.deletion(bucket, key, condition, requester)?;
+        let inner = Arc::clone(&self.inner);
+        self.to_the_end(async move { inner.delete(write).await })
+            .await
+    }
+
+    /// Removes a version for good, object or delete marker; where it was the newest, the one before
+    /// it is the current one from then on. Where there is none, nothing happens and there is no
+    /// event. The condition is about the current object, whichever version that is.
+    ///
+    /// # Errors
+    /// Those of [`delete`](Self::delete).
+    pub async fn delete_version(
+        &self,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        version: VersionId,
+        condition: WriteCondition,
+        requester: Requester,
+    ) -> Result<Deletion, Error> {
+        let write = self.deletion(bucket, key, condition, requester)?;
+        let inner = Arc::clone(&self.inner);
+        self.to_the_end(async move { inner.remove(write, version).await })
+            .await
+    }
+
+    fn deletion(
+        &self,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        condition: WriteCondition,
+        requester: Requester,
+    ) -> Result<Write, Error> {
+        Ok(Write {
             bucket: self.inner.bucket(bucket)?,
             key: key.clone(),
             condition,
             cause: Cause::Delete,
             requester,
-        };
-        let inner = Arc::clone(&self.inner);
-        self.to_the_end(async move { inner.remove(write).await })
-            .await
+        })
     }
 
     /// Copies `source`, as it was when it was looked up, to a key. Bytes in blobs are not copied but
@@ -226,7 +280,7 @@ impl BucketStore {
             etag: source.etag.clone(),
             checksums: source.checksums.clone(),
             attributes,
-            last_modified: None,
+            again: None,
             upload: source.upload,
             content,
         })
@@ -266,7 +320,7 @@ impl Ingested {
             etag: self.etag(),
             checksums: self.checksums,
             attributes,
-            last_modified: None,
+            again: None,
             upload: None,
             content: match self.bytes {
                 IngestedBytes::Inline(bytes) => NewContent::Inline(bytes),

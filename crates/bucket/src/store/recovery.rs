@@ -18,12 +18,13 @@ use super::expiry::Alarm;
 use super::{BucketInfo, BucketStore, Config, Inner};
 use crate::blob::{BlobId, BlobStore};
 use crate::change::{self, Change};
+use crate::index::Index;
 use crate::key_locks::KeyLocks;
 use crate::object::{Content, Place};
 use crate::s3_event::Origin;
 use crate::sequencer::Sequencers;
 use crate::uploads::Uploads;
-use crate::{BucketName, Error, UploadId};
+use crate::{BucketName, Error, UploadId, Version, Versioning};
 
 /// Bytes asked of the log at once.
 const READ_BYTES: usize = 4 * 1024 * 1024;
@@ -124,6 +125,7 @@ impl Recovery {
                     topic: id,
                     at,
                     lifecycle,
+                    versioning,
                     ..
                 } => {
                     let topic = self.log.topic(&name.topic()).filter(|topic| topic.id == id);
@@ -143,6 +145,7 @@ impl Recovery {
                     };
                     let bucket = Bucket::new(info, topic);
                     bucket.set_lifecycle(lifecycle);
+                    bucket.set_versioning(versioning);
                     buckets.insert(name, Arc::new(bucket));
                 }
                 BucketChange::Deleted { .. } => {
@@ -196,13 +199,21 @@ impl Recovery {
                     Some(Change::Put(object)) => {
                         self.sequencers.observe(object.sequencer);
                         completed.extend(object.upload);
-                        bucket.insert(Arc::from(object));
+                        bucket.insert(Version::Object(Arc::from(object)));
                     }
-                    Some(Change::Delete { key, sequencer }) => {
+                    Some(Change::Marker(marker)) => {
+                        self.sequencers.observe(marker.order);
+                        bucket.insert(Version::Marker(Arc::new(marker)));
+                    }
+                    Some(Change::Delete {
+                        key,
+                        version,
+                        sequencer,
+                    }) => {
                         self.sequencers.observe(sequencer);
-                        bucket.remove(&key);
+                        bucket.remove(&key, version);
                     }
-                    Some(Change::Gone { key }) => bucket.remove(&key),
+                    Some(Change::Gone { key, version }) => drop(bucket.remove(&key, version)),
                     None => tracing::warn!(
                         %partition, offset = %stored.offset,
                         "a record in a bucket's topic is no change of an object; it is ignored"
@@ -214,6 +225,14 @@ impl Recovery {
             self.lost += lost;
         }
         self.completed.extend(completed);
+        if bucket.versioning() == Versioning::Unversioned && bucket.with_index(Index::has_versions)
+        {
+            tracing::error!(
+                bucket = %bucket.info.name,
+                "a bucket holds versions and what was said of its versioning is lost; it keeps them"
+            );
+            bucket.set_versioning(Versioning::Enabled);
+        }
         Ok(())
     }
 
@@ -265,8 +284,8 @@ impl Recovery {
     ) -> Result<(), Error> {
         let mut named: HashMap<BlobId, &BucketName> = HashMap::new();
         for (name, bucket) in buckets {
-            bucket.with_objects(|objects| {
-                for object in objects.values() {
+            bucket.with_index(|index| {
+                for object in index.objects() {
                     match &object.content {
                         Content::Blobs(blobs) => {
                             named.extend(blobs.refs().iter().map(|blob| (blob.id, name)));

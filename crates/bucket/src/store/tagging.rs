@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use super::writing::Write;
 use super::{BucketStore, Inner};
-use crate::change::NewObject;
+use crate::change::{Identity, NewObject};
 use crate::object::{Content, NewContent};
 use crate::reading;
 use crate::s3_event::Cause;
-use crate::{BucketName, Error, Object, ObjectKey, Requester, Tags, WriteCondition};
+use crate::{BucketName, Error, Object, ObjectKey, Requester, Tags, VersionId, WriteCondition};
 
 /// What becomes of an object's tags.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,15 +20,17 @@ pub enum TagsChange {
 }
 
 impl BucketStore {
-    /// Changes an object's tags, durably. The object stays as it is, and so does the moment at which
+    /// Changes the tags of an object, or of the version that is named, durably. The object stays as it is, and so does the moment at which
     /// it was written; there is an event of its own (`ObjectTagging`), and no other.
     ///
     /// # Errors
-    /// [`Error::NoSuchBucket`], [`Error::NoSuchKey`]; [`Error::Full`].
+    /// [`Error::NoSuchBucket`], [`Error::NoSuchKey`], [`Error::NoSuchVersion`],
+    /// [`Error::IsDeleteMarker`]; [`Error::Full`].
     pub async fn change_tags(
         &self,
         bucket: &BucketName,
         key: &ObjectKey,
+        version: Option<VersionId>,
         change: TagsChange,
         requester: Requester,
     ) -> Result<Arc<Object>, Error> {
@@ -39,12 +41,12 @@ impl BucketStore {
         let write = Write {
             bucket: self.inner.bucket(bucket)?,
             key: key.clone(),
-            condition: WriteCondition::Present,
+            condition: WriteCondition::Always,
             cause,
             requester,
         };
         let inner = Arc::clone(&self.inner);
-        self.to_the_end(async move { inner.retag(write, tags).await })
+        self.to_the_end(async move { inner.retag(write, version, tags).await })
             .await
     }
 }
@@ -52,9 +54,17 @@ impl BucketStore {
 impl Inner {
     /// The topic keeps the latest record of a key alone, so that the one of changed tags holds all of
     /// the object again, its bytes included where they ride in it.
-    async fn retag(&self, write: Write, tags: Tags) -> Result<Arc<Object>, Error> {
+    async fn retag(
+        &self,
+        write: Write,
+        version: Option<VersionId>,
+        tags: Tags,
+    ) -> Result<Arc<Object>, Error> {
         let locked = self.lock(&write).await?;
-        let current = write.bucket.require(&write.key)?;
+        let current = match version {
+            Some(version) => write.bucket.require_version(&write.key, version)?,
+            None => write.bucket.require(&write.key)?,
+        };
         let mut attributes = current.attributes.clone();
         attributes.tags = tags;
         let object = NewObject {
@@ -62,7 +72,11 @@ impl Inner {
             etag: current.etag.clone(),
             checksums: current.checksums.clone(),
             attributes,
-            last_modified: Some(current.last_modified),
+            again: Some(Identity {
+                version: current.version,
+                order: current.order,
+                last_modified: current.last_modified,
+            }),
             upload: current.upload,
             content: match &current.content {
                 Content::Inline(place) => {

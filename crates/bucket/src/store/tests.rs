@@ -3,6 +3,7 @@ mod objects;
 mod recovery;
 mod tagging;
 mod uploads;
+mod versions;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -14,7 +15,10 @@ use event_log::{MemoryLog, SharedLog};
 use tempfile::TempDir;
 
 use super::*;
-use crate::{ETag, ListQuery, Object, ObjectKey, PutBody, PutOptions, Requester, WriteCondition};
+use crate::{
+    ETag, ListQuery, Object, ObjectKey, PutBody, PutOptions, Requester, Version, VersionId,
+    VersionQuery, Versioning, WriteCondition,
+};
 
 /// A store with one bucket over a log in memory and a temporary folder.
 struct Fixture {
@@ -81,7 +85,10 @@ impl Fixture {
         let deleted = self
             .store
             .delete(&self.bucket, &at, WriteCondition::Always, requester);
-        deleted.await.unwrap().is_some()
+        match deleted.await.unwrap() {
+            Deletion::Nothing => false,
+            Deletion::Removed(_) | Deletion::Marked(_) => true,
+        }
     }
 
     fn keys(&self) -> Vec<String> {
@@ -100,7 +107,13 @@ impl Fixture {
             limit: usize::MAX,
             ..Default::default()
         };
-        format!("{:#?}", self.store.list(&self.bucket, &query).unwrap())
+        let objects = self.store.list(&self.bucket, &query).unwrap();
+        let query = VersionQuery {
+            limit: usize::MAX,
+            ..Default::default()
+        };
+        let versions = self.store.list_versions(&self.bucket, &query).unwrap();
+        format!("{objects:#?} {versions:#?}")
     }
 
     /// Every event of the bucket's topic, partition by partition.

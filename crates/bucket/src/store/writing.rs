@@ -11,7 +11,10 @@ use super::bucket::{Bucket, Gate};
 use crate::change::{self, NewObject};
 use crate::object::{NewContent, Place};
 use crate::s3_event::{Cause, S3Event};
-use crate::{Error, Object, ObjectKey, Requester, WriteCondition};
+use crate::{
+    DeleteMarker, Deletion, Error, Object, ObjectKey, Requester, Version, VersionId, Versioning,
+    WriteCondition,
+};
 
 /// A change that is about to be made.
 pub(super) struct Write {
@@ -49,14 +52,16 @@ impl Inner {
         self.make_visible(&locked, object).await
     }
 
-    /// Makes an object invisible. Returns whether there was one: without one nothing happens and
-    /// nothing is recorded.
-    pub(super) async fn remove(&self, write: Write) -> Result<Option<Arc<Object>>, Error> {
+    /// Deletes an object, as its bucket does it.
+    pub(super) async fn delete(&self, write: Write) -> Result<Deletion, Error> {
         let locked = self.lock(&write).await?;
-        if locked.current.is_some() {
-            self.make_invisible(&locked).await?;
-        }
-        Ok(locked.current)
+        self.make_invisible(&locked).await
+    }
+
+    /// Removes a version for good. Without one nothing happens and nothing is recorded.
+    pub(super) async fn remove(&self, write: Write, id: VersionId) -> Result<Deletion, Error> {
+        let locked = self.lock(&write).await?;
+        self.remove_version(&locked, id).await
     }
 
     /// Waits for the key, then checks.
@@ -85,7 +90,10 @@ impl Inner {
         object: NewObject,
     ) -> Result<Arc<Object>, Error> {
         let Write { bucket, key, .. } = locked.write;
-        let event = self.event(locked.write);
+        let event = match &object.again {
+            Some(again) => self.event_of(locked.write, again.version),
+            None => self.event(locked.write),
+        };
         let record = object.record(&event);
         // From here on the record may reach the disk, so the blobs must stay even if this task dies.
         let were_kept = match &object.content {
@@ -103,30 +111,77 @@ impl Inner {
             }
         };
         let object = Arc::new(object.at(place, &event));
-        bucket.insert(Arc::clone(&object));
+        bucket.insert(Version::Object(Arc::clone(&object)));
         self.watch(bucket, &object);
         Ok(object)
     }
 
-    pub(super) async fn make_invisible(&self, locked: &Locked<'_>) -> Result<(), Error> {
-        let Write { bucket, key, .. } = locked.write;
-        let records = change::deletion(&self.event(locked.write));
-        self.append(bucket, key, &records).await?;
-        bucket.remove(key);
-        Ok(())
+    /// Deletes the current object: removes it where there are no versions, and hides it by a delete
+    /// marker where there are, even if there is nothing to hide.
+    pub(super) async fn make_invisible(&self, locked: &Locked<'_>) -> Result<Deletion, Error> {
+        match locked.write.bucket.versioning() {
+            Versioning::Unversioned => self.remove_version(locked, VersionId::NULL).await,
+            Versioning::Enabled | Versioning::Suspended => {
+                let marker = self.mark_deleted(locked).await?;
+                Ok(Deletion::Marked(marker))
+            }
+        }
     }
 
-    fn event<'a>(&'a self, write: &'a Write) -> S3Event<'a> {
+    pub(super) async fn remove_version(
+        &self,
+        locked: &Locked<'_>,
+        id: VersionId,
+    ) -> Result<Deletion, Error> {
+        let Write { bucket, key, .. } = locked.write;
+        if bucket.with_index(|index| index.find(key, id)).is_none() {
+            return Ok(Deletion::Nothing);
+        }
+        let records = change::deletion(&self.event_of(locked.write, id));
+        self.append(bucket, key, &records).await?;
+        let removed = bucket.remove(key, id);
+        // What was behind it may be due by a rule now that it can be seen.
+        if let Some(object) = bucket.get(key) {
+            self.watch(bucket, &object);
+        }
+        Ok(removed.map_or(Deletion::Nothing, Deletion::Removed))
+    }
+
+    async fn mark_deleted(&self, locked: &Locked<'_>) -> Result<Arc<DeleteMarker>, Error> {
+        let Write { bucket, key, .. } = locked.write;
+        let mut event = self.event(locked.write);
+        event.cause = event.cause.leaving_a_marker();
+        let record = change::marking(&event);
+        self.append(bucket, key, &[record]).await?;
+        let marker = Arc::new(change::marker(&event));
+        bucket.insert(Version::Marker(Arc::clone(&marker)));
+        Ok(marker)
+    }
+
+    /// The event of a version that is there already.
+    fn event_of<'a>(&'a self, write: &'a Write, version: VersionId) -> S3Event<'a> {
         let time = self.clock.now();
         S3Event {
             origin: &self.origin,
             bucket: &write.bucket.info.name,
             key: &write.key,
+            version,
+            versioning: write.bucket.versioning(),
             cause: write.cause,
             time,
             sequencer: self.sequencers.next(time),
             requester: write.requester.clone(),
         }
+    }
+
+    /// The event of a new version.
+    fn event<'a>(&'a self, write: &'a Write) -> S3Event<'a> {
+        let mut event = self.event_of(write, VersionId::NULL);
+        event.version = match event.versioning {
+            Versioning::Unversioned | Versioning::Suspended => VersionId::NULL,
+            Versioning::Enabled => VersionId::new(event.sequencer),
+        };
+        event
     }
 
     /// Appends records in one batch; returns where the first is.

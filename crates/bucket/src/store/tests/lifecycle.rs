@@ -137,7 +137,7 @@ async fn what_is_due_goes_without_anybody_asking() {
     let (at, requester) = (key("tagged"), Requester::internal());
     let tag = fixture
         .store
-        .change_tags(&fixture.bucket, &at, change, requester);
+        .change_tags(&fixture.bucket, &at, None, change, requester);
     tag.await.unwrap();
     gone("tagged").await;
 

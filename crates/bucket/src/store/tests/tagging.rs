@@ -12,7 +12,7 @@ impl Fixture {
     async fn tag(&self, at: &str, change: TagsChange) -> Result<Arc<Object>, Error> {
         let (at, requester) = (key(at), Requester::internal());
         self.store
-            .change_tags(&self.bucket, &at, change, requester)
+            .change_tags(&self.bucket, &at, None, change, requester)
             .await
     }
 

@@ -1,0 +1,86 @@
+//! Versions in requests and answers; PutBucketVersioning and GetBucketVersioning.
+
+use std::sync::Arc;
+
+use s3s::dto::{
+    BucketVersioningStatus, GetBucketVersioningInput, GetBucketVersioningOutput, MFADeleteStatus,
+    ObjectVersionId, PutBucketVersioningInput, PutBucketVersioningOutput,
+};
+use s3s::{S3ErrorCode, S3Result, s3_error};
+
+use super::Door;
+use super::call::Call;
+use super::refusals::{not_applied, refuse};
+use crate::{BucketName, Object, ObjectKey, VersionId, Versioning};
+
+pub(super) async fn put(
+    door: &Door,
+    call: Call<PutBucketVersioningInput>,
+) -> S3Result<PutBucketVersioningOutput> {
+    let input = call.input;
+    refuse!(input; mfa => "x-amz-mfa");
+    let bucket = door.owned_bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
+    let wanted = input.versioning_configuration;
+    let mfa = wanted.mfa_delete.as_ref().map(|mfa| mfa.as_str());
+    if mfa.is_some_and(|mfa| mfa != MFADeleteStatus::DISABLED) {
+        return Err(not_applied("MfaDelete"));
+    }
+    let versioning = match wanted.status.as_ref().map(BucketVersioningStatus::as_str) {
+        Some(BucketVersioningStatus::ENABLED) => Versioning::Enabled,
+        Some(BucketVersioningStatus::SUSPENDED) => Versioning::Suspended,
+        Some(_) => return Err(s3_error!(MalformedXML, "Status is Enabled or Suspended")),
+        None => {
+            let code = S3ErrorCode::IllegalVersioningConfigurationException;
+            return Err(s3s::S3Error::with_message(
+                code,
+                "The Versioning element must be specified",
+            ));
+        }
+    };
+    door.store.put_versioning(&bucket, versioning).await?;
+    Ok(PutBucketVersioningOutput::default())
+}
+
+pub(super) async fn get(
+    door: &Door,
+    call: Call<GetBucketVersioningInput>,
+) -> S3Result<GetBucketVersioningOutput> {
+    let input = call.input;
+    let bucket = door.owned_bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
+    let status = match door.store.versioning(&bucket)? {
+        Versioning::Unversioned => None,
+        Versioning::Enabled => Some(BucketVersioningStatus::ENABLED),
+        Versioning::Suspended => Some(BucketVersioningStatus::SUSPENDED),
+    };
+    Ok(GetBucketVersioningOutput {
+        mfa_delete: None,
+        status: status.map(BucketVersioningStatus::from_static),
+    })
+}
+
+/// The version that a request names.
+pub(super) fn named(id: Option<&ObjectVersionId>) -> S3Result<Option<VersionId>> {
+    let id = id.map(|id| VersionId::parse(id)).transpose();
+    id.map_err(|_| s3_error!(InvalidArgument, "Invalid version id specified"))
+}
+
+/// The object that a request names, by its version where it names one.
+pub(super) fn object(
+    door: &Door,
+    bucket: &BucketName,
+    key: &ObjectKey,
+    version: Option<VersionId>,
+) -> S3Result<Arc<Object>> {
+    Ok(match version {
+        Some(version) => door.store.version(bucket, key, version)?,
+        None => door.store.head(bucket, key)?,
+    })
+}
+
+/// A version's id for an answer: nothing where there have never been versions.
+pub(super) fn shown(door: &Door, bucket: &BucketName, version: VersionId) -> Option<String> {
+    match door.store.versioning(bucket) {
+        Ok(Versioning::Enabled | Versioning::Suspended) => Some(version.to_string()),
+        Ok(Versioning::Unversioned) | Err(_) => None,
+    }
+}
