@@ -80,6 +80,14 @@ impl Index {
         self.current.values().chain(older)
     }
 
+    /// Up to `count` keys that have more than a current object, in the order of bytes, of those after
+    /// a key.
+    pub(crate) fn with_older(&self, after: Option<&ObjectKey>, count: usize) -> Vec<ObjectKey> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let older = self.older.range::<ObjectKey, _>((from, Bound::Unbounded));
+        older.take(count).map(|(key, _)| key.clone()).collect()
+    }
+
     /// Adds a version at its place in the order of its key's. Returns the one of the same id that it
     /// replaces.
     pub(crate) fn put(&mut self, version: Version) -> Option<Version> {

@@ -67,7 +67,8 @@ pub use condition::WriteCondition;
 pub use error::Error;
 pub use etag::ETag;
 pub use lifecycle::{
-    Expiration, Expiry, FilterForm, Lifecycle, LifecycleRule, RuleFilter, RuleStatus,
+    Expiration, Expiry, FilterForm, Lifecycle, LifecycleRule, NoncurrentExpiration, RuleFilter,
+    RuleStatus,
 };
 pub use listing::{ListQuery, Listing};
 pub use notifications::{FunctionNotification, NotificationError, Notifications};

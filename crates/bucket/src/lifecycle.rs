@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use clock::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Object, Tags, UploadInfo};
+use crate::{DeleteMarker, Object, Tags, UploadInfo, Version, VersionId};
 
 const DAY_MILLIS: i64 = 24 * 60 * 60 * 1000;
 
@@ -31,6 +31,9 @@ pub struct LifecycleRule {
     /// When objects go.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expiration: Option<Expiration>,
+    /// When versions go that are not the newest any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub noncurrent: Option<NoncurrentExpiration>,
     /// How many days after their beginning uploads in progress are aborted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub abort_uploads_after_days: Option<NonZeroU32>,
@@ -46,6 +49,17 @@ pub enum RuleStatus {
     Disabled,
 }
 
+/// When versions go that are not the newest of their key any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct NoncurrentExpiration {
+    /// So many days after they were superseded, at the midnight (UTC) that follows.
+    pub days: NonZeroU32,
+    /// How many of a key stay all the same, the newest of those that are not its newest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newer: Option<NonZeroU32>,
+}
+
 /// When objects go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -54,6 +68,9 @@ pub enum Expiration {
     Days(NonZeroU32),
     /// At this moment, a midnight (UTC). What is written later goes at the next midnight.
     Date(Timestamp),
+    /// Objects never. Delete markers that hide nothing any more go at the midnight (UTC) after they
+    /// were made, or as soon as that is so.
+    ExpiredMarkers,
 }
 
 /// Which objects a rule is about: those for which all of this holds.
@@ -103,10 +120,72 @@ impl Lifecycle {
     pub fn expiry(&self, object: &Object) -> Option<Expiry<'_>> {
         let rules = self.enabled().filter(|rule| rule.filter.holds(object));
         let expiries = rules.filter_map(|rule| {
-            let at = rule.expiration?.of(object.last_modified(), self.since);
+            let at = rule.expiration?.of(object.last_modified(), self.since)?;
             Some(Expiry { at, rule: &rule.id })
         });
         expiries.min_by_key(|expiry| expiry.at)
+    }
+
+    /// When the versions of a key go that are not an object in force: those that have been superseded,
+    /// and a delete marker with nothing behind it.
+    pub(crate) fn version_expiries(
+        &self,
+        newest_first: impl IntoIterator<Item = Version>,
+    ) -> Vec<(VersionId, Timestamp)> {
+        let mut expiries = Vec::new();
+        let mut newest: Option<Version> = None;
+        let mut successor: Option<Version> = None;
+        for (before, version) in newest_first.into_iter().enumerate() {
+            if let Some(successor) = &successor {
+                let superseded = successor.last_modified();
+                let at = self.noncurrent_expiry(&version, superseded, before - 1);
+                expiries.extend(at.map(|at| (version.id(), at)));
+            } else {
+                newest = Some(version.clone());
+            }
+            successor = Some(version);
+        }
+        match (newest, successor) {
+            (Some(Version::Marker(marker)), Some(last)) if last.id() == marker.version => {
+                let at = self.marker_expiry(&marker);
+                expiries.extend(at.map(|at| (marker.version, at)));
+            }
+            (Some(Version::Marker(_) | Version::Object(_)) | None, _) => {}
+        }
+        expiries
+    }
+
+    /// When a version goes that was superseded at that moment, and has so many between it and the
+    /// newest.
+    fn noncurrent_expiry(
+        &self,
+        version: &Version,
+        superseded: Timestamp,
+        between: usize,
+    ) -> Option<Timestamp> {
+        let rules = self.enabled().filter_map(|rule| {
+            let noncurrent = rule.noncurrent?;
+            let stays = noncurrent.newer.map_or(0, NonZeroU32::get);
+            let is_older = between >= usize::try_from(stays).unwrap_or(usize::MAX);
+            let concerned = is_older && rule.filter.holds_for(version);
+            concerned.then(|| midnight_after(superseded, noncurrent.days.get()))
+        });
+        rules.min()
+    }
+
+    /// When a delete marker goes that hides nothing: also by a rule about objects, once it is as old
+    /// as those must be (AWS, "Lifecycle configuration elements", 2026).
+    fn marker_expiry(&self, marker: &DeleteMarker) -> Option<Timestamp> {
+        let rules = self.enabled().filter_map(|rule| {
+            let days = match rule.expiration? {
+                Expiration::ExpiredMarkers => 0,
+                Expiration::Days(days) => days.get(),
+                Expiration::Date(_) => return None,
+            };
+            let concerned = rule.filter.holds_for_marker(marker);
+            concerned.then(|| midnight_after(marker.last_modified, days))
+        });
+        rules.min()
     }
 
     /// When an upload in progress is aborted.
@@ -131,11 +210,12 @@ impl Expiration {
     /// When an object of `written` goes by a rule that was given at `since`. A date that has passed
     /// by then counts for every object that was there (AWS, "Lifecycle configuration elements",
     /// 2026); one written later is not taken from under its writer's hands.
-    fn of(self, written: Timestamp, since: Timestamp) -> Timestamp {
+    fn of(self, written: Timestamp, since: Timestamp) -> Option<Timestamp> {
         match self {
-            Self::Days(days) => midnight_after(written, days.get()),
-            Self::Date(date) if written < date.max(since) => date,
-            Self::Date(_) => midnight_after(written, 0),
+            Self::Days(days) => Some(midnight_after(written, days.get())),
+            Self::Date(date) if written < date.max(since) => Some(date),
+            Self::Date(_) => Some(midnight_after(written, 0)),
+            Self::ExpiredMarkers => None,
         }
     }
 }
@@ -146,6 +226,20 @@ impl RuleFilter {
             && object.attributes().tags.contain(&self.tags)
             && self.larger_than.is_none_or(|bytes| object.size() > bytes)
             && self.smaller_than.is_none_or(|bytes| object.size() < bytes)
+    }
+
+    fn holds_for(&self, version: &Version) -> bool {
+        match version {
+            Version::Object(object) => self.holds(object),
+            Version::Marker(marker) => self.holds_for_marker(marker),
+        }
+    }
+
+    /// Delete markers have no tags and no size: what asks for some is not about them.
+    fn holds_for_marker(&self, marker: &DeleteMarker) -> bool {
+        let by_object =
+            !self.tags.is_empty() || self.larger_than.is_some() || self.smaller_than.is_some();
+        !by_object && self.begins(marker.key.as_str())
     }
 
     fn begins(&self, key: &str) -> bool {
@@ -169,6 +263,8 @@ pub(crate) fn is_midnight(at: Timestamp) -> bool {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::object::tests::object;
 
@@ -189,6 +285,7 @@ pub(crate) mod tests {
                 smaller_than: None,
             },
             expiration: Some(expiration),
+            noncurrent: None,
             abort_uploads_after_days: None,
         }
     }
@@ -279,13 +376,78 @@ pub(crate) mod tests {
         assert_eq!(rules.expiry(&object("k")).unwrap().rule, "soon");
     }
 
+    fn version(order: u64, day: &str) -> Version {
+        let mut object = object("k");
+        object.version = VersionId::marking(crate::Sequencer::from_bits(order));
+        object.last_modified = at(&format!("{day}T01:00:00Z"));
+        Version::Object(Arc::new(object))
+    }
+
+    fn marker(order: u64, day: &str) -> Version {
+        let Version::Object(object) = version(order, day) else {
+            panic!("an object");
+        };
+        Version::Marker(Arc::new(DeleteMarker {
+            key: object.key.clone(),
+            version: object.version,
+            order: object.order,
+            last_modified: object.last_modified,
+        }))
+    }
+
+    #[test]
+    fn superseded_versions_go_by_when_they_were_but_for_the_newest_of_them() {
+        let mut wanted = rule("r", Expiration::ExpiredMarkers);
+        wanted.noncurrent = Some(NoncurrentExpiration {
+            days: NonZeroU32::new(2).unwrap(),
+            newer: NonZeroU32::new(1),
+        });
+        let rules = lifecycle([wanted]);
+        let versions = [
+            version(4, "2026-01-09"),
+            version(3, "2026-01-07"),
+            marker(2, "2026-01-05"),
+            version(1, "2026-01-01"),
+        ];
+        let expiries = rules.version_expiries(versions.clone());
+        let due = |day: &str| at(&format!("{day}T00:00:00Z"));
+        assert_eq!(
+            expiries,
+            [
+                (versions[2].id(), due("2026-01-10")),
+                (versions[3].id(), due("2026-01-08")),
+            ]
+        );
+        assert!(rules.version_expiries([versions[0].clone()]).is_empty());
+    }
+
+    #[test]
+    fn a_delete_marker_goes_once_it_hides_nothing() {
+        let due = |day: &str| at(&format!("{day}T00:00:00Z"));
+        for (expiration, day) in [
+            (Expiration::ExpiredMarkers, Some("2026-01-02")),
+            (days(3), Some("2026-01-05")),
+            (Expiration::Date(due("2026-01-01")), None),
+        ] {
+            let rules = lifecycle([rule("r", expiration)]);
+            let alone = marker(2, "2026-01-01");
+            let expiries = rules.version_expiries([alone.clone()]);
+            let wanted: Vec<_> = day.map(|day| (alone.id(), due(day))).into_iter().collect();
+            assert_eq!(expiries, wanted, "{expiration:?}");
+            let hides = [alone, version(1, "2026-01-01")];
+            assert!(rules.version_expiries(hides).is_empty());
+        }
+    }
+
     /// The format on disk: what is written today must be read for ever.
     #[test]
     fn rules_of_the_first_format_are_read() {
         let text = r#"{"rules":[{"id":"r","status":"enabled","filter":{"form":"and",
             "prefix":"p","tags":{"a":"b"},"larger-than":1,"smaller-than":9},
             "expiration":{"days":3},"abort-uploads-after-days":7},{"id":"s",
-            "status":"disabled","filter":{"form":"rule"},"expiration":{"date":86400000}}],"since":5}"#;
+            "status":"disabled","filter":{"form":"rule"},"expiration":{"date":86400000}},{"id":"t",
+            "status":"enabled","filter":{"form":"rule"},"expiration":"expired-markers",
+            "noncurrent":{"days":3,"newer":2}}],"since":5}"#;
         let rules: Lifecycle = serde_json::from_str(text).unwrap();
         let compact: String = text.split_whitespace().collect();
         assert_eq!(serde_json::to_string(&rules).unwrap(), compact);

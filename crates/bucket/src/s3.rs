@@ -7,6 +7,7 @@
 //!
 //! Reserved buckets do not exist here.
 
+mod attributes;
 mod auth;
 mod bodies;
 mod buckets;
@@ -99,6 +100,7 @@ operations! {
     put_object: PutObjectInput => PutObjectOutput, "PutObject", writes::put;
     get_object: GetObjectInput => GetObjectOutput, "GetObject", reads::get;
     head_object: HeadObjectInput => HeadObjectOutput, "HeadObject", reads::head;
+    get_object_attributes: GetObjectAttributesInput => GetObjectAttributesOutput, "GetObjectAttributes", attributes::get;
     delete_object: DeleteObjectInput => DeleteObjectOutput, "DeleteObject", deletes::one;
     delete_objects: DeleteObjectsInput => DeleteObjectsOutput, "DeleteObjects", deletes::many;
     copy_object: CopyObjectInput => CopyObjectOutput, "CopyObject", copies::object;

@@ -36,6 +36,8 @@ given = [
      "Filter": {"And": {"Prefix": "a/", "Tags": [{"Key": "k", "Value": "v"}], "ObjectSizeGreaterThan": 3}}},
     {"ID": "tag", "Status": "Disabled", "Filter": {"Tag": {"Key": "k", "Value": "v"}}, "Expiration": {"Days": 1}},
     {"ID": "old form", "Status": "Enabled", "Prefix": "old/", "Expiration": {"Days": 1}},
+    {"ID": "versions", "Status": "Enabled", "Filter": {"Prefix": "v/"}, "Expiration": {"ExpiredObjectDeleteMarker": True},
+     "NoncurrentVersionExpiration": {"NoncurrentDays": 3, "NewerNoncurrentVersions": 2}},
     {"ID": "all", "Status": "Disabled", "Filter": {"Prefix": ""}, "Expiration": {"Days": 1}},
 ]
 s3.put_bucket_lifecycle_configuration(Bucket="data", LifecycleConfiguration={"Rules": given})
@@ -59,8 +61,10 @@ assert listed["AbortDate"] == upload["AbortDate"]
 action = {"Status": "Enabled", "Filter": {"Prefix": ""}}
 day = {"Days": 1}
 refused("NotImplemented", {**action, "Transitions": [{"Days": 1, "StorageClass": "GLACIER"}]})
-refused("NotImplemented", {**action, "NoncurrentVersionExpiration": {"NoncurrentDays": 1}})
-refused("NotImplemented", {**action, "Expiration": {"ExpiredObjectDeleteMarker": True}})
+refused("NotImplemented", {**action, "NoncurrentVersionTransitions": [{"NoncurrentDays": 1, "StorageClass": "GLACIER"}]})
+refused("InvalidArgument", {**action, "NoncurrentVersionExpiration": {"NoncurrentDays": 0}})
+refused("InvalidArgument", {**action, "NoncurrentVersionExpiration": {"NoncurrentDays": 1, "NewerNoncurrentVersions": 101}})
+refused("MalformedXML", {**action, "Expiration": {"Days": 1, "ExpiredObjectDeleteMarker": True}})
 refused("InvalidArgument", {**action, "Expiration": {"Days": 0}})
 refused("InvalidArgument", {**action, "Expiration": {"Date": midnight + datetime.timedelta(hours=1)}})
 refused("InvalidRequest", action)

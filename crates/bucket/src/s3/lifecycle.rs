@@ -7,7 +7,7 @@ use s3s::dto::{
     AbortIncompleteMultipartUpload, DeleteBucketLifecycleInput, DeleteBucketLifecycleOutput,
     ExpirationStatus, GetBucketLifecycleConfigurationInput, GetBucketLifecycleConfigurationOutput,
     LifecycleExpiration, LifecycleRule as WrittenRule, LifecycleRuleAndOperator,
-    LifecycleRuleFilter, PutBucketLifecycleConfigurationInput,
+    LifecycleRuleFilter, NoncurrentVersionExpiration, PutBucketLifecycleConfigurationInput,
     PutBucketLifecycleConfigurationOutput, Timestamp, TransitionDefaultMinimumObjectSize,
 };
 use s3s::{S3ErrorCode, S3Result, s3_error};
@@ -21,13 +21,15 @@ use super::refusals::{not_applied, refuse};
 use super::tagging;
 use crate::lifecycle::is_midnight;
 use crate::{
-    BucketName, Expiration, Expiry, FilterForm, LifecycleRule, Object, RuleFilter, RuleStatus,
-    Tags, UploadInfo,
+    BucketName, Expiration, Expiry, FilterForm, LifecycleRule, NoncurrentExpiration, Object,
+    RuleFilter, RuleStatus, Tags, UploadInfo,
 };
 
 /// The most rules of a bucket, and the longest id of one (AWS, API reference, 2026).
 const MAX_RULES: usize = 1000;
 const MAX_ID: usize = 255;
+/// The most superseded versions that a rule lets stay (AWS, API reference, 2026).
+const MAX_NEWER: i32 = 100;
 
 pub(super) async fn put(
     door: &Door,
@@ -106,7 +108,6 @@ fn header(expiry: Expiry<'_>) -> String {
 fn read(rule: WrittenRule) -> S3Result<LifecycleRule> {
     refuse!(rule;
         transitions => "Transition",
-        noncurrent_version_expiration => "NoncurrentVersionExpiration",
         noncurrent_version_transitions => "NoncurrentVersionTransition",
     );
     let status = match rule.status.as_str() {
@@ -124,10 +125,12 @@ fn read(rule: WrittenRule) -> S3Result<LifecycleRule> {
     }
     let filter = read_filter(rule.prefix, rule.filter)?;
     let expiration = rule.expiration.map(read_expiration).transpose()?;
+    let noncurrent = rule.noncurrent_version_expiration;
+    let noncurrent = noncurrent.map(read_noncurrent).transpose()?;
     let abort = rule.abort_incomplete_multipart_upload;
     let abort = abort.map(|abort| days(abort.days_after_initiation, "DaysAfterInitiation"));
     let abort = abort.transpose()?;
-    if expiration.is_none() && abort.is_none() {
+    if expiration.is_none() && noncurrent.is_none() && abort.is_none() {
         return Err(s3_error!(
             InvalidRequest,
             "At least one action needs to be specified in a rule"
@@ -141,20 +144,36 @@ fn read(rule: WrittenRule) -> S3Result<LifecycleRule> {
             "AbortIncompleteMultipartUpload cannot be specified with Tags or object sizes"
         ));
     }
+    if expiration == Some(Expiration::ExpiredMarkers) && by_object {
+        return Err(s3_error!(
+            InvalidRequest,
+            "ExpiredObjectDeleteMarker cannot be specified with Tags or object sizes"
+        ));
+    }
+    if noncurrent.is_some_and(|it| it.newer.is_some()) && filter.form == FilterForm::Rule {
+        return Err(s3_error!(
+            InvalidRequest,
+            "NewerNoncurrentVersions needs a Filter"
+        ));
+    }
     Ok(LifecycleRule {
         id,
         status,
         filter,
         expiration,
+        noncurrent,
         abort_uploads_after_days: abort,
     })
 }
 
 fn read_expiration(expiration: LifecycleExpiration) -> S3Result<Expiration> {
-    if expiration.expired_object_delete_marker == Some(true) {
-        return Err(not_applied("ExpiredObjectDeleteMarker"));
-    }
+    let markers = expiration.expired_object_delete_marker == Some(true);
     match (expiration.days, expiration.date) {
+        (None, None) if markers => Ok(Expiration::ExpiredMarkers),
+        (Some(_), _) | (_, Some(_)) if markers => Err(s3_error!(
+            MalformedXML,
+            "ExpiredObjectDeleteMarker cannot be specified with Days or Date"
+        )),
         (Some(number), None) => Ok(Expiration::Days(days(Some(number), "Days")?)),
         (None, Some(date)) => {
             let date = fields::moment(date);
@@ -168,6 +187,21 @@ fn read_expiration(expiration: LifecycleExpiration) -> S3Result<Expiration> {
             "an Expiration has either Days or Date"
         )),
     }
+}
+
+fn read_noncurrent(noncurrent: NoncurrentVersionExpiration) -> S3Result<NoncurrentExpiration> {
+    let newer = noncurrent.newer_noncurrent_versions;
+    if newer.is_some_and(|newer| !(1..=MAX_NEWER).contains(&newer)) {
+        return Err(s3_error!(
+            InvalidArgument,
+            "'NewerNoncurrentVersions' must be 1 to {MAX_NEWER}"
+        ));
+    }
+    let newer = newer.map(|newer| days(Some(newer), "NewerNoncurrentVersions"));
+    Ok(NoncurrentExpiration {
+        days: days(noncurrent.noncurrent_days, "NoncurrentDays")?,
+        newer: newer.transpose()?,
+    })
 }
 
 fn days(days: Option<i32>, name: &str) -> S3Result<NonZeroU32> {
@@ -301,7 +335,17 @@ fn written(rule: &LifecycleRule) -> WrittenRule {
             date: Some(timestamp(date)),
             ..Default::default()
         },
+        Expiration::ExpiredMarkers => LifecycleExpiration {
+            expired_object_delete_marker: Some(true),
+            ..Default::default()
+        },
     });
+    let noncurrent = rule
+        .noncurrent
+        .map(|noncurrent| NoncurrentVersionExpiration {
+            noncurrent_days: number(noncurrent.days),
+            newer_noncurrent_versions: noncurrent.newer.and_then(number),
+        });
     let abort = rule.abort_uploads_after_days;
     WrittenRule {
         id: Some(rule.id.clone()),
@@ -312,7 +356,7 @@ fn written(rule: &LifecycleRule) -> WrittenRule {
         abort_incomplete_multipart_upload: abort.map(|days| AbortIncompleteMultipartUpload {
             days_after_initiation: number(days),
         }),
-        noncurrent_version_expiration: None,
+        noncurrent_version_expiration: noncurrent,
         noncurrent_version_transitions: None,
         transitions: None,
     }

@@ -134,6 +134,17 @@ impl Bucket {
         *self.lifecycle.write() = lifecycle.map(Arc::new);
     }
 
+    /// When versions of a key go by its rules, other than the current object.
+    pub(super) fn version_expiries(&self, key: &ObjectKey) -> Vec<(VersionId, Timestamp)> {
+        match (self.lifecycle(), self.versioning()) {
+            (None, _) | (_, Versioning::Unversioned) => Vec::new(),
+            (Some(lifecycle), Versioning::Enabled | Versioning::Suspended) => {
+                let index = self.index.read();
+                lifecycle.version_expiries(index.versions(key.as_str()))
+            }
+        }
+    }
+
     /// Whether it keeps versions.
     pub(super) fn versioning(&self) -> Versioning {
         *self.versioning.read()

@@ -19,7 +19,10 @@ use super::writing::Write;
 use super::{BucketStore, Inner};
 use crate::s3_event::Cause;
 use crate::uploads::Upload;
-use crate::{BucketName, Deletion, Error, Object, Requester, UploadInfo, WriteCondition};
+use crate::{
+    BucketName, Deletion, Error, Object, ObjectKey, Requester, UploadInfo, VersionId,
+    WriteCondition,
+};
 
 /// Objects looked at under one lock of the index.
 const LOOK: usize = 1000;
@@ -98,6 +101,7 @@ impl BucketStore {
         for bucket in buckets {
             if bucket.lifecycle().is_some() {
                 self.expire_objects(&bucket).await;
+                self.expire_versions(&bucket).await;
                 self.expire_uploads(&bucket).await;
             }
         }
@@ -119,6 +123,32 @@ impl BucketStore {
                 let name = bucket.info.name.clone();
                 let gone = self.to_the_end(async move { inner.expire(bucket, &object).await });
                 match gone.await {
+                    Ok(()) | Err(Error::NoSuchBucket { .. } | Error::Closed) => {}
+                    Err(error) => self.inner.try_later(&name, &error),
+                }
+            });
+            gone.await;
+        }
+    }
+
+    /// Removes versions that are not current objects. What is removed makes others due only when it
+    /// was the last that a marker hid; the alarm is set for that then.
+    async fn expire_versions(&self, bucket: &Arc<Bucket>) {
+        let mut after = None;
+        loop {
+            let keys = bucket.with_index(|index| index.with_older(after.as_ref(), LOOK));
+            let Some(last) = keys.last() else { return };
+            after = Some(last.clone());
+            let due = keys.iter().flat_map(|key| {
+                let expiries = bucket.version_expiries(key).into_iter();
+                let due = expiries.filter(|(_, at)| self.inner.is_due(*at));
+                due.map(|(id, _)| (key.clone(), id))
+            });
+            let gone = stream::iter(due).for_each_concurrent(CONCURRENT, |(key, id)| async move {
+                let (inner, bucket) = (Arc::clone(&self.inner), Arc::clone(bucket));
+                let name = bucket.info.name.clone();
+                let gone = async move { inner.expire_version(bucket, key, id).await };
+                match self.to_the_end(gone).await {
                     Ok(()) | Err(Error::NoSuchBucket { .. } | Error::Closed) => {}
                     Err(error) => self.inner.try_later(&name, &error),
                 }
@@ -149,10 +179,16 @@ impl BucketStore {
 }
 
 impl Inner {
-    /// Sets the alarm for an object that has just become visible.
-    pub(super) fn watch(&self, bucket: &Bucket, object: &Object) {
-        if let Some(expiry) = bucket.lifecycle().as_ref().and_then(|it| it.expiry(object)) {
-            self.expiry_alarm.set(expiry.at);
+    /// Sets the alarm for a key whose versions have just changed.
+    pub(super) fn watch(&self, bucket: &Bucket, key: &ObjectKey) {
+        let Some(lifecycle) = bucket.lifecycle() else {
+            return;
+        };
+        let current = bucket.get(key);
+        let current = current.as_ref().and_then(|it| lifecycle.expiry(it));
+        let others = bucket.version_expiries(key).into_iter().map(|(_, at)| at);
+        if let Some(at) = current.map(|it| it.at).into_iter().chain(others).min() {
+            self.expiry_alarm.set(at);
         }
     }
 
@@ -189,6 +225,30 @@ impl Inner {
             match self.make_invisible(&locked).await? {
                 Deletion::Removed(_) | Deletion::Marked(_) | Deletion::Nothing => {}
             }
+            metrics::counter!("tidemill_s3_expired_objects_total").increment(1);
+        }
+        Ok(())
+    }
+
+    /// Removes a version for good, if it is still there and still due.
+    async fn expire_version(
+        &self,
+        bucket: Arc<Bucket>,
+        key: ObjectKey,
+        id: VersionId,
+    ) -> Result<(), Error> {
+        let write = Write {
+            key,
+            condition: WriteCondition::Always,
+            cause: Cause::Expiration,
+            requester: Requester::lifecycle(),
+            bucket,
+        };
+        let locked = self.lock(&write).await?;
+        let expiries = write.bucket.version_expiries(&write.key).into_iter();
+        let mut of_version = expiries.filter(|(other, _)| *other == id);
+        if of_version.next().is_some_and(|(_, at)| self.is_due(at)) {
+            self.remove_version(&locked, id).await?;
             metrics::counter!("tidemill_s3_expired_objects_total").increment(1);
         }
         Ok(())

@@ -112,7 +112,7 @@ impl Inner {
         };
         let object = Arc::new(object.at(place, &event));
         bucket.insert(Version::Object(Arc::clone(&object)));
-        self.watch(bucket, &object);
+        self.watch(bucket, key);
         Ok(object)
     }
 
@@ -140,10 +140,7 @@ impl Inner {
         let records = change::deletion(&self.event_of(locked.write, id));
         self.append(bucket, key, &records).await?;
         let removed = bucket.remove(key, id);
-        // What was behind it may be due by a rule now that it can be seen.
-        if let Some(object) = bucket.get(key) {
-            self.watch(bucket, &object);
-        }
+        self.watch(bucket, key);
         Ok(removed.map_or(Deletion::Nothing, Deletion::Removed))
     }
 
@@ -155,6 +152,7 @@ impl Inner {
         self.append(bucket, key, &[record]).await?;
         let marker = Arc::new(change::marker(&event));
         bucket.insert(Version::Marker(Arc::clone(&marker)));
+        self.watch(bucket, key);
         Ok(marker)
     }
 

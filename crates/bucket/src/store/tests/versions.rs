@@ -6,7 +6,7 @@ use event_log::{EmbeddedConfig, EmbeddedLog};
 
 use super::*;
 use crate::lifecycle::tests::rule;
-use crate::{CopyOptions, Expiration, Tags, TagsChange};
+use crate::{CopyOptions, Expiration, NoncurrentExpiration, Tags, TagsChange};
 
 impl Fixture {
     async fn versioned() -> Self {
@@ -277,6 +277,41 @@ async fn an_expired_object_of_a_versioned_bucket_is_marked_and_once() {
             "ObjectCreated:Put"
         ]
     );
+}
+
+#[tokio::test]
+async fn superseded_versions_go_when_they_are_due_and_then_the_marker_that_hid_them() {
+    let fixture = Fixture::versioned().await;
+    let day = Duration::from_secs(24 * 60 * 60);
+    let first = fixture.put("a", vec![1_u8; 100_000]).await.version();
+    let second = fixture.put("a", "2").await.version();
+    let kept = fixture.put("b", "kept").await.version();
+    fixture.clock.advance(2 * day);
+    let marker = fixture.mark("a").await;
+    let mut wanted = rule("r", Expiration::ExpiredMarkers);
+    wanted.noncurrent = Some(NoncurrentExpiration {
+        days: NonZeroU32::MIN,
+        newer: None,
+    });
+    let put = fixture.store.put_lifecycle(&fixture.bucket, vec![wanted]);
+    put.await.unwrap();
+    fixture.store.expire().await;
+    // The first was superseded two days ago, the second just now.
+    let left = [(marker, false), (second, true)];
+    assert_eq!(fixture.versions("a"), left);
+    assert!(fixture.bytes_of("a", first).await.is_err());
+    assert_eq!(fixture.blobs().await, 0);
+    fixture.clock.advance(2 * day);
+    for _ in 0..2 {
+        fixture.store.expire().await;
+    }
+    assert!(fixture.versions("a").is_empty());
+    assert_eq!(fixture.versions("b"), [(kept, true)]);
+    let names = event_names(&fixture.records().await);
+    let gone = names
+        .iter()
+        .filter(|name| *name == "LifecycleExpiration:Delete");
+    assert_eq!(gone.count(), 3);
 }
 
 #[tokio::test]
