@@ -19,7 +19,7 @@ use instance::{
     Endpoints, Invocation, Isolation, LogFormat, Outcome, Pool, PoolConfig, ProcessConfig,
     ProcessLauncher, Runtime, Spec, log_queue,
 };
-use sandbox::{Bind, Job, PlainSpawner, Program, Spawner, SpawnerConfig};
+use sandbox::{Bind, Job, PlainSpawner, Program, Spawner, SpawnerConfig, Temporary};
 
 use crate::table::{Table, percentile, time};
 
@@ -97,6 +97,7 @@ pub(crate) async fn run(table: &mut Table) -> Result<()> {
 fn with_waiting(folder: &Path, early: usize) -> Result<Spawner> {
     Ok(Spawner::start(SpawnerConfig {
         mount_point: folder.join("sandboxes"),
+        disk: folder.join("temporary"),
         spares: 4,
         early,
     })?)
@@ -240,7 +241,8 @@ fn job(code: &Path) -> Job {
             from: code.to_owned(),
             to: PathBuf::from("/var/task"),
         }],
-        temporary: 512 << 20,
+        temporary: Temporary::Memory(512 << 20),
+        sockets: 1,
         listen: Vec::new(),
         early: None,
     }
@@ -279,6 +281,7 @@ impl Numbered {
             opt: None,
             // One processor's worth: the platform is measured, not a function's share of it.
             memory_mib: 1769,
+            temporary_mib: 512,
             timeout: Duration::from_secs(30),
             environment: BTreeMap::new(),
             log_group: "/aws/lambda/noop".to_owned(),

@@ -23,6 +23,10 @@ def handler(event, context):
         case "throw": raise ValueError("no such luck")
         case "exit": os._exit(3)
         case "hang": time.sleep(60)
+        case "fill":
+            with open("/tmp/much", "wb") as file:
+                for _ in range(300):
+                    file.write(bytes(1 << 20))
         case "shout": print("x" * 1_000_000)
         case "big": return "x" * (7 * 1024 * 1024)
     return {"did": event.get("do")}
@@ -59,19 +63,31 @@ async fn each_way_to_fail_has_awss_shape_and_the_next_invocation_runs() -> Resul
     for quiet in ["shout", "nothing"] {
         assert_eq!(invoke(&aws, quiet)?, json!({"did": quiet}));
     }
+    // More than its memory, in a /tmp of the size that it asked for.
+    aws.run(&[
+        "lambda",
+        "update-function-configuration",
+        "--function-name",
+        "mischief",
+        "--ephemeral-storage",
+        "Size=1024",
+        "--timeout",
+        "60",
+    ])?;
+    assert_eq!(invoke(&aws, "fill")?, json!({"did": "fill"}));
 
     let outcomes: Vec<_> = topic_lines(&server, "tidemill.usage")?
         .into_iter()
         .map(|line| text(&line.value, "outcome"))
         .collect();
-    for (outcome, times) in [("success", 2), ("error", 2), ("crashed", 1), ("timeout", 1)] {
+    for (outcome, times) in [("success", 3), ("error", 2), ("crashed", 1), ("timeout", 1)] {
         let found = outcomes.iter().filter(|found| *found == outcome).count();
         assert_eq!(found, times, "{outcome} in {outcomes:?}");
     }
     let logs = server.tidemill(&["logs", "mischief"])?;
     assert_eq!(
         logs.matches("REPORT RequestId").count(),
-        6,
+        7,
         "every invocation has its REPORT line"
     );
     Ok(())

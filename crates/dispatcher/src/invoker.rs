@@ -369,6 +369,7 @@ impl Invoker {
             code: folders.code,
             opt: folders.opt,
             memory_mib: function.memory_mib,
+            temporary_mib: function.ephemeral_storage_mib,
             timeout: function.timeout(),
             environment,
             log_group: format!("/aws/lambda/{}", function.name),

@@ -10,7 +10,7 @@ use event_log::TopicName;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{LayerId, Logging};
+use crate::{LayerId, Logging, limits};
 
 /// One function at `$LATEST`: configuration and code, as one document of the registry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +29,9 @@ pub struct Function {
     pub description: String,
     /// Memory in MiB, 128 to 10,240.
     pub memory_mib: u32,
+    /// `/tmp` in MiB, 512 to 10,240.
+    #[serde(default = "default_ephemeral_storage")]
+    pub ephemeral_storage_mib: u32,
     /// The longest invocation in seconds, 1 to 900.
     pub timeout_seconds: u32,
     /// Environment variables of the function's process.
@@ -56,6 +59,11 @@ pub struct Function {
     pub revision: Uuid,
     /// When it last changed.
     pub last_modified: Timestamp,
+}
+
+/// That of functions that were stored before there was a choice.
+const fn default_ephemeral_storage() -> u32 {
+    limits::DEFAULT_EPHEMERAL_STORAGE_MIB
 }
 
 /// A function's code as it was uploaded.

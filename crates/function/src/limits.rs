@@ -21,8 +21,10 @@ pub const TIMEOUT_SECONDS: RangeInclusive<u32> = 1..=900;
 pub const DEFAULT_TIMEOUT_SECONDS: u32 = 3;
 /// Bytes of all environment variables, names and values together (guide).
 pub const ENVIRONMENT_BYTES: usize = 4 * 1024;
-/// MiB of `/tmp` (guide: 512 to 10,240; here it is the default only).
-pub const EPHEMERAL_STORAGE_MIB: u32 = 512;
+/// MiB of `/tmp` (guide).
+pub const EPHEMERAL_STORAGE_MIB: RangeInclusive<u32> = 512..=10_240;
+/// `/tmp` of a function that names no size, in MiB (guide).
+pub const DEFAULT_EPHEMERAL_STORAGE_MIB: u32 = 512;
 /// Tags of one function or mapping (AWS tagging guide, 2026).
 pub const TAGS: usize = 50;
 /// Characters of a tag's key (AWS tagging guide, 2026).

@@ -213,7 +213,7 @@ impl ProcessLauncher {
                     companions: extension::programs(&names, &program.environment),
                     program,
                     binds: [place.functions(spec), runtime].concat(),
-                    temporary: place::TEMPORARY_BYTES,
+                    temporary: place::temporary(spec),
                     listen,
                     sockets: 1,
                 };

@@ -35,6 +35,9 @@ pub struct Spec {
     pub opt: Option<PathBuf>,
     /// The memory that the function may use, in MiB.
     pub memory_mib: u32,
+    /// The size of `/tmp` in MiB. Beyond AWS's default of 512 it is kept on disk where the machine allows
+    /// that, and does not count towards the memory.
+    pub temporary_mib: u32,
     /// How long one invocation may take.
     pub timeout: Duration,
     /// The function's variables, and what the server adds (credentials, endpoints). Names that the

@@ -39,6 +39,8 @@ pub struct Limits {
     pub processes: Limit,
     /// Whether what waits between two invocations is made to stand still.
     pub freezing: Limit,
+    /// Whether temporary files can be kept on disk, within their size.
+    pub disk: Limit,
 }
 
 /// Whether something is limited.

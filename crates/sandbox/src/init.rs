@@ -9,6 +9,7 @@
 //! interpreter in it that waits for the job as well (see [`Early`]).
 
 mod early;
+mod image;
 mod network;
 mod parked;
 mod program;
@@ -23,7 +24,7 @@ use rustix::process::{Signal, WaitOptions};
 use rustix::thread::UnshareFlags;
 
 use crate::exit::Exit;
-use crate::program::{Bind, Early, Job, Program};
+use crate::program::{Bind, Early, Job, Program, Temporary};
 use crate::spawner::process::{Order, Privilege};
 use crate::wire::{self, Message, Writer};
 
@@ -122,7 +123,11 @@ fn live(order: &Order, channel: &OwnedFd) -> Result<(), Failure> {
             (job, First::Waiting(waiting))
         }
     };
-    root::complete(&order.mount_point, &job, program::owner(order))?;
+    let image = match job.temporary {
+        Temporary::Memory(_) => None,
+        Temporary::Disk(_) => outputs.pop(),
+    };
+    root::complete(&order.mount_point, &job, image, program::owner(order))?;
     let mut sockets = network::listen(&job.listen)?;
     sockets.extend(network::sockets(job.sockets)?);
     let programs = program::start(order, &job, &outputs, first)?;
@@ -214,8 +219,8 @@ enum Asked {
 }
 
 impl Asked {
-    /// With the descriptors for the output of the program and for that of its companions, where there
-    /// are any; `None` when the server is gone.
+    /// With the descriptors for the output of the program, for that of its companions and for `/tmp`,
+    /// where there are any; `None` when the server is gone.
     fn receive(channel: &OwnedFd) -> io::Result<Option<(Self, Vec<OwnedFd>)>> {
         let Some(mut message) = wire::receive(channel.as_fd())? else {
             return Ok(None);
@@ -224,7 +229,7 @@ impl Asked {
         Ok(Some((asked, message.descriptors)))
     }
 
-    /// The job of what waits for it, which has its output: only that of companions may come.
+    /// The job of what waits for it, which has its output: only the other descriptors come.
     fn receive_job(channel: &OwnedFd) -> io::Result<Option<(Job, Vec<OwnedFd>)>> {
         match Self::receive(channel)? {
             Some((Self::Job(job), outputs)) => Ok(Some((job, outputs))),
@@ -248,13 +253,18 @@ fn unexpected() -> io::Error {
 
 impl Job {
     /// What a sandbox's first process is sent. What may stand in for the program is the server's
-    /// business.
-    pub(crate) fn write(&self) -> Writer {
+    /// business, and so is what `/tmp` can be here.
+    pub(crate) fn write(&self, temporary: Temporary) -> Writer {
+        let (kind, bytes) = match temporary {
+            Temporary::Memory(bytes) => (0, bytes),
+            Temporary::Disk(bytes) => (1, bytes),
+        };
         self.program
             .write(Writer::default().number(0))
             .each(&self.companions, |to, companion| companion.write(to))
             .each(&self.binds, |to, bind| bind.write(to))
-            .number(self.temporary)
+            .number(kind)
+            .number(bytes)
             .each(&self.listen, Writer::address)
             .number(self.sockets as u64)
     }
@@ -264,7 +274,10 @@ impl Job {
             program: Program::read(from)?,
             companions: from.each(Program::read)?,
             binds: from.each(Bind::read)?,
-            temporary: from.number()?,
+            temporary: match from.number()? {
+                0 => Temporary::Memory(from.number()?),
+                _ => Temporary::Disk(from.number()?),
+            },
             listen: from.each::<SocketAddrV4>(Message::address)?,
             sockets: from.small()?,
             early: None,

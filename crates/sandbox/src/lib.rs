@@ -27,6 +27,7 @@
 //! fork and exec, system calls that nobody wraps, and the registration of a descriptor with the
 //! runtime.
 
+mod disk;
 mod error;
 mod exit;
 mod group;
@@ -42,7 +43,7 @@ pub use error::Error;
 pub use exit::{Ended, Exit};
 pub use group::{Freezer, Limit, Limits};
 pub use plain::{PlainSpawner, Tree};
-pub use program::{Bind, Early, Job, Program};
+pub use program::{Bind, Early, Job, Program, Temporary};
 pub use sandbox::Sandbox;
 pub use spawner::{Spawner, SpawnerConfig};
 

@@ -75,6 +75,7 @@ impl PlainSpawner {
             cpu: none(),
             processes: none(),
             freezing: none(),
+            disk: none(),
         };
         Self::with(limits, Groups::default())
     }

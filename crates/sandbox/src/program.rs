@@ -29,8 +29,8 @@ pub struct Job {
     pub companions: Vec<Program>,
     /// Folders and files of this machine that the sandbox shows, read-only.
     pub binds: Vec<Bind>,
-    /// The size of `/tmp`, in bytes.
-    pub temporary: u64,
+    /// What `/tmp` is.
+    pub temporary: Temporary,
     /// Addresses on the sandbox's own loopback interface where somebody listens: a listener for each
     /// is handed out with the started sandbox, and nothing else answers in there.
     pub listen: Vec<SocketAddrV4>,
@@ -39,6 +39,16 @@ pub struct Job {
     pub sockets: usize,
     /// What may stand in for the program because it has been started already.
     pub early: Option<Early>,
+}
+
+/// What a sandbox's `/tmp` is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Temporary {
+    /// This many bytes of memory, at most, which count towards the program's.
+    Memory(u64),
+    /// This many bytes of disk, as a file system of its own; memory where [`crate::Limits::disk`] is not
+    /// enforced.
+    Disk(u64),
 }
 
 /// A program that is started before it is known what for: an interpreter, say, which takes longer to

@@ -17,7 +17,7 @@ use crate::init::{EXECUTE, Report};
 use crate::plain::{Task, children};
 use crate::spawner::{EarlySlot, Ready, Slot};
 use crate::wire::{self, Message};
-use crate::{Ended, Error, Exit, Job};
+use crate::{Ended, Error, Exit, Job, Temporary};
 
 /// How a sandbox's programs have ended, in the order in which they did.
 #[derive(Debug)]
@@ -46,10 +46,11 @@ pub struct Sandbox {
 
 impl Sandbox {
     /// Starts a job in a sandbox that is ready. Where a program waits in it already, that becomes the
-    /// job's.
+    /// job's. `image` is its `/tmp`, where that is to be on disk.
     pub(crate) async fn start(
         ready: Ready,
         job: &Job,
+        image: Option<OwnedFd>,
         ends: mpsc::Sender<Task>,
     ) -> Result<Self, Error> {
         let executable = || job.program.executable.clone();
@@ -57,7 +58,7 @@ impl Sandbox {
             executable: executable(),
             source,
         };
-        let mut sandbox = Self::around(ready, job, ends).map_err(failed)?;
+        let mut sandbox = Self::around(ready, job, image, ends).map_err(failed)?;
         loop {
             let mut message = sandbox
                 .heard()
@@ -83,11 +84,16 @@ impl Sandbox {
     }
 
     /// Hands the job over.
-    fn around(ready: Ready, job: &Job, ends: mpsc::Sender<Task>) -> io::Result<Self> {
-        let mut writers = Vec::new();
+    fn around(
+        ready: Ready,
+        job: &Job,
+        image: Option<OwnedFd>,
+        ends: mpsc::Sender<Task>,
+    ) -> io::Result<Self> {
+        let mut beside = Vec::new();
         let mut piped = || -> io::Result<OwnedFd> {
             let (output, writer) = io::pipe()?;
-            writers.push(OwnedFd::from(writer));
+            beside.push(OwnedFd::from(writer));
             Ok(output.into())
         };
         let (slot, output) = match ready {
@@ -99,8 +105,14 @@ impl Sandbox {
             [..] => Some(piped()?),
         };
         slot.group.limit_memory(job.program.memory)?;
-        wire::send(slot.channel.as_fd(), &job.write(), &wire::lend(&writers))?;
-        drop(writers);
+        let temporary = match (job.temporary, &image) {
+            (Temporary::Disk(bytes), None) => Temporary::Memory(bytes),
+            (temporary, _) => temporary,
+        };
+        let message = job.write(temporary);
+        beside.extend(image);
+        wire::send(slot.channel.as_fd(), &message, &wire::lend(&beside))?;
+        drop(beside);
         let channel = slot.channel.try_clone()?;
         #[expect(
             unsafe_code,

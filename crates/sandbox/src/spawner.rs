@@ -19,9 +19,10 @@ use std::sync::{Arc, mpsc};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use crate::disk::Disk;
 use crate::group::{Groups, Limit, Limits, detect};
 use crate::plain::{Task, worker};
-use crate::{Early, Error, Job, Sandbox};
+use crate::{Early, Error, Job, Sandbox, Temporary};
 
 pub(crate) use early::EarlySlot;
 use early::Stock;
@@ -40,6 +41,9 @@ const USERS: u32 = 1_000_000;
 pub struct SpawnerConfig {
     /// A folder that belongs to the spawner and stays empty.
     pub mount_point: PathBuf,
+    /// A folder that belongs to the spawner, for temporary files that are kept on disk. Whatever it holds
+    /// at the start is removed.
+    pub disk: PathBuf,
     /// How many sandboxes are kept ready.
     pub spares: usize,
     /// How many of each early program are kept waiting, beside them, once a job has named it.
@@ -65,6 +69,8 @@ struct Shared {
     privilege: Privilege,
     mount_point: PathBuf,
     limits: Limits,
+    /// Present where [`Limits::disk`] is enforced.
+    disk: Option<Arc<Disk>>,
     groups: Arc<Groups>,
     next: AtomicU32,
 }
@@ -105,6 +111,7 @@ impl Spawner {
             privilege,
             mount_point: config.mount_point,
             limits,
+            disk: None,
             groups: Arc::new(groups),
             next: AtomicU32::new(0),
             early: Stock::of(config.early),
@@ -119,6 +126,14 @@ impl Spawner {
             (prepared, _) => prepared?,
         };
         shared.state.lock().ready.push_back(first);
+        let disk = match shared.privilege {
+            Privilege::Root => Disk::over(config.disk),
+            Privilege::User => Err("only root may mount them".to_owned()),
+        };
+        (shared.disk, shared.limits.disk) = match disk {
+            Ok(disk) => (Some(Arc::new(disk)), Limit::Enforced),
+            Err(reason) => (None, Limit::NotEnforced(reason)),
+        };
         let shared = Arc::new(shared);
         for _ in 1..config.spares {
             shared.prepare_another();
@@ -157,6 +172,11 @@ impl Spawner {
                 "functions may run on between invocations: freezing is",
                 &limits.freezing,
             ),
+            (
+                "what functions write to /tmp counts towards their memory, whatever its size: a disk \
+                 for it is",
+                &limits.disk,
+            ),
         ] {
             match limit {
                 Limit::Enforced => {}
@@ -192,8 +212,7 @@ impl Spawner {
             let taken = self.shared.early.take(early);
             self.shared.restock(early);
             if let Some(ready) = taken {
-                let ready = Ready::Early(ready);
-                match Sandbox::start(ready, &job, self.shared.ends.clone()).await {
+                match self.shared.start(Ready::Early(ready), &job).await {
                     Ok(sandbox) => return Ok(sandbox),
                     // Whatever it was: if the job is to blame, it will fail again.
                     Err(error) => {
@@ -204,7 +223,7 @@ impl Spawner {
             }
         }
         let ready = Ready::Empty(self.shared.take().await?);
-        Sandbox::start(ready, &job, self.shared.ends.clone()).await
+        self.shared.start(ready, &job).await
     }
 }
 
@@ -225,6 +244,21 @@ impl Spawner {
 }
 
 impl Shared {
+    /// Starts a job in a sandbox that is ready, with a disk if it needs one.
+    async fn start(&self, ready: Ready, job: &Job) -> Result<Sandbox, Error> {
+        let failed = |source| Error::prepare("make a disk for /tmp", source);
+        let image = match (job.temporary, &self.disk) {
+            (Temporary::Disk(bytes), Some(disk)) => {
+                let disk = Arc::clone(disk);
+                let made = tokio::task::spawn_blocking(move || disk.image(bytes));
+                let made = made.await.map_err(|error| failed(error.into()))?;
+                Some(made.map_err(failed)?)
+            }
+            (Temporary::Memory(_), _) | (Temporary::Disk(_), None) => None,
+        };
+        Sandbox::start(ready, job, image, self.ends.clone()).await
+    }
+
     /// A ready sandbox; another takes its place.
     async fn take(self: &Arc<Self>) -> Result<Slot, Error> {
         let taken = {

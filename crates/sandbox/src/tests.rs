@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use crate::{Bind, Error, Exit, Job, Limit, Program, Sandbox, Spawner, SpawnerConfig};
+use crate::{Bind, Error, Exit, Job, Limit, Program, Sandbox, Spawner, SpawnerConfig, Temporary};
 
 mod early;
 mod prison;
@@ -29,6 +29,7 @@ impl Bench {
         let folder = TempDir::new().unwrap();
         let config = SpawnerConfig {
             mount_point: folder.path().join("root"),
+            disk: folder.path().join("disk"),
             spares: 2,
             early: 2,
         };
@@ -101,7 +102,7 @@ fn program(executable: &str, arguments: &[&str]) -> Job {
         },
         companions: Vec::new(),
         binds: Vec::new(),
-        temporary: 8 << 20,
+        temporary: Temporary::Memory(8 << 20),
         listen: Vec::new(),
         sockets: 0,
         early: None,
@@ -187,6 +188,49 @@ async fn an_exit_is_told_as_status_or_signal_and_not_as_pid_ones() {
     assert_eq!(bench.run("kill -SEGV $$").await.1, Exit::Signal(11));
     // The first process of a namespace is deaf to this; the program is not the first.
     assert_eq!(bench.run("kill -TERM $$").await.1, Exit::Signal(15));
+}
+
+#[tokio::test]
+async fn temporary_files_on_disk_are_no_memory_and_have_an_end() {
+    let Some(bench) = Bench::new() else { return };
+    for limit in [&bench.spawner.limits().disk, &bench.spawner.limits().memory] {
+        if let Limit::NotEnforced(reason) = limit {
+            return skip(reason);
+        }
+    }
+    let disk = || fs::read_dir(bench.folder.path().join("disk")).unwrap();
+    let devices = || {
+        let devices = fs::read_dir("/sys/block").unwrap().flatten();
+        let files = devices.map(|device| device.path().join("loop/backing_file"));
+        let files = files.filter_map(|file| fs::read_to_string(file).ok());
+        let ours = bench.folder.path().to_str().unwrap();
+        files.filter(|file| file.starts_with(ours)).count()
+    };
+    for _ in 0..2 {
+        let mut job = shell(
+            "ls -A /tmp; stat -c '%a %U' /tmp
+             head -c 200M /dev/zero > /tmp/much && echo written
+             head -c 200M /dev/zero > /tmp/more || stat -c %s /tmp/more; sleep 1000",
+        );
+        job.temporary = Temporary::Disk(300 << 20);
+        job.program.memory = 32 << 20;
+        let mut running = bench.start(job).await;
+        let mut text = String::new();
+        while text.lines().count() < 4 || !text.ends_with('\n') {
+            text.push_str(&running.says().await);
+        }
+        assert!(text.starts_with("1777 sbx_user1051\nwritten\n"), "{text}");
+        let more: u64 = text.lines().last().unwrap().parse().unwrap();
+        assert!((50 << 20..100 << 20).contains(&more), "{text}");
+        assert_eq!(devices(), 1);
+        running.sandbox.kill().await;
+        // What had been written goes to the disk before it goes altogether.
+        while devices() > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    let left: Vec<_> = disk().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["314572800.ext4"]);
 }
 
 #[tokio::test]

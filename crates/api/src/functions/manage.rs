@@ -1,7 +1,9 @@
 //! Creating, changing and deleting functions.
 
 use axum::response::Response;
-use function::limits::{DEFAULT_MEMORY_MIB, DEFAULT_TIMEOUT_SECONDS};
+use function::limits::{
+    DEFAULT_EPHEMERAL_STORAGE_MIB, DEFAULT_MEMORY_MIB, DEFAULT_TIMEOUT_SECONDS,
+};
 use function::{Function, NewFunction};
 use http::StatusCode;
 use serde_json::json;
@@ -56,6 +58,9 @@ pub(crate) async fn create(state: &State, request: &Request) -> Result<Response,
         role,
         description: settings.description.unwrap_or_default(),
         memory_mib: settings.memory_mib.unwrap_or(DEFAULT_MEMORY_MIB),
+        ephemeral_storage_mib: settings
+            .ephemeral_storage_mib
+            .unwrap_or(DEFAULT_EPHEMERAL_STORAGE_MIB),
         timeout_seconds: settings.timeout_seconds.unwrap_or(DEFAULT_TIMEOUT_SECONDS),
         environment: settings.environment.unwrap_or_default(),
         layers: settings.layers.unwrap_or_default(),

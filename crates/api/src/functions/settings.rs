@@ -53,6 +53,7 @@ pub(super) struct Settings {
     pub(super) description: Option<String>,
     pub(super) timeout_seconds: Option<u32>,
     pub(super) memory_mib: Option<u32>,
+    pub(super) ephemeral_storage_mib: Option<u32>,
     pub(super) environment: Option<BTreeMap<String, String>>,
     pub(super) layers: Option<Vec<LayerId>>,
     pub(super) logging: Option<Logging>,
@@ -72,12 +73,12 @@ impl Settings {
             description: members.short_text("Description", DESCRIPTION_CHARS)?,
             timeout_seconds: members.natural("Timeout", TIMEOUT_SECONDS)?,
             memory_mib: members.natural("MemorySize", MEMORY_MIB)?,
+            ephemeral_storage_mib: ephemeral_storage(members)?,
             environment: environment(members)?,
             layers: layers(state, members)?,
             logging: logging::take(members, name)?,
         };
         members.only("TracingConfig", &json!({"Mode": "PassThrough"}))?;
-        members.only("EphemeralStorage", &json!({"Size": EPHEMERAL_STORAGE_MIB}))?;
         members.only("SnapStart", &json!({"ApplyOn": "None"}))?;
         Ok(settings)
     }
@@ -94,6 +95,10 @@ impl Settings {
         set(&mut function.description, self.description);
         set(&mut function.timeout_seconds, self.timeout_seconds);
         set(&mut function.memory_mib, self.memory_mib);
+        set(
+            &mut function.ephemeral_storage_mib,
+            self.ephemeral_storage_mib,
+        );
         set(&mut function.environment, self.environment);
         set(&mut function.layers, self.layers);
         set(&mut function.logging, self.logging);
@@ -180,6 +185,15 @@ fn handler(members: &mut Members) -> Result<Option<String>, ApiError> {
         )),
         other => Ok(other),
     }
+}
+
+fn ephemeral_storage(members: &mut Members) -> Result<Option<u32>, ApiError> {
+    let Some(mut storage) = members.object("EphemeralStorage")? else {
+        return Ok(None);
+    };
+    let size = storage.natural("Size", EPHEMERAL_STORAGE_MIB)?;
+    storage.finish()?;
+    Ok(size)
 }
 
 fn environment(members: &mut Members) -> Result<Option<BTreeMap<String, String>>, ApiError> {

@@ -2,7 +2,6 @@
 
 use clock::Timestamp;
 use function::Function;
-use function::limits::EPHEMERAL_STORAGE_MIB;
 use serde_json::{Value, json};
 use time::macros::format_description;
 
@@ -39,7 +38,7 @@ pub(super) fn configuration(state: &State, function: &Function) -> Value {
         "PackageType": "Zip",
         "Architectures": [ARCHITECTURE],
         "TracingConfig": {"Mode": "PassThrough"},
-        "EphemeralStorage": {"Size": EPHEMERAL_STORAGE_MIB},
+        "EphemeralStorage": {"Size": function.ephemeral_storage_mib},
         "SnapStart": {"ApplyOn": "None", "OptimizationStatus": "Off"},
         "LoggingConfig": logging::shown(function.logging, &function.name),
     });

@@ -30,6 +30,8 @@ pub struct NewFunction {
     pub description: String,
     /// Memory in MiB.
     pub memory_mib: u32,
+    /// `/tmp` in MiB.
+    pub ephemeral_storage_mib: u32,
     /// The longest invocation in seconds.
     pub timeout_seconds: u32,
     /// Environment variables.
@@ -92,6 +94,7 @@ impl Registry {
             role: new.role,
             description: new.description,
             memory_mib: new.memory_mib,
+            ephemeral_storage_mib: new.ephemeral_storage_mib,
             timeout_seconds: new.timeout_seconds,
             environment: new.environment,
             code,

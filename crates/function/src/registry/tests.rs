@@ -62,6 +62,7 @@ fn new(text: &str) -> NewFunction {
         role: "arn:aws:iam::000000000000:role/r".to_owned(),
         description: String::new(),
         memory_mib: 128,
+        ephemeral_storage_mib: 512,
         timeout_seconds: 3,
         environment: BTreeMap::new(),
         layers: Vec::new(),

@@ -85,6 +85,7 @@ fn spec(account: &str, function: &str, version: &str, revision: &str) -> Arc<Spe
         code: PathBuf::new(),
         opt: None,
         memory_mib: 128,
+        temporary_mib: 512,
         timeout: Duration::from_secs(1),
         environment: std::collections::BTreeMap::new(),
         log_group: String::new(),

@@ -3,15 +3,15 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 
-use sandbox::Bind;
+use sandbox::{Bind, Temporary};
 
 use super::ProcessConfig;
 use super::environment::Surroundings;
 use crate::Spec;
 use crate::egress::Endpoint;
 
-/// The size of `/tmp` in a sandbox, in bytes: AWS Lambda's default, and for now the only one.
-pub(super) const TEMPORARY_BYTES: u64 = 512 << 20;
+/// Up to this many MiB, `/tmp` is kept in memory: AWS Lambda's default.
+const IN_MEMORY_MIB: u32 = 512;
 
 /// Where the Runtime API is found in a sandbox (AWS Lambda's port, 2026).
 const RUNTIME_API_PORT: u16 = 9001;
@@ -91,6 +91,16 @@ impl Place {
             to: root.clone(),
         }));
         binds
+    }
+}
+
+/// What `/tmp` is in a sandbox.
+pub(super) fn temporary(spec: &Spec) -> Temporary {
+    let bytes = u64::from(spec.temporary_mib) << 20;
+    if spec.temporary_mib <= IN_MEMORY_MIB {
+        Temporary::Memory(bytes)
+    } else {
+        Temporary::Disk(bytes)
     }
 }
 

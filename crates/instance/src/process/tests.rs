@@ -55,6 +55,7 @@ impl Bench {
         let folder = TempDir::new().unwrap();
         let config = SpawnerConfig {
             mount_point: folder.path().join("root"),
+            disk: folder.path().join("disk"),
             spares: 1,
             early,
         };
@@ -140,6 +141,7 @@ impl Bench {
             code,
             opt: None,
             memory_mib: 512,
+            temporary_mib: 512,
             timeout: Duration::from_secs(30),
             environment: BTreeMap::from([("GREETING".to_owned(), "hello".to_owned())]),
             log_group: "/aws/lambda/f".to_owned(),

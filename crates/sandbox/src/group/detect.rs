@@ -40,6 +40,7 @@ pub(crate) fn detect() -> (Limits, Groups) {
         cpu: limit(&cpu),
         processes: limit(&pids),
         freezing,
+        disk: Limit::NotEnforced("functions run without sandboxes".to_owned()),
     };
     let mut groups = Groups::default();
     groups.memory = memory.ok();

@@ -7,13 +7,14 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 
-use super::{At, Failure};
-use crate::program::{Bind, Job};
+use super::{At, Failure, image};
+use crate::program::{Bind, Job, Temporary};
 
 /// Folders of the system's programs and libraries: bound, or a link where this machine has a link.
 const SYSTEM: [&str; 7] = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32"];
@@ -83,7 +84,7 @@ const HIDDEN: [&str; 7] = [
 /// Files and folders of `/tmp`, at most. Each costs memory of the function's.
 const TEMPORARY_FILES: u32 = 100_000;
 
-const HARMLESS: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
+pub(super) const HARMLESS: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
 
 /// Puts together what every sandbox has, over the folder `at`.
 pub(super) fn assemble(at: &Path) -> Result<(), Failure> {
@@ -133,27 +134,33 @@ pub(super) struct Owner {
 }
 
 /// Adds what the job asks for, makes it the root, and makes it read-only.
-pub(super) fn complete(at: &Path, job: &Job, owner: Owner) -> Result<(), Failure> {
+pub(super) fn complete(
+    at: &Path,
+    job: &Job,
+    image: Option<OwnedFd>,
+    owner: Owner,
+) -> Result<(), Failure> {
     show(at, &job.binds)?;
-    let options = format!(
-        "size={},nr_inodes={TEMPORARY_FILES},mode=1777,uid={},gid={}",
-        job.temporary, owner.user, owner.group
-    );
-    let options = std::ffi::CString::new(options).at("write the options of /tmp")?;
-    rustix::mount::mount(
-        "tmpfs",
-        at.join("tmp"),
-        "tmpfs",
-        HARMLESS,
-        options.as_c_str(),
-    )
-    .at("mount /tmp")?;
+    let place = at.join("tmp");
+    match (job.temporary, image) {
+        (Temporary::Disk(_), Some(image)) => image::mount(&image, &place, owner)?,
+        (Temporary::Disk(bytes) | Temporary::Memory(bytes), _) => memory(&place, bytes, owner)?,
+    }
     std::env::set_current_dir(at).at("enter the new root")?;
     rustix::process::pivot_root(".", ".").at("change the root")?;
     rustix::mount::unmount(".", UnmountFlags::DETACH).at("let go of the old root")?;
     std::env::set_current_dir("/").at("enter the new root")?;
     let read_only = MountFlags::BIND | MountFlags::RDONLY | HARMLESS;
     rustix::mount::mount_remount("/", read_only, c"").at("make the root read-only")
+}
+
+/// Has files at `place` kept in memory.
+fn memory(place: &Path, bytes: u64, owner: Owner) -> Result<(), Failure> {
+    let Owner { user, group } = owner;
+    let options =
+        format!("size={bytes},nr_inodes={TEMPORARY_FILES},mode=1777,uid={user},gid={group}");
+    let options = std::ffi::CString::new(options).at("write the options of /tmp")?;
+    rustix::mount::mount("tmpfs", place, "tmpfs", HARMLESS, options.as_c_str()).at("mount /tmp")
 }
 
 /// Shows folders and files of this machine.

@@ -31,6 +31,7 @@ pub(super) fn start(
         IsolationKind::Sandbox => {
             let config = SpawnerConfig {
                 mount_point: dir.join("sandboxes"),
+                disk: dir.join("temporary"),
                 spares: SPARES,
                 early: EARLY,
             };

@@ -135,12 +135,14 @@ async fn configuration_and_code_change_and_a_stale_revision_does_not() {
         .json();
     let change = json!({
         "MemorySize": 512, "Timeout": 30, "Description": "d", "Handler": "main.other",
+        "EphemeralStorage": {"Size": 2048},
         "Environment": {"Variables": {"A1": "b"}}, "RevisionId": before["RevisionId"],
     });
     let path = format!("{F}/configuration");
     let after = door.call("PUT", &path, &change).await.json();
     let expected = json!({
         "MemorySize": 512, "Timeout": 30, "Description": "d", "Handler": "main.other",
+        "EphemeralStorage": {"Size": 2048},
         "Environment": {"Variables": {"A1": "b"}}, "Runtime": "python3.13",
         "CodeSha256": before["CodeSha256"],
     });
@@ -220,7 +222,6 @@ async fn a_parameter_that_is_not_applied_is_refused_by_name() {
         ("PackageType", json!("Image")),
         ("SnapStart", json!({"ApplyOn": "PublishedVersions"})),
         ("Architectures", json!([other])),
-        ("EphemeralStorage", json!({"Size": 1024})),
         ("TracingConfig", json!({"Mode": "Active"})),
         ("KMSKeyArn", json!("arn:aws:kms:us-east-1:1:key/k")),
         ("Publish", json!(true)),
@@ -327,6 +328,16 @@ async fn bad_values_are_refused_in_the_words_of_aws() {
         ("Timeout", json!(901), "less than or equal to 900"),
         ("MemorySize", json!(127), "'memorySize'"),
         ("MemorySize", json!(10_241), "less than or equal to 10240"),
+        (
+            "EphemeralStorage",
+            json!({"Size": 511}),
+            "greater than or equal to 512",
+        ),
+        (
+            "EphemeralStorage",
+            json!({"Size": 10_241}),
+            "less than or equal to 10240",
+        ),
         ("Handler", json!("a b"), "'handler'"),
         (
             "Handler",

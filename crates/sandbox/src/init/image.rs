@@ -1,0 +1,95 @@
+//! Mounts a file that holds a file system.
+
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use super::root::{HARMLESS, Owner};
+use super::{At, Failure};
+
+/// Requests to loop devices (Linux, `include/uapi/linux/loop.h`).
+const GET_FREE: libc::Ioctl = 0x4C82;
+const CONFIGURE: libc::Ioctl = 0x4C0A;
+/// The device lets go of its file when nobody has it open or mounted any more.
+const AUTOCLEAR: u32 = 4;
+
+/// How often a free device is looked for, when others take it first.
+const ATTEMPTS: usize = 100;
+
+/// The kernel's `struct loop_config`.
+#[repr(C)]
+struct Configuration {
+    file: u32,
+    block_size: u32,
+    before_flags: [u8; 52],
+    flags: u32,
+    after_flags: [u8; 176],
+    reserved: [u64; 8],
+}
+
+/// Shows the file system in `image` at `place`, as a folder like `/tmp` that belongs to `owner`. It is
+/// gone when the mount is. Nothing of it need survive a crash of the machine.
+pub(super) fn mount(image: &OwnedFd, place: &Path, owner: Owner) -> Result<(), Failure> {
+    let (device, path) = attach(image.as_fd()).at("find a loop device for /tmp")?;
+    let options = c"noinit_itable,nobarrier";
+    rustix::mount::mount(&path, place, "ext4", HARMLESS, options).at("mount the disk at /tmp")?;
+    drop(device);
+    let everybody = Permissions::from_mode(0o1777);
+    // It is there since the file system is, and holds what a check of it would find.
+    let _ = fs::remove_dir(place.join("lost+found"));
+    std::os::unix::fs::chown(place, Some(owner.user), Some(owner.group))
+        .and_then(|()| fs::set_permissions(place, everybody))
+        .at("give /tmp away")
+}
+
+/// A loop device with the file, and its path.
+fn attach(file: BorrowedFd<'_>) -> io::Result<(File, String)> {
+    let open = |path: &str| File::options().read(true).write(true).open(path);
+    let control = open("/dev/loop-control")?;
+    let configuration = Configuration {
+        file: file.as_raw_fd().unsigned_abs(),
+        block_size: 0,
+        before_flags: [0; 52],
+        flags: AUTOCLEAR,
+        after_flags: [0; 176],
+        reserved: [0; 8],
+    };
+    let mut busy = io::Error::from(io::ErrorKind::ResourceBusy);
+    for _ in 0..ATTEMPTS {
+        #[expect(unsafe_code, reason = "no safe call asks loop devices")]
+        // SAFETY: this request takes no argument.
+        let number = unsafe { libc::ioctl(control.as_raw_fd(), GET_FREE) };
+        if number < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let path = format!("/dev/loop{number}");
+        let device = open(&path)?;
+        #[expect(unsafe_code, reason = "no safe call asks loop devices")]
+        // SAFETY: the structure has the layout that this request reads, and outlives the call, which
+        // writes nothing into it.
+        let configured =
+            unsafe { libc::ioctl(device.as_raw_fd(), CONFIGURE, &raw const configuration) };
+        if configured == 0 {
+            return Ok((device, path));
+        }
+        busy = io::Error::last_os_error();
+        if busy.raw_os_error() != Some(libc::EBUSY) {
+            return Err(busy);
+        }
+    }
+    Err(busy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_configuration_has_the_kernels_layout() {
+        // Two numbers, `struct loop_info64` of 232 bytes with its flags at 52, eight long ones.
+        assert_eq!(size_of::<Configuration>(), 8 + 232 + 64);
+        assert_eq!(std::mem::offset_of!(Configuration, flags), 8 + 52);
+    }
+}
