@@ -242,6 +242,7 @@ fn job(code: &Path) -> Job {
             to: PathBuf::from("/var/task"),
         }],
         temporary: Temporary::Memory(512 << 20),
+        names: BTreeMap::new(),
         sockets: 1,
         listen: Vec::new(),
         early: None,

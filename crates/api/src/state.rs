@@ -9,6 +9,7 @@ use clock::SharedClock;
 use dispatcher::{DispatcherStatus, Invoker};
 use event_log::{SharedLog, TopicName};
 use function::Registry;
+use instance::Endpoints;
 
 use crate::sigv4::Verifier;
 
@@ -37,6 +38,8 @@ pub struct State {
     pub region: String,
     /// Our own Kafka port: mappings read no other cluster.
     pub own_kafka: OwnKafka,
+    /// What functions may be let reach.
+    pub egress: Endpoints,
     /// Partitions of a topic that a mapping creates.
     pub default_partitions: u32,
 }

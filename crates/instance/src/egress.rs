@@ -3,54 +3,107 @@
 //! A sandboxed instance has a network of its own in which nothing answers but what is put there. Code
 //! written for Lambda expects to reach the account's AWS APIs, which here is the server's own endpoint:
 //! that is granted unless the function says otherwise. Everything else has to be asked for, by the
-//! function's environment variable [`EGRESS`].
+//! function's environment variable [`EGRESS`], and permitted by the server's operator: a port of a host
+//! elsewhere is then found in the sandbox under the host's own name or address, where the server listens
+//! and passes on.
 
-use std::collections::BTreeMap;
-use std::net::{SocketAddr, SocketAddrV4};
+mod destination;
 
-/// The environment variable by which a function asks: `none`, or `kafka`, or nothing.
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+
+pub use destination::{Destination, NoDestination, Permitted};
+
+use destination::Host;
+
+/// The environment variable by which a function asks: `none`, `kafka` and destinations as `HOST:PORT`,
+/// with commas between.
 pub const EGRESS: &str = "TIDEMILL_EGRESS";
 
-/// What one function was granted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Egress {
-    /// Nothing at all.
-    Nothing,
+/// Destinations that one function may have: each costs a descriptor for every instance.
+const DESTINATIONS: usize = 10;
+
+/// The network inside in which hosts elsewhere have their addresses, by their names.
+const NAMED: [u8; 3] = [127, 100, 0];
+
+/// What one function asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Egress {
     /// The server's own endpoint: S3, Lambda.
-    OwnEndpoint,
-    /// The server's own endpoint and its Kafka port.
-    OwnEndpointAndKafka,
+    own: Wish,
+    /// The server's Kafka port.
+    kafka: Wish,
+    elsewhere: BTreeSet<Destination>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wish {
+    Yes,
+    No,
 }
 
 /// Why a wish cannot be granted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnsupportedEgress {
-    /// It names something else than what there is.
-    #[error(
-        "{EGRESS} is {value:?}: it takes `none` or `kafka`; other destinations are not supported yet"
-    )]
+    /// It names something that is none.
+    #[error("{EGRESS}: {value:?} is neither `none` nor `kafka` nor a destination: {source}")]
     Unknown {
-        /// The variable's value.
+        /// That part of the variable's value.
         value: String,
+        /// What a destination looks like.
+        source: NoDestination,
+    },
+    /// It names too many.
+    #[error("{EGRESS} names {count} destinations; {DESTINATIONS} are the most")]
+    TooMany {
+        /// How many.
+        count: usize,
+    },
+    /// The operator has not permitted it.
+    #[error(
+        "{EGRESS}: {destination} is not permitted by this server: whoever runs it can add it to \
+         `egress` under [functions]"
+    )]
+    NotPermitted {
+        /// What was asked for.
+        destination: Destination,
     },
     /// The server has no Kafka port of its own.
-    #[error("{EGRESS} is \"kafka\", and this server has no Kafka port of its own")]
+    #[error("{EGRESS} names \"kafka\", and this server has no Kafka port of its own")]
     NoKafkaPort,
 }
 
 impl Egress {
-    /// What a function with this environment is granted.
+    /// What a function with this environment asks for.
     ///
     /// # Errors
-    /// When it asks for what cannot be granted.
+    /// When that is nothing that there could be.
     pub fn of(environment: &BTreeMap<String, String>) -> Result<Self, UnsupportedEgress> {
-        match environment.get(EGRESS).map(String::as_str) {
-            None => Ok(Self::OwnEndpoint),
-            Some("none") => Ok(Self::Nothing),
-            Some("kafka") => Ok(Self::OwnEndpointAndKafka),
-            Some(value) => Err(UnsupportedEgress::Unknown {
-                value: value.to_owned(),
-            }),
+        let mut asked = Self {
+            own: Wish::Yes,
+            kafka: Wish::No,
+            elsewhere: BTreeSet::new(),
+        };
+        let Some(value) = environment.get(EGRESS) else {
+            return Ok(asked);
+        };
+        for part in value.split(',').map(str::trim) {
+            match part {
+                "none" => asked.own = Wish::No,
+                "kafka" => asked.kafka = Wish::Yes,
+                destination => {
+                    let parsed = destination.parse();
+                    let unknown = |source| UnsupportedEgress::Unknown {
+                        value: destination.to_owned(),
+                        source,
+                    };
+                    asked.elsewhere.insert(parsed.map_err(unknown)?);
+                }
+            }
+        }
+        match asked.elsewhere.len() {
+            count if count > DESTINATIONS => Err(UnsupportedEgress::TooMany { count }),
+            _ => Ok(asked),
         }
     }
 }
@@ -83,30 +136,89 @@ impl Endpoint {
     }
 }
 
-/// The server's ports that functions may be granted.
-#[derive(Clone, Copy, Debug, Default)]
+/// What functions may be granted.
+#[derive(Clone, Debug, Default)]
 pub struct Endpoints {
     /// S3 and Lambda.
     pub own: Option<Endpoint>,
     /// Kafka.
     pub kafka: Option<Endpoint>,
+    /// What functions may reach elsewhere.
+    pub permitted: Vec<Permitted>,
+}
+
+/// A way out of a sandbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Granted {
+    /// Where it begins, inside.
+    pub(crate) inside: SocketAddrV4,
+    pub(crate) to: Target,
+    /// By which name `inside` is known there.
+    pub(crate) name: Option<String>,
+}
+
+/// Where it leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    Server(SocketAddr),
+    Elsewhere(Destination),
 }
 
 impl Endpoints {
-    /// Those that `egress` grants.
+    /// Whether a function may have what it asks for.
     ///
     /// # Errors
-    /// When it asks for the Kafka port and there is none.
-    pub(crate) fn granted(&self, egress: Egress) -> Result<Vec<Endpoint>, UnsupportedEgress> {
-        let (own, kafka) = match egress {
-            Egress::Nothing => (None, None),
-            Egress::OwnEndpoint => (self.own, None),
-            Egress::OwnEndpointAndKafka => {
-                let kafka = self.kafka.ok_or(UnsupportedEgress::NoKafkaPort)?;
-                (self.own, Some(kafka))
-            }
+    /// When it asks for the Kafka port and there is none, or for what is not permitted.
+    pub fn check(&self, asked: &Egress) -> Result<(), UnsupportedEgress> {
+        self.granted(asked).map(drop)
+    }
+
+    /// The ways that `asked` opens.
+    pub(crate) fn granted(&self, asked: &Egress) -> Result<Vec<Granted>, UnsupportedEgress> {
+        let own = match asked.own {
+            Wish::Yes => self.own,
+            Wish::No => None,
         };
-        Ok(own.into_iter().chain(kafka).collect())
+        let kafka = match asked.kafka {
+            Wish::Yes => Some(self.kafka.ok_or(UnsupportedEgress::NoKafkaPort)?),
+            Wish::No => None,
+        };
+        let mut granted: Vec<_> = own
+            .into_iter()
+            .chain(kafka)
+            .map(|endpoint| Granted {
+                inside: endpoint.inside,
+                to: Target::Server(endpoint.outside),
+                name: None,
+            })
+            .collect();
+        let mut names: Vec<&str> = Vec::new();
+        for destination in &asked.elsewhere {
+            let mut permitted = self.permitted.iter();
+            if !permitted.any(|permitted| permitted.permits(destination)) {
+                let destination = destination.clone();
+                return Err(UnsupportedEgress::NotPermitted { destination });
+            }
+            let (address, name) = match &destination.host {
+                Host::Address(address) => (*address, None),
+                Host::Name(name) => {
+                    // They are sorted: one host's destinations are neighbours.
+                    if names.last() != Some(&name.as_str()) {
+                        names.push(name);
+                    }
+                    let [a, b, c] = NAMED;
+                    let host = u8::try_from(names.len()).unwrap_or(u8::MAX);
+                    (Ipv4Addr::new(a, b, c, host), Some(name.clone()))
+                }
+            };
+            let inside = SocketAddrV4::new(address, destination.port);
+            // What leads to the server there already stays.
+            if granted.iter().all(|other| other.inside != inside) {
+                let to = Target::Elsewhere(destination.clone());
+                granted.push(Granted { inside, to, name });
+            }
+        }
+        Ok(granted)
     }
 }
 
@@ -116,15 +228,56 @@ mod tests {
 
     #[test]
     fn what_cannot_be_granted_is_refused_by_name() {
-        let asks =
-            |value: &str| Egress::of(&BTreeMap::from([(EGRESS.to_owned(), value.to_owned())]));
-        assert_eq!(Egress::of(&BTreeMap::new()), Ok(Egress::OwnEndpoint));
-        assert_eq!(asks("none"), Ok(Egress::Nothing));
-        assert_eq!(asks("kafka"), Ok(Egress::OwnEndpointAndKafka));
-        for value in ["", "*", "example.com:443", "Kafka"] {
+        let endpoints = Endpoints {
+            own: Some(Endpoint::at("127.0.0.1:4566".parse().unwrap())),
+            kafka: None,
+            permitted: vec!["*.example.com:443".parse().unwrap()],
+        };
+        let asks = |value: &str| {
+            let environment = BTreeMap::from([(EGRESS.to_owned(), value.to_owned())]);
+            Egress::of(&environment).and_then(|asked| endpoints.granted(&asked))
+        };
+        let usual = endpoints.granted(&Egress::of(&BTreeMap::new()).unwrap());
+        assert_eq!(usual.unwrap().len(), 1);
+        assert_eq!(asks("none"), Ok(Vec::new()));
+        assert_eq!(asks("kafka"), Err(UnsupportedEgress::NoKafkaPort));
+        for value in ["", "*", "example.com", "Kafka", "none,x"] {
             let refused = asks(value).unwrap_err().to_string();
-            assert!(refused.contains(&format!("{value:?}")), "{refused}");
+            let part = value.rsplit(',').next().unwrap();
+            assert!(refused.contains(&format!("{part:?}")), "{refused}");
         }
+        let refused = asks("a.example.com:443, a.example.com:80").unwrap_err();
+        let refused = refused.to_string();
+        assert!(refused.contains("a.example.com:80 is not"), "{refused}");
+        let many: Vec<_> = (1..=11).map(|n| format!("h{n}.example.com:443")).collect();
+        let refused = asks(&many.join(",")).unwrap_err();
+        assert_eq!(refused, UnsupportedEgress::TooMany { count: 11 });
+    }
+
+    #[test]
+    fn each_host_has_one_address_inside_and_an_address_its_own() {
+        let endpoints = Endpoints {
+            permitted: vec!["*:*".parse().unwrap()],
+            ..Endpoints::default()
+        };
+        let value = "b.example:80,a.example:80,a.example:443,10.0.0.7:5432";
+        let environment = BTreeMap::from([(EGRESS.to_owned(), value.to_owned())]);
+        let granted = endpoints.granted(&Egress::of(&environment).unwrap());
+        let found: Vec<_> = granted
+            .unwrap()
+            .into_iter()
+            .map(|granted| (granted.inside.to_string(), granted.name.unwrap_or_default()))
+            .collect();
+        let expected = [
+            ("127.100.0.1:80", "a.example"),
+            ("127.100.0.1:443", "a.example"),
+            ("127.100.0.2:80", "b.example"),
+            ("10.0.0.7:5432", ""),
+        ];
+        assert_eq!(
+            found,
+            expected.map(|(at, name)| (at.to_owned(), name.to_owned()))
+        );
     }
 
     #[test]

@@ -28,7 +28,9 @@ mod runtime;
 mod runtime_api;
 mod spec;
 
-pub use egress::{EGRESS, Egress, Endpoint, Endpoints, UnsupportedEgress};
+pub use egress::{
+    Destination, EGRESS, Egress, Endpoint, Endpoints, NoDestination, Permitted, UnsupportedEgress,
+};
 pub use launcher::{Instance, LaunchError, Launcher};
 pub use log_format::{LogFormat, Severity};
 pub use logs::{LogChunk, LogKind, LogQueue, LogReceiver, LogSink, Taken, log_queue};

@@ -38,7 +38,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::egress::{Egress, Endpoint, Endpoints};
+use crate::egress::{Egress, Endpoints, Granted};
 use crate::runtime_api::{Extensions, RuntimeApi};
 use crate::{Instance, LaunchError, Launcher, LogSink, Runtime, Spec};
 
@@ -186,7 +186,7 @@ impl ProcessLauncher {
         spec: &Arc<Spec>,
         place: &Place,
         command: Command,
-        granted: &[Endpoint],
+        granted: &[Granted],
         journal: &mut Journal,
     ) -> io::Result<Running> {
         let log_stream = journal.stream().to_owned();
@@ -205,7 +205,7 @@ impl ProcessLauncher {
                 let surroundings = place.surroundings(api.to_string(), &log_stream);
                 let program = program(spec, place, &command, &surroundings);
                 let mut listen = vec![api];
-                listen.extend(granted.iter().map(|endpoint| endpoint.inside));
+                listen.extend(granted.iter().map(|granted| granted.inside));
                 let runtime = place.runtime(&self.config.runtimes, &command.roots);
                 let defaults = environment::defaults(spec.runtime, &surroundings);
                 let job = Job {
@@ -216,6 +216,7 @@ impl ProcessLauncher {
                     temporary: place::temporary(spec),
                     listen,
                     sockets: 1,
+                    names: place::names(granted),
                 };
                 let spawned = spawner.spawn(job).await;
                 let mut sandbox = spawned.map_err(sandbox::Error::into_io)?;
@@ -225,8 +226,8 @@ impl ProcessLauncher {
                 let dialer = sandbox.take_sockets().pop().ok_or_else(missing)?;
                 let listener = listeners.next().ok_or_else(missing)??;
                 let mut bridges = JoinSet::new();
-                for (listener, endpoint) in listeners.zip(granted) {
-                    bridges.spawn(bridge::bridge(listener?, endpoint.outside));
+                for (listener, granted) in listeners.zip(granted) {
+                    bridges.spawn(bridge::bridge(listener?, granted.to.clone()));
                 }
                 Started {
                     body: Body::Sandboxed(sandbox),
@@ -313,7 +314,7 @@ impl ProcessLauncher {
             source,
         };
         let granted = Egress::of(&spec.environment)
-            .and_then(|egress| self.config.endpoints.granted(egress))
+            .and_then(|asked| self.config.endpoints.granted(&asked))
             .map_err(refused)?;
         let place = match &self.isolation {
             Isolation::Sandboxed(_) => Place::inside(),

@@ -110,7 +110,7 @@ fn live(order: &Order, channel: &OwnedFd) -> Result<(), Failure> {
         return Ok(());
     };
     let (job, first) = match asked {
-        Asked::Job(job) => (job, First::Parked(parked)),
+        Asked::Job(job) => (*job, First::Parked(parked)),
         Asked::Early(early) => {
             let output = outputs.first().ok_or_else(unexpected);
             let waiting = early::start(order, &early, output.at("find the output")?, parked)?;
@@ -213,7 +213,7 @@ impl Report {
 
 /// What a sandbox's first process is asked to start.
 enum Asked {
-    Job(Job),
+    Job(Box<Job>),
     /// What waits for a job, which comes in another message.
     Early(Early),
 }
@@ -232,7 +232,7 @@ impl Asked {
     /// The job of what waits for it, which has its output: only the other descriptors come.
     fn receive_job(channel: &OwnedFd) -> io::Result<Option<(Job, Vec<OwnedFd>)>> {
         match Self::receive(channel)? {
-            Some((Self::Job(job), outputs)) => Ok(Some((job, outputs))),
+            Some((Self::Job(job), outputs)) => Ok(Some((*job, outputs))),
             Some((Self::Early(_), _)) => Err(unexpected()),
             None => Ok(None),
         }
@@ -240,7 +240,7 @@ impl Asked {
 
     fn read(message: &mut Message) -> io::Result<Self> {
         match message.number()? {
-            0 => Job::read(message).map(Self::Job),
+            0 => Job::read(message).map(Box::new).map(Self::Job),
             1 => Early::read(message).map(Self::Early),
             _ => Err(unexpected()),
         }
@@ -255,6 +255,7 @@ impl Job {
     /// What a sandbox's first process is sent. What may stand in for the program is the server's
     /// business, and so is what `/tmp` can be here.
     pub(crate) fn write(&self, temporary: Temporary) -> Writer {
+        let names: Vec<_> = self.names.iter().collect();
         let (kind, bytes) = match temporary {
             Temporary::Memory(bytes) => (0, bytes),
             Temporary::Disk(bytes) => (1, bytes),
@@ -266,6 +267,9 @@ impl Job {
             .number(kind)
             .number(bytes)
             .each(&self.listen, Writer::address)
+            .each(&names, |to, (name, address)| {
+                to.text(name).number(u64::from(address.to_bits()))
+            })
             .number(self.sockets as u64)
     }
 
@@ -279,6 +283,10 @@ impl Job {
                 _ => Temporary::Disk(from.number()?),
             },
             listen: from.each::<SocketAddrV4>(Message::address)?,
+            names: from
+                .each(|from| Ok((from.text()?, from.small::<u32>()?.into())))?
+                .into_iter()
+                .collect(),
             sockets: from.small()?,
             early: None,
         })

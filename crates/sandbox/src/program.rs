@@ -1,7 +1,7 @@
 //! What to start, and what to put around it.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 
 /// What to start.
@@ -31,9 +31,12 @@ pub struct Job {
     pub binds: Vec<Bind>,
     /// What `/tmp` is.
     pub temporary: Temporary,
-    /// Addresses on the sandbox's own loopback interface where somebody listens: a listener for each
-    /// is handed out with the started sandbox, and nothing else answers in there.
+    /// Addresses of the sandbox's own loopback interface where somebody listens: a listener for each
+    /// is handed out with the started sandbox, and nothing else answers in there. The interface is given
+    /// those that are not in `127.0.0.0/8`.
     pub listen: Vec<SocketAddrV4>,
+    /// Names of hosts that the sandbox knows, beside `localhost` and its own.
+    pub names: BTreeMap<String, Ipv4Addr>,
     /// How many stream sockets are handed out that are connected to nothing yet. Whoever connects one
     /// reaches what listens inside.
     pub sockets: usize,

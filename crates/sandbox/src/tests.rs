@@ -104,6 +104,7 @@ fn program(executable: &str, arguments: &[&str]) -> Job {
         binds: Vec::new(),
         temporary: Temporary::Memory(8 << 20),
         listen: Vec::new(),
+        names: BTreeMap::new(),
         sockets: 0,
         early: None,
     }

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use instance::Permitted;
 use serde::{Deserialize, Serialize};
 
 use crate::cli;
@@ -65,6 +66,9 @@ pub(crate) struct Functions {
     /// Whether each instance runs in a sandbox of its own. `none` runs functions as ordinary processes
     /// of the server's user, which can read what it can read and reach what it can reach.
     pub(crate) isolation: IsolationKind,
+    /// What functions may ask to reach beside this server, as `HOST:PORT`: the host may be `*`, or begin
+    /// with `*.` for all names below, and the port may be `*`.
+    pub(crate) egress: Vec<Permitted>,
     /// Seconds that an idle instance stays warm.
     pub(crate) idle_seconds: u64,
     /// Seconds between the attempts of an asynchronous invocation.
@@ -142,6 +146,7 @@ impl Default for Functions {
             concurrency: 100,
             reserved_for_direct: 10,
             isolation: IsolationKind::default(),
+            egress: Vec::new(),
             idle_seconds: 300,
             async_retry_seconds: vec![60, 120],
             drain_seconds: 10,

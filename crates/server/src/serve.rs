@@ -117,14 +117,16 @@ impl Running {
         let function_logs = FunctionLogs::open(log.clone(), receiver, partitions).await?;
         let own = Endpoint::at(http);
         let (isolation, endpoint) = isolation::start(config.functions.isolation, &dir, own)?;
+        let endpoints = Endpoints {
+            own: Some(own),
+            kafka: kafka.own_port().map(Endpoint::at),
+            permitted: config.functions.egress.clone(),
+        };
         let places = ProcessConfig {
             instances: dir.join("instances"),
             runtimes: dir.join("runtimes"),
             search_path: search_path(),
-            endpoints: Endpoints {
-                own: Some(own),
-                kafka: kafka.own_port().map(Endpoint::at),
-            },
+            endpoints: endpoints.clone(),
         };
         let launcher = ProcessLauncher::new(places, isolation, clock.clone(), Arc::new(queue))
             .context("prepare to start functions")?;
@@ -177,6 +179,7 @@ impl Running {
             own_kafka: kafka.own_addresses(),
             code_source: store.code.clone(),
             table_streams: Arc::new(foreign.door.streams.clone()),
+            egress: endpoints,
             default_partitions: partitions,
         });
         let admin = admin::router(Admin {

@@ -74,7 +74,7 @@ impl Settings {
             timeout_seconds: members.natural("Timeout", TIMEOUT_SECONDS)?,
             memory_mib: members.natural("MemorySize", MEMORY_MIB)?,
             ephemeral_storage_mib: ephemeral_storage(members)?,
-            environment: environment(members)?,
+            environment: environment(state, members)?,
             layers: layers(state, members)?,
             logging: logging::take(members, name)?,
         };
@@ -196,7 +196,10 @@ fn ephemeral_storage(members: &mut Members) -> Result<Option<u32>, ApiError> {
     Ok(size)
 }
 
-fn environment(members: &mut Members) -> Result<Option<BTreeMap<String, String>>, ApiError> {
+fn environment(
+    state: &State,
+    members: &mut Members,
+) -> Result<Option<BTreeMap<String, String>>, ApiError> {
     let Some(mut environment) = members.object("Environment")? else {
         return Ok(None);
     };
@@ -220,7 +223,8 @@ fn environment(members: &mut Members) -> Result<Option<BTreeMap<String, String>>
         }
     }
     environment.finish()?;
-    if let Err(unsupported) = Egress::of(&variables) {
+    let asked = Egress::of(&variables);
+    if let Err(unsupported) = asked.and_then(|asked| state.egress.check(&asked)) {
         return Err(ApiError::InvalidParameter(unsupported.to_string()));
     }
     let bytes: usize = variables

@@ -1,5 +1,6 @@
 //! Where an instance finds its things: at AWS's paths in a sandbox, at ours without one.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 
@@ -8,7 +9,7 @@ use sandbox::{Bind, Temporary};
 use super::ProcessConfig;
 use super::environment::Surroundings;
 use crate::Spec;
-use crate::egress::Endpoint;
+use crate::egress::Granted;
 
 /// Up to this many MiB, `/tmp` is kept in memory: AWS Lambda's default.
 const IN_MEMORY_MIB: u32 = 512;
@@ -104,13 +105,15 @@ pub(super) fn temporary(spec: &Spec) -> Temporary {
     }
 }
 
+/// By which names hosts are found in a sandbox.
+pub(super) fn names(granted: &[Granted]) -> BTreeMap<String, Ipv4Addr> {
+    let name = |granted: &Granted| Some((granted.name.clone()?, *granted.inside.ip()));
+    granted.iter().filter_map(name).collect()
+}
+
 /// The address of the Runtime API in a sandbox: AWS's, unless one of the granted ports has it.
-pub(super) fn runtime_api(endpoints: &[Endpoint]) -> SocketAddrV4 {
-    let taken = |port: u16| {
-        endpoints
-            .iter()
-            .any(|granted| granted.inside.port() == port)
-    };
+pub(super) fn runtime_api(granted: &[Granted]) -> SocketAddrV4 {
+    let taken = |port: u16| granted.iter().any(|granted| granted.inside.port() == port);
     let port = (RUNTIME_API_PORT..u16::MAX).find(|port| !taken(*port));
     SocketAddrV4::new(Ipv4Addr::LOCALHOST, port.unwrap_or(RUNTIME_API_PORT))
 }

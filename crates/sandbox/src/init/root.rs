@@ -6,7 +6,7 @@
 //! is no `/sys`, no `/run`, no `/home`, no `/root`.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -141,6 +141,7 @@ pub(super) fn complete(
     owner: Owner,
 ) -> Result<(), Failure> {
     show(at, &job.binds)?;
+    name_hosts(at, job).at("write /etc/hosts")?;
     let place = at.join("tmp");
     match (job.temporary, image) {
         (Temporary::Disk(_), Some(image)) => image::mount(&image, &place, owner)?,
@@ -152,6 +153,15 @@ pub(super) fn complete(
     std::env::set_current_dir("/").at("enter the new root")?;
     let read_only = MountFlags::BIND | MountFlags::RDONLY | HARMLESS;
     rustix::mount::mount_remount("/", read_only, c"").at("make the root read-only")
+}
+
+fn name_hosts(at: &Path, job: &Job) -> io::Result<()> {
+    let mut file = fs::File::options()
+        .append(true)
+        .open(at.join("etc/hosts"))?;
+    job.names
+        .iter()
+        .try_for_each(|(name, address)| writeln!(file, "{address} {name}"))
 }
 
 /// Has files at `place` kept in memory.

@@ -86,6 +86,10 @@ impl Door {
             account: "000000000000".to_owned(),
             region: "us-east-1".to_owned(),
             own_kafka: OwnKafka::new(([127, 0, 0, 1], 9092).into(), []),
+            egress: instance::Endpoints {
+                permitted: vec!["*.example.com:443".parse().unwrap()],
+                ..instance::Endpoints::default()
+            },
             default_partitions: 2,
         };
         Self {

@@ -338,6 +338,16 @@ async fn bad_values_are_refused_in_the_words_of_aws() {
             json!({"Size": 10_241}),
             "less than or equal to 10240",
         ),
+        (
+            "Environment",
+            json!({"Variables": {"TIDEMILL_EGRESS": "a.example.com:443,example.org:443"}}),
+            "example.org:443 is not permitted by this server",
+        ),
+        (
+            "Environment",
+            json!({"Variables": {"TIDEMILL_EGRESS": "kafka"}}),
+            "this server has no Kafka port of its own",
+        ),
         ("Handler", json!("a b"), "'handler'"),
         (
             "Handler",

@@ -1,6 +1,6 @@
 //! What the walls around an instance let through, and what they do not.
 
-use std::net::TcpListener as StdListener;
+use std::net::{IpAddr, SocketAddr, TcpListener as StdListener, UdpSocket};
 
 use super::*;
 use crate::{EGRESS, Endpoint};
@@ -25,8 +25,12 @@ def handler(event, context):
 
 /// A port that greets whoever connects; until it is dropped.
 fn greeter(word: &'static str) -> Endpoint {
-    let listener = StdListener::bind("127.0.0.1:0").unwrap();
-    let endpoint = Endpoint::at(listener.local_addr().unwrap());
+    Endpoint::at(greeter_at(word, [127, 0, 0, 1].into()))
+}
+
+fn greeter_at(word: &'static str, address: IpAddr) -> SocketAddr {
+    let listener = StdListener::bind((address, 0)).unwrap();
+    let endpoint = listener.local_addr().unwrap();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             stream.unwrap().write_all(word.as_bytes()).unwrap();
@@ -44,6 +48,7 @@ async fn i4_a_function_reaches_nothing_that_it_was_not_granted() {
     let bench = bench.granting(Endpoints {
         own: Some(own),
         kafka: Some(kafka),
+        permitted: Vec::new(),
     });
     let addresses = [
         own.outside.to_string(),
@@ -79,6 +84,39 @@ async fn i4_a_function_reaches_nothing_that_it_was_not_granted() {
             assert_eq!(answer[3 + index], how, "{answer}");
         }
     }
+}
+
+#[tokio::test]
+async fn i4_a_function_reaches_what_it_asked_for_and_was_permitted_and_nothing_beside_it() {
+    let Some(bench) = Bench::having("python3") else {
+        return;
+    };
+    // An address that is this machine's, and that it would reach others by.
+    let probe = UdpSocket::bind("0.0.0.0:0").unwrap();
+    if probe.connect("192.0.2.1:9").is_err() {
+        return skip("this machine has no address but its loopback interface's");
+    }
+    let address = probe.local_addr().unwrap().ip();
+    let IpAddr::V4(v4) = address else {
+        unreachable!()
+    };
+    let (one, other) = (greeter_at("one", address), greeter_at("other", address));
+    let local = greeter_at("local", [127, 0, 0, 1].into());
+    // A name for the address that needs no name service, here; inside it is a number like any other.
+    let name = format!("{:#x}", v4.to_bits());
+    let asked = format!("none,{one},{local},{name}:{},db.example:80", one.port());
+    let bench = bench.granting(Endpoints {
+        own: Some(greeter("own")),
+        kafka: None,
+        permitted: vec!["*:*".parse().unwrap(), local.to_string().parse().unwrap()],
+    });
+    let mut spec = Spec::clone(&python(&bench, CONNECT));
+    spec.environment.insert(EGRESS.to_owned(), asked);
+    let by_name = format!("127.100.0.1:{}", one.port());
+    let addresses = json!([one, other, local, by_name, "db.example:80", "db.example:81"]);
+    let answer = bench.answer(&Arc::new(spec), &addresses).await;
+    let refused = "ConnectionRefusedError";
+    assert_eq!(answer, json!(["one", refused, "local", "one", "", refused]));
 }
 
 #[tokio::test]
