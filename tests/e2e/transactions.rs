@@ -19,7 +19,7 @@ use tests::{
 /// Kills in one run.
 const ROUNDS: u32 = 6;
 /// What one call of the client may take while the server is away.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 const TOUCH: &str = "def handler(event, context):\n    return len(event['records'])\n";
 
 type Writer = ThreadedProducer<DefaultProducerContext>;

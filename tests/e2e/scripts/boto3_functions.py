@@ -79,7 +79,7 @@ mapping = functions.create_event_source_mapping(
 )
 assert functions.list_event_source_mappings(FunctionName="writer")["EventSourceMappings"][0]["UUID"] == mapping["UUID"]
 functions.delete_event_source_mapping(UUID=mapping["UUID"])
-deadline = time.time() + 20
+deadline = time.time() + 90
 while functions.list_event_source_mappings()["EventSourceMappings"]:
     assert time.time() < deadline, "the mapping is still listed"
     time.sleep(0.2)

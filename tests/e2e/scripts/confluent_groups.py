@@ -43,7 +43,7 @@ def commit(consumer, message=None):
             raise
 
 
-def drain(consumers, want, seconds=40):
+def drain(consumers, want, seconds=120):
     seen, deadline = set(), time.time() + seconds
     while len(seen) < want and time.time() < deadline:
         for consumer in consumers:
