@@ -1,6 +1,7 @@
 //! Foreign sources: added by command, read exactly once whatever crashes, told of, and removed.
 
 mod folder;
+mod folder_files;
 mod kafka;
 mod kafka_secured;
 mod notifications;

@@ -14,6 +14,8 @@
 //! one that cannot be looked into (another user's, or on another machine) and pauses is believed to be
 //! done. A file that is written again with the size and time that it had is the same file.
 //!
+//! **Its files can be read** ([`FolderFiles`]) by the keys and tags that events carry, and nothing else.
+//!
 //! **What is not an object**: symbolic links, which are not followed; what is no regular file; names that
 //! are no UTF-8, and keys above 1,024 bytes, which is said aloud once.
 
@@ -25,4 +27,10 @@ mod scan;
 
 mod open_files;
 
+mod files;
+
+mod walk;
+
+pub use files::{FileState, FolderFiles};
 pub use source::FolderSource;
+pub use walk::FolderWalk;

@@ -49,7 +49,7 @@ mod position;
 mod s3_event;
 
 pub use config::{Config, FolderConfig};
-pub use folder::FolderSource;
+pub use folder::{FileState, FolderFiles, FolderSource, FolderWalk};
 pub use hint::{Hint, Hints, Unheard, hint_queue};
 pub use listing::{ByHead, ByListing, Listing};
 pub use notification::{NotificationError, hints_of};

@@ -8,7 +8,8 @@
 //! Three layers:
 //! 1. [`BucketStore`]: buckets, objects, multipart uploads and conditional writes over a log and a
 //!    folder of blobs. It knows nothing of HTTP.
-//! 2. [`s3`]: the S3 protocol over a store, with signatures verified.
+//! 2. [`s3`]: the S3 protocol over a store, with signatures verified. Files of somebody else
+//!    ([`ConnectedBuckets`]) can be read through it, too.
 //! 3. [`BucketObjectStore`]: the `object_store` interface over one bucket of a store, for parts of
 //!    Tidemill that keep documents.
 //!
@@ -37,6 +38,7 @@ mod tags;
 
 mod blob;
 mod body;
+mod connected;
 mod ingest;
 mod object;
 mod reading;
@@ -64,6 +66,7 @@ pub use body::{BodyError, PutBody};
 pub use bucket_name::BucketName;
 pub use checksum::{ChecksumAlgorithm, ChecksumKind, Checksums};
 pub use condition::WriteCondition;
+pub use connected::{ConnectedBucket, ConnectedBuckets, ConnectedFile, Walk};
 pub use error::Error;
 pub use etag::ETag;
 pub use lifecycle::{

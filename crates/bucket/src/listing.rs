@@ -1,6 +1,7 @@
-//! Pages of a bucket's keys. Pure: a sorted map in, a page out.
+//! Pages of a bucket's keys. Pure: sorted keys in, a page out.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -21,15 +22,36 @@ pub struct ListQuery {
 }
 
 /// A page of a listing. Objects and common prefixes are each in the order of bytes.
-#[derive(Clone, Debug, Default)]
-pub struct Listing {
+#[derive(Clone, Debug)]
+pub struct Listing<T = Arc<Object>> {
     /// The objects on this page.
-    pub objects: Vec<Arc<Object>>,
+    pub objects: Vec<T>,
     /// The common prefixes on this page, with the delimiter at their end.
     pub common_prefixes: Vec<String>,
     /// When there is more: the last key or common prefix of this page, to be the next page's
     /// [`after`](ListQuery::after).
     pub next: Option<String>,
+}
+
+impl<T> Listing<T> {
+    /// The same page with its objects in another form.
+    pub(crate) fn map<U>(self, form: impl FnMut(T) -> U) -> Listing<U> {
+        Listing {
+            objects: self.objects.into_iter().map(form).collect(),
+            common_prefixes: self.common_prefixes,
+            next: self.next,
+        }
+    }
+}
+
+impl<T> Default for Listing<T> {
+    fn default() -> Self {
+        Self {
+            objects: Vec::new(),
+            common_prefixes: Vec::new(),
+            next: None,
+        }
+    }
 }
 
 impl Default for ListQuery {
@@ -45,22 +67,40 @@ impl Default for ListQuery {
 }
 
 impl ListQuery {
-    /// The page of `objects` that this query asks for. Keys that are rolled up are skipped over,
-    /// not visited: the cost is that of the page.
+    /// The page of `objects` that this query asks for.
     pub(crate) fn page(&self, objects: &BTreeMap<ObjectKey, Arc<Object>>) -> Listing {
+        let page = self.page_of(|from| {
+            let next = objects.range::<str, _>((from, Bound::Unbounded)).next();
+            let next = next.map(|(key, object)| (key.as_str().to_owned(), Arc::clone(object)));
+            Ok::<_, Infallible>(next)
+        });
+        match page {
+            Ok(page) => page,
+            Err(never) => match never {},
+        }
+    }
+
+    /// The page that this query asks for of the objects that `next` finds: the first one within a bound.
+    /// Bounds never go back. Keys that are rolled up are skipped over, not visited: the cost is that of
+    /// the page.
+    ///
+    /// # Errors
+    /// Those of `next`.
+    pub(crate) fn page_of<T, E>(
+        &self,
+        mut next: impl FnMut(Bound<&str>) -> Result<Option<(String, T)>, E>,
+    ) -> Result<Listing<T>, E> {
         let mut page = Listing::default();
         let mut last = None;
         let mut from = match &self.after {
             Some(after) if *after >= self.prefix => Bound::Excluded(after.clone()),
             Some(_) | None => Bound::Included(self.prefix.clone()),
         };
-        while let Some((key, object)) = objects
-            .range::<str, _>((from.as_ref().map(String::as_str), Bound::Unbounded))
-            .next()
-            .filter(|(key, _)| key.as_str().starts_with(&self.prefix))
+        while let Some((key, object)) = next(from.as_ref().map(String::as_str))?
+            .filter(|(key, _)| key.starts_with(&self.prefix))
         {
-            let group = group(&self.prefix, self.delimiter.as_deref(), key.as_str());
-            let item = group.unwrap_or(key.as_str());
+            let group = group(&self.prefix, self.delimiter.as_deref(), &key);
+            let item = group.unwrap_or(&key);
             if self.after.as_deref().is_none_or(|after| item > after) {
                 if page.objects.len() + page.common_prefixes.len() == self.limit {
                     page.next = last;
@@ -69,18 +109,18 @@ impl ListQuery {
                 last = Some(item.to_owned());
                 match group {
                     Some(group) => page.common_prefixes.push(group.to_owned()),
-                    None => page.objects.push(Arc::clone(object)),
+                    None => page.objects.push(object),
                 }
             }
             from = match group {
-                None => Bound::Excluded(key.as_str().to_owned()),
+                None => Bound::Excluded(key),
                 Some(group) => match successor(group) {
                     Some(next) => Bound::Included(next),
                     None => break,
                 },
             };
         }
-        page
+        Ok(page)
     }
 }
 

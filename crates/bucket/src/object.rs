@@ -7,6 +7,7 @@ use clock::Timestamp;
 use event_log::{Offset, TopicPartition};
 
 use crate::blob::OwnedBlobs;
+use crate::connected::OpenFile;
 use crate::{Checksums, ETag, ObjectAttributes, ObjectKey, Sequencer, UploadId, VersionId};
 
 /// One visible version of an object. As long as somebody holds it its bytes can be read, also after
@@ -35,6 +36,8 @@ pub(crate) enum Content {
     /// In blobs, one after the other. For a multipart upload they are its parts. Shared by what an
     /// object was before and after its tags changed.
     Blobs(Arc<OwnedBlobs>),
+    /// In somebody else's file. The index holds no such object.
+    File(Arc<OpenFile>),
 }
 
 /// A record's place.
@@ -52,6 +55,23 @@ pub(crate) enum NewContent {
 }
 
 impl Object {
+    /// A file of somebody else's as an object: no attributes, no checksums.
+    pub(crate) fn of_file(key: ObjectKey, file: OpenFile) -> Self {
+        Self {
+            key,
+            size: file.opened.size,
+            etag: file.opened.etag.clone(),
+            last_modified: file.opened.modified,
+            version: VersionId::NULL,
+            sequencer: Sequencer::default(),
+            order: Sequencer::default(),
+            checksums: Checksums::default(),
+            attributes: ObjectAttributes::default(),
+            upload: None,
+            content: Content::File(Arc::new(file)),
+        }
+    }
+
     /// Its key.
     #[must_use]
     pub fn key(&self) -> &ObjectKey {
@@ -104,7 +124,8 @@ impl Object {
     pub(crate) fn shares_blobs(&self, other: &Self) -> bool {
         match (&self.content, &other.content) {
             (Content::Blobs(one), Content::Blobs(other)) => one.refs() == other.refs(),
-            (Content::Inline(_), _) | (_, Content::Inline(_)) => false,
+            (Content::Inline(_) | Content::File(_), _)
+            | (_, Content::Inline(_) | Content::File(_)) => false,
         }
     }
 

@@ -13,6 +13,7 @@ use event_log::EventLog;
 use futures::stream::{self, Stream, StreamExt};
 
 use crate::blob::BlobStore;
+use crate::connected::OpenFile;
 use crate::object::{Content, Object, Place};
 use crate::{Error, change};
 
@@ -90,6 +91,7 @@ pub(crate) async fn open(
             ))))
         }
         Content::Blobs(_) => Box::pin(read_blobs(blobs.clone(), object, range)),
+        Content::File(file) => Box::pin(read_file(Arc::clone(file), range)),
     };
     Ok(ObjectBody { stream, remaining })
 }
@@ -150,6 +152,30 @@ fn read_blobs(
             file.read_exact_at(&mut chunk, from)?;
             cursor.range.start += len as u64;
             Ok(Some((chunk.freeze(), cursor)))
+        });
+        read.await.map_err(io::Error::other)?
+    })
+}
+
+/// Reads somebody else's file, and fails at its end when it was changed meanwhile: a reader never takes
+/// a mixture for the whole.
+fn read_file(
+    file: Arc<OpenFile>,
+    range: Range<u64>,
+) -> impl Stream<Item = io::Result<Bytes>> + Send + Sync {
+    stream::try_unfold((file, range), |(file, mut range)| async move {
+        if range.is_empty() {
+            return Ok(None);
+        }
+        let read = tokio::task::spawn_blocking(move || {
+            let len = (range.end - range.start).min(CHUNK_BYTES);
+            let mut chunk = BytesMut::zeroed(usize::try_from(len).expect("at most one chunk"));
+            file.file.read_exact_at(&mut chunk, range.start)?;
+            range.start += len;
+            if range.is_empty() {
+                file.expect_unchanged()?;
+            }
+            Ok(Some((chunk.freeze(), (file, range))))
         });
         read.await.map_err(io::Error::other)?
     })

@@ -1,4 +1,5 @@
-//! The S3 protocol over a [`BucketStore`]: path style, every request signed.
+//! The S3 protocol over a [`BucketStore`], and over [`ConnectedBuckets`] for reading: path style, every
+//! request signed.
 //!
 //! `s3s` parses requests, verifies signatures (headers, presigned, chunked with trailers) and writes
 //! answers; here requests become calls of the store, and its errors S3's. A parameter that cannot be
@@ -20,6 +21,7 @@ mod fields;
 mod lifecycle;
 mod lists;
 mod notification_config;
+mod places;
 mod reads;
 mod refusals;
 mod resting;
@@ -38,7 +40,7 @@ use s3s::dto::*;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{S3, S3Request, S3Response, S3Result};
 
-use crate::{BucketStore, Notifications};
+use crate::{BucketStore, ConnectedBuckets, Notifications};
 use auth::Keys;
 
 pub use auth::Credential;
@@ -52,19 +54,22 @@ const MAX_FORM_BYTES: u64 = 64 * 1024 * 1024;
 #[derive(Clone, Copy, Debug)]
 pub struct ClientAddress(pub IpAddr);
 
-/// The S3 service over `store`, for requests signed with one of `credentials`. Anonymous requests
-/// are refused. Cheap to clone; a service of both `hyper` and `tower`.
+/// The S3 service over `store` and, read-only, over what is `connected`, for requests signed with one of
+/// `credentials`. Anonymous requests are refused. Where both have a bucket of one name, it is the
+/// store's. Cheap to clone; a service of both `hyper` and `tower`.
 #[must_use]
 pub fn service(
     store: BucketStore,
     credentials: impl IntoIterator<Item = Credential>,
     notifications: Arc<dyn Notifications>,
+    connected: Arc<dyn ConnectedBuckets>,
 ) -> S3Service {
     let mut config = S3Config::default();
     config.post_object_max_file_size = MAX_FORM_BYTES;
     let mut builder = S3ServiceBuilder::new(Door {
         store,
         notifications,
+        connected,
     });
     builder.set_auth(Keys::new(credentials));
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
@@ -75,6 +80,7 @@ pub fn service(
 struct Door {
     store: BucketStore,
     notifications: Arc<dyn Notifications>,
+    connected: Arc<dyn ConnectedBuckets>,
 }
 
 /// The operations of the door: method, names in `s3s`, and who answers.

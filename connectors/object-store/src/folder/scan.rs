@@ -15,7 +15,7 @@ use crate::entry::Entry;
 use crate::known::Known;
 
 /// S3's own bound (Amazon S3 user guide, "Naming Amazon S3 objects").
-const LONGEST_KEY: usize = 1_024;
+pub(super) const LONGEST_KEY: usize = 1_024;
 
 /// What a look goes by.
 pub(super) struct Look {
@@ -187,7 +187,7 @@ fn is_file(path: &Path) -> io::Result<bool> {
 }
 
 /// What tells one state of a file from another: which file it is, when it was written, its size.
-fn entry(file: &Metadata) -> Entry {
+pub(super) fn entry(file: &Metadata) -> Entry {
     let (seconds, nanos) = (file.mtime(), file.mtime_nsec());
     Entry {
         etag: Some(format!(

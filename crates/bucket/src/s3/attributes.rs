@@ -22,7 +22,8 @@ pub(super) async fn get(
     refuse!(input; sse_customer_algorithm => "x-amz-server-side-encryption-customer-algorithm");
     let bucket = door.owned_bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
     let version = versions::named(input.version_id.as_ref())?;
-    let object = versions::object(door, &bucket, &ObjectKey::new(&input.key)?, version)?;
+    let key = ObjectKey::new(&input.key)?;
+    let object = door.object(&bucket, &key, version).await?;
     let mut output = GetObjectAttributesOutput {
         last_modified: Some(timestamp(object.last_modified())),
         version_id: versions::shown(door, &bucket, object.version()),

@@ -1,5 +1,7 @@
 //! CreateBucket, DeleteBucket, HeadBucket, GetBucketLocation, ListBuckets.
 
+use std::collections::BTreeMap;
+
 use s3s::dto::{
     Bucket, BucketCannedACL, BucketLocationConstraint, CreateBucketInput, CreateBucketOutput,
     DeleteBucketInput, DeleteBucketOutput, GetBucketLocationInput, GetBucketLocationOutput,
@@ -68,7 +70,7 @@ pub(super) async fn create(
     if door.notifications.is_watched(&name) {
         return Err(s3_error!(
             BucketAlreadyExists,
-            "a bucket of that name at another store is watched by a connector"
+            "a connector has a folder, or a bucket of another store, appear by that name"
         ));
     }
     if door.store.bucket(&name).is_err() {
@@ -85,7 +87,7 @@ pub(super) async fn delete(
     call: Call<DeleteBucketInput>,
 ) -> S3Result<DeleteBucketOutput> {
     let input = call.input;
-    let bucket = door.owned_bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
+    let bucket = door.writable_bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
     door.store.delete_bucket(&bucket).await?;
     door.notifications.bucket_deleted(&bucket).await?;
     Ok(DeleteBucketOutput {})
@@ -94,7 +96,7 @@ pub(super) async fn delete(
 pub(super) async fn head(door: &Door, call: Call<HeadBucketInput>) -> S3Result<HeadBucketOutput> {
     let input = call.input;
     let bucket = door.owned_bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
-    door.store.bucket(&bucket)?;
+    door.expect_bucket(&bucket)?;
     Ok(HeadBucketOutput {
         bucket_region: Some(door.store.region().to_owned()),
         ..Default::default()
@@ -107,7 +109,7 @@ pub(super) async fn location(
 ) -> S3Result<GetBucketLocationOutput> {
     let input = call.input;
     let bucket = door.owned_bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
-    door.store.bucket(&bucket)?;
+    door.expect_bucket(&bucket)?;
     let region = Some(door.store.region()).filter(|region| *region != CLASSIC_REGION);
     Ok(GetBucketLocationOutput {
         location_constraint: region.map(|region| region.to_owned().into()),
@@ -135,20 +137,18 @@ pub(super) async fn list(door: &Door, call: Call<ListBucketsInput>) -> S3Result<
         .bucket_region
         .as_deref()
         .is_none_or(|region| region == door.store.region());
-    let mut buckets: Vec<Bucket> = door
-        .store
-        .buckets()
+    let connected = door.connected_buckets().await?;
+    // A bucket of ours comes before somebody else's files of that name.
+    let all = connected.into_iter().chain(door.store.buckets());
+    let all: BTreeMap<_, _> = all.map(|it| (it.name, it.created)).collect();
+    let mut buckets: Vec<Bucket> = all
         .into_iter()
-        .filter(|bucket| here && !bucket.name.is_reserved())
-        .filter(|bucket| bucket.name.as_str().starts_with(prefix))
-        .filter(|bucket| {
-            after
-                .as_deref()
-                .is_none_or(|after| bucket.name.as_str() > after)
-        })
-        .map(|bucket| Bucket {
-            name: Some(bucket.name.to_string()),
-            creation_date: Some(timestamp(bucket.created)),
+        .filter(|(name, _)| here && !name.is_reserved())
+        .filter(|(name, _)| name.as_str().starts_with(prefix))
+        .filter(|(name, _)| after.as_deref().is_none_or(|after| name.as_str() > after))
+        .map(|(name, created)| Bucket {
+            name: Some(name.to_string()),
+            creation_date: Some(timestamp(created)),
             bucket_region: Some(door.store.region().to_owned()),
         })
         .collect();

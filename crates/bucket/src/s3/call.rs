@@ -3,10 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use s3s::header::{CONTENT_TYPE, X_AMZ_REQUEST_ID};
-use s3s::{S3ErrorCode, S3Request, S3Response, S3Result, TrailingHeaders, s3_error};
+use s3s::{S3Request, S3Response, S3Result, TrailingHeaders, s3_error};
 
 use super::{ClientAddress, Door};
-use crate::{BucketName, Requester};
+use crate::Requester;
 
 /// The header names and values of a request or an answer.
 pub(super) type Headers = hyper::HeaderMap;
@@ -93,26 +93,6 @@ impl Door {
                 Err(error)
             }
         }
-    }
-
-    /// A bucket that clients may know of.
-    pub(super) fn bucket_name(&self, name: &str) -> S3Result<BucketName> {
-        let name = BucketName::new(name)?;
-        if name.is_reserved() {
-            return Err(S3ErrorCode::NoSuchBucket.into());
-        }
-        Ok(name)
-    }
-
-    /// The same, for a request that says whose bucket it expects it to be.
-    pub(super) fn owned_bucket(&self, name: &str, owner: Option<&str>) -> S3Result<BucketName> {
-        if owner.is_some_and(|owner| owner != self.store.account()) {
-            return Err(s3_error!(
-                AccessDenied,
-                "the bucket belongs to another account"
-            ));
-        }
-        self.bucket_name(name)
     }
 }
 

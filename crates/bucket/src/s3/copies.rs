@@ -28,7 +28,7 @@ macro_rules! source {
         );
         let owner = $input.expected_source_bucket_owner.as_deref();
         let source = named($door, &$input.copy_source, owner)?;
-        let object = found($door, &source)?;
+        let object = found($door, &source).await?;
         let condition = ReadCondition {
             if_match: $input.copy_source_if_match.as_ref(),
             if_none_match: $input.copy_source_if_none_match.as_ref(),
@@ -58,7 +58,7 @@ pub(super) async fn object(door: &Door, call: Call<CopyObjectInput>) -> S3Result
             ));
         }
     };
-    let bucket = door.owned_bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
+    let bucket = door.writable_bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
     let key = ObjectKey::new(&input.key)?;
     let (source, from) = source!(door, input);
     // A version that is named is made the current one again.
@@ -103,7 +103,7 @@ pub(super) async fn part(
 ) -> S3Result<UploadPartCopyOutput> {
     let input = call.input;
     refuse!(input; sse_customer_algorithm => "x-amz-server-side-encryption-customer-algorithm");
-    let bucket = door.owned_bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
+    let bucket = door.writable_bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
     let key = ObjectKey::new(&input.key)?;
     let upload = UploadId::parse(&input.upload_id)?;
     let number = PartNumber::new(input.part_number)?;
@@ -170,18 +170,17 @@ fn named(door: &Door, source: &CopySource, owner: Option<&str>) -> S3Result<Sour
     }
 }
 
-fn found(door: &Door, source: &Source) -> S3Result<Arc<Object>> {
+async fn found(door: &Door, source: &Source) -> S3Result<Arc<Object>> {
     let Source { bucket, key, .. } = source;
-    match source.version {
-        None => Ok(door.store.head(bucket, key)?),
-        Some(version) => match door.store.version(bucket, key, version) {
-            Err(Error::IsDeleteMarker { .. }) => Err(s3_error!(
-                InvalidRequest,
-                "The source of a copy request may not specifically refer to a delete marker by version id."
-            )),
-            found => Ok(found?),
-        },
+    if let Some(version) = source.version
+        && let Err(Error::IsDeleteMarker { .. }) = door.store.version(bucket, key, version)
+    {
+        return Err(s3_error!(
+            InvalidRequest,
+            "The source of a copy request may not specifically refer to a delete marker by version id."
+        ));
     }
+    door.object(bucket, key, source.version).await
 }
 
 /// Unlike a range of a read, one of a copy names both ends and must lie within the source.

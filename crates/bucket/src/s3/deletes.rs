@@ -33,7 +33,7 @@ pub(super) async fn one(
         if_match_size => "x-amz-if-match-size",
     );
     let version = versions::named(input.version_id.as_ref())?;
-    let bucket = door.owned_bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
+    let bucket = door.writable_bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
     let condition = fields::write_condition(input.if_match.as_ref(), None)?;
     let key = ObjectKey::new(&input.key)?;
     let deletion = delete(door, (&bucket, &key, version), condition, call.requester).await?;
@@ -54,7 +54,7 @@ pub(super) async fn many(
         mfa => "x-amz-mfa",
         bypass_governance_retention => "x-amz-bypass-governance-retention",
     );
-    let bucket = door.owned_bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
+    let bucket = door.writable_bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
     door.store.bucket(&bucket)?;
     if input.delete.objects.is_empty() || input.delete.objects.len() > MAX_KEYS {
         return Err(s3_error!(MalformedXML, "name 1 to {MAX_KEYS} keys"));

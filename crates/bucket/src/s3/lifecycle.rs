@@ -36,7 +36,7 @@ pub(super) async fn put(
     call: Call<PutBucketLifecycleConfigurationInput>,
 ) -> S3Result<PutBucketLifecycleConfigurationOutput> {
     let input = call.input;
-    let bucket = door.owned_bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
+    let bucket = door.writable_bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
     // It is about transitions, of which there are none; what AWS assumes anyway says nothing.
     let smallest = input.transition_default_minimum_object_size;
     match smallest.as_ref().map(|size| size.as_str()) {
@@ -67,7 +67,7 @@ pub(super) async fn get(
     call: Call<GetBucketLifecycleConfigurationInput>,
 ) -> S3Result<GetBucketLifecycleConfigurationOutput> {
     let input = call.input;
-    let bucket = door.owned_bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
+    let bucket = door.writable_bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
     let lifecycle = door.store.lifecycle(&bucket)?;
     let lifecycle = lifecycle.ok_or(S3ErrorCode::NoSuchLifecycleConfiguration)?;
     Ok(GetBucketLifecycleConfigurationOutput {
@@ -81,7 +81,7 @@ pub(super) async fn delete(
     call: Call<DeleteBucketLifecycleInput>,
 ) -> S3Result<DeleteBucketLifecycleOutput> {
     let input = call.input;
-    let bucket = door.owned_bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
+    let bucket = door.writable_bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
     door.store.delete_lifecycle(&bucket).await?;
     Ok(DeleteBucketLifecycleOutput {})
 }

@@ -11,7 +11,8 @@ use s3s::{S3Result, s3_error};
 use super::Door;
 use super::call::Call;
 use super::fields::{self, signed, timestamp};
-use crate::{ListQuery, Listing, Object};
+use super::places::Listed;
+use crate::{ListQuery, Listing};
 
 /// The most entries of a page (AWS, API reference, 2026).
 pub(super) const MAX_PAGE: i32 = 1000;
@@ -77,7 +78,7 @@ pub(super) async fn version_1(
         input.marker.clone(),
         size,
     );
-    let listing = door.store.list(&bucket, &query)?;
+    let listing = door.listing(&bucket, &query).await?;
     let rolls_up = query.delimiter.is_some();
     Ok(ListObjectsOutput {
         is_truncated: Some(listing.next.is_some()),
@@ -112,7 +113,7 @@ pub(super) async fn version_2(
         None => input.start_after.clone(),
     };
     let query = query(input.prefix.as_ref(), input.delimiter.as_ref(), after, size);
-    let listing = door.store.list(&bucket, &query)?;
+    let listing = door.listing(&bucket, &query).await?;
     let with_owner = match input.fetch_owner {
         Some(true) => WithOwner::Yes,
         Some(false) | None => WithOwner::No,
@@ -173,25 +174,24 @@ enum WithOwner {
 
 fn contents(
     door: &Door,
-    listing: &Listing,
+    listing: &Listing<Listed>,
     encoding: Encoding,
     with_owner: WithOwner,
 ) -> Vec<ListedObject> {
-    let listed = |object: &Object| ListedObject {
-        key: Some(encoding.write(object.key().as_str())),
-        size: Some(signed(object.size())),
-        e_tag: Some(fields::etag(object.etag())),
-        last_modified: Some(timestamp(object.last_modified())),
+    let listed = |object: &Listed| ListedObject {
+        key: Some(encoding.write(&object.key)),
+        size: Some(signed(object.size)),
+        e_tag: Some(fields::etag(&object.etag)),
+        last_modified: Some(timestamp(object.last_modified)),
         storage_class: Some(ObjectStorageClass::from_static(
             ObjectStorageClass::STANDARD,
         )),
-        checksum_algorithm: Some(fields::algorithms(object.checksums())),
-        checksum_type: Some(fields::checksum_type(object.checksums().kind)),
+        checksum_algorithm: Some(fields::algorithms(&object.checksums)),
+        checksum_type: Some(fields::checksum_type(object.checksums.kind)),
         owner: (with_owner == WithOwner::Yes).then(|| owner(door)),
         ..Default::default()
     };
-    let objects = listing.objects.iter();
-    objects.map(|object| listed(object)).collect()
+    listing.objects.iter().map(listed).collect()
 }
 
 pub(super) fn owner(door: &Door) -> Owner {

@@ -97,7 +97,7 @@ pub(super) async fn get(
 /// Our own bucket, or one of another store whose events are in the log.
 fn expect_bucket(door: &Door, bucket: &BucketName) -> S3Result<()> {
     if !door.notifications.is_watched(bucket) {
-        door.store.bucket(bucket)?;
+        door.expect_bucket(bucket)?;
     }
     Ok(())
 }

@@ -37,7 +37,7 @@ macro_rules! select {
         let version = versions::named($input.version_id.as_ref())?;
         let bucket = $door.owned_bucket(&$input.bucket, $input.expected_bucket_owner.as_deref())?;
         let key = ObjectKey::new(&$input.key)?;
-        let object = versions::object($door, &bucket, &key, version)?;
+        let object = $door.object(&bucket, &key, version).await?;
         let condition = ReadCondition {
             if_match: $input.if_match.as_ref(),
             if_none_match: $input.if_none_match.as_ref(),

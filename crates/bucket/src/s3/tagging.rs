@@ -17,7 +17,7 @@ pub(super) async fn put(
 ) -> S3Result<PutObjectTaggingOutput> {
     let input = call.input;
     let version = versions::named(input.version_id.as_ref())?;
-    let bucket = door.owned_bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
+    let bucket = door.writable_bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
     let key = ObjectKey::new(&input.key)?;
     let change = TagsChange::Put(tags(input.tagging.tag_set)?);
     let requester = call.requester;
@@ -37,7 +37,8 @@ pub(super) async fn get(
     let input = call.input;
     let version = versions::named(input.version_id.as_ref())?;
     let bucket = door.owned_bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
-    let object = versions::object(door, &bucket, &ObjectKey::new(&input.key)?, version)?;
+    let key = ObjectKey::new(&input.key)?;
+    let object = door.object(&bucket, &key, version).await?;
     Ok(GetObjectTaggingOutput {
         tag_set: tag_set(&object.attributes().tags),
         version_id: versions::shown(door, &bucket, object.version()),
@@ -50,7 +51,7 @@ pub(super) async fn delete(
 ) -> S3Result<DeleteObjectTaggingOutput> {
     let input = call.input;
     let version = versions::named(input.version_id.as_ref())?;
-    let bucket = door.owned_bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
+    let bucket = door.writable_bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
     let key = ObjectKey::new(&input.key)?;
     let object = door
         .store

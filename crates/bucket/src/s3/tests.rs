@@ -1,6 +1,7 @@
 //! The door as the AWS SDK sees it, over a loopback socket.
 
 mod buckets;
+mod connected;
 mod notifications;
 mod objects;
 mod tagging;
@@ -34,7 +35,8 @@ struct Fixture {
     client: Client,
     address: SocketAddr,
     store: BucketStore,
-    _folder: TempDir,
+    files: connected::Files,
+    folder: TempDir,
     _server: JoinSet<()>,
 }
 
@@ -55,7 +57,9 @@ impl Fixture {
             access_key_id: "key".to_owned(),
             secret_access_key: "secret".to_owned(),
         };
-        let service = service(store.clone(), [credential], Arc::<Registry>::default());
+        let (registry, files) = (Arc::<Registry>::default(), connected::Files::default());
+        let connected = Arc::new(files.clone());
+        let service = service(store.clone(), [credential], registry, connected);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let mut server = JoinSet::new();
@@ -77,7 +81,8 @@ impl Fixture {
             client,
             address,
             store,
-            _folder: folder,
+            files,
+            folder,
             _server: server,
         }
     }

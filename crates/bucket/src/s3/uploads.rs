@@ -28,7 +28,7 @@ pub(super) async fn create(
 ) -> S3Result<CreateMultipartUploadOutput> {
     let mut input = call.input;
     refuse_extras_of_writes!(input);
-    let bucket = door.owned_bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
+    let bucket = door.writable_bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
     let key = ObjectKey::new(&input.key)?;
     let algorithm = fields::algorithm(input.checksum_algorithm.as_ref())?;
     let kind = input.checksum_type.as_ref().map(fields::kind).transpose()?;
@@ -66,7 +66,7 @@ pub(super) async fn create(
 pub(super) async fn part(door: &Door, call: Call<UploadPartInput>) -> S3Result<UploadPartOutput> {
     let mut input = call.input;
     refuse!(input; sse_customer_algorithm => "x-amz-server-side-encryption-customer-algorithm");
-    let bucket = door.owned_bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
+    let bucket = door.writable_bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
     let key = ObjectKey::new(&input.key)?;
     let id = UploadId::parse(&input.upload_id)?;
     let number = PartNumber::new(input.part_number)?;
@@ -96,7 +96,7 @@ pub(super) async fn complete(
 ) -> S3Result<CompleteMultipartUploadOutput> {
     let mut input = call.input;
     refuse!(input; sse_customer_algorithm => "x-amz-server-side-encryption-customer-algorithm");
-    let bucket = door.owned_bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
+    let bucket = door.writable_bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
     let key = ObjectKey::new(&input.key)?;
     let id = UploadId::parse(&input.upload_id)?;
     let parts = input
@@ -166,7 +166,7 @@ pub(super) async fn abort(
 ) -> S3Result<AbortMultipartUploadOutput> {
     let input = call.input;
     refuse!(input; if_match_initiated_time => "x-amz-if-match-initiated-time");
-    let bucket = door.owned_bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
+    let bucket = door.writable_bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
     let (key, id) = (
         ObjectKey::new(&input.key)?,
         UploadId::parse(&input.upload_id)?,
@@ -181,7 +181,7 @@ pub(super) async fn list_parts(
 ) -> S3Result<ListPartsOutput> {
     let input = call.input;
     refuse!(input; sse_customer_algorithm => "x-amz-server-side-encryption-customer-algorithm");
-    let bucket = door.owned_bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
+    let bucket = door.writable_bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
     let (key, id) = (
         ObjectKey::new(&input.key)?,
         UploadId::parse(&input.upload_id)?,
@@ -237,7 +237,7 @@ pub(super) async fn list(
     call: Call<ListMultipartUploadsInput>,
 ) -> S3Result<ListMultipartUploadsOutput> {
     let input = call.input;
-    let bucket = door.owned_bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
+    let bucket = door.writable_bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
     let encoding = Encoding::of(input.encoding_type.as_ref())?;
     let size = lists::page_size(input.max_uploads, "max-uploads")?;
     let uploads = door.store.uploads(&bucket)?;

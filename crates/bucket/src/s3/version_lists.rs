@@ -20,7 +20,7 @@ pub(super) async fn list(
 ) -> S3Result<ListObjectVersionsOutput> {
     let input = call.input;
     refuse!(input; optional_object_attributes => "x-amz-optional-object-attributes");
-    let bucket = door.owned_bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
+    let bucket = door.writable_bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
     let encoding = Encoding::of(input.encoding_type.as_ref())?;
     let size = page_size(input.max_keys, "max-keys")?;
     let query = VersionQuery {

@@ -1,7 +1,5 @@
 //! Versions in requests and answers; PutBucketVersioning and GetBucketVersioning.
 
-use std::sync::Arc;
-
 use s3s::dto::{
     BucketVersioningStatus, GetBucketVersioningInput, GetBucketVersioningOutput, MFADeleteStatus,
     ObjectVersionId, PutBucketVersioningInput, PutBucketVersioningOutput,
@@ -11,7 +9,7 @@ use s3s::{S3ErrorCode, S3Result, s3_error};
 use super::Door;
 use super::call::Call;
 use super::refusals::{not_applied, refuse};
-use crate::{BucketName, Object, ObjectKey, VersionId, Versioning};
+use crate::{BucketName, VersionId, Versioning};
 
 pub(super) async fn put(
     door: &Door,
@@ -19,7 +17,7 @@ pub(super) async fn put(
 ) -> S3Result<PutBucketVersioningOutput> {
     let input = call.input;
     refuse!(input; mfa => "x-amz-mfa");
-    let bucket = door.owned_bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
+    let bucket = door.writable_bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
     let wanted = input.versioning_configuration;
     let mfa = wanted.mfa_delete.as_ref().map(|mfa| mfa.as_str());
     if mfa.is_some_and(|mfa| mfa != MFADeleteStatus::DISABLED) {
@@ -47,10 +45,12 @@ pub(super) async fn get(
 ) -> S3Result<GetBucketVersioningOutput> {
     let input = call.input;
     let bucket = door.owned_bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
-    let status = match door.store.versioning(&bucket)? {
-        Versioning::Unversioned => None,
-        Versioning::Enabled => Some(BucketVersioningStatus::ENABLED),
-        Versioning::Suspended => Some(BucketVersioningStatus::SUSPENDED),
+    door.expect_bucket(&bucket)?;
+    let status = match door.store.versioning(&bucket) {
+        // Somebody else's files have no versions.
+        Ok(Versioning::Unversioned) | Err(_) => None,
+        Ok(Versioning::Enabled) => Some(BucketVersioningStatus::ENABLED),
+        Ok(Versioning::Suspended) => Some(BucketVersioningStatus::SUSPENDED),
     };
     Ok(GetBucketVersioningOutput {
         mfa_delete: None,
@@ -62,19 +62,6 @@ pub(super) async fn get(
 pub(super) fn named(id: Option<&ObjectVersionId>) -> S3Result<Option<VersionId>> {
     let id = id.map(|id| VersionId::parse(id)).transpose();
     id.map_err(|_| s3_error!(InvalidArgument, "Invalid version id specified"))
-}
-
-/// The object that a request names, by its version where it names one.
-pub(super) fn object(
-    door: &Door,
-    bucket: &BucketName,
-    key: &ObjectKey,
-    version: Option<VersionId>,
-) -> S3Result<Arc<Object>> {
-    Ok(match version {
-        Some(version) => door.store.version(bucket, key, version)?,
-        None => door.store.head(bucket, key)?,
-    })
 }
 
 /// A version's id for an answer: nothing where there have never been versions.

@@ -16,7 +16,7 @@ pub(super) async fn put(door: &Door, call: Call<PutObjectInput>) -> S3Result<Put
     let mut input = call.input;
     refuse_extras_of_writes!(input);
     refuse!(input; write_offset_bytes => "x-amz-write-offset-bytes");
-    let bucket = door.owned_bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
+    let bucket = door.writable_bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
     let key = ObjectKey::new(&input.key)?;
     let method = match call.method {
         hyper::Method::POST => WriteMethod::Post,

@@ -163,7 +163,7 @@ fn retire(version: Option<&Version>) {
     match version {
         Some(Version::Object(object)) => match &object.content {
             Content::Blobs(blobs) => blobs.release(),
-            Content::Inline(_) => {}
+            Content::Inline(_) | Content::File(_) => {}
         },
         Some(Version::Marker(_)) | None => {}
     }

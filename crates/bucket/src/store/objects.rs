@@ -243,7 +243,7 @@ impl BucketStore {
             .check(target.get(key).as_deref(), bucket, key)?;
         let object = match options.checksum {
             Some(wanted) if source.checksums.get(wanted).is_none() => {
-                self.rewritten(source, wanted, attributes).await?
+                self.rewritten(source, Some(wanted), attributes).await?
             }
             Some(_) | None => self.linked(source, attributes).await?,
         };
@@ -274,6 +274,7 @@ impl BucketStore {
                 let (store, refs) = (inner.blobs.clone(), blobs.refs().to_vec());
                 NewContent::Blobs(Arc::new(off_thread(move || store.link(&refs)).await?))
             }
+            Content::File(_) => return self.rewritten(source, None, attributes).await,
         };
         Ok(NewObject {
             size: source.size,
@@ -286,15 +287,18 @@ impl BucketStore {
         })
     }
 
-    /// A copy whose bytes went through our hands, for a checksum that the source lacks.
+    /// A copy whose bytes went through our hands, for a checksum that the source lacks or because they
+    /// are not ours.
     async fn rewritten(
         &self,
         source: &Arc<Object>,
-        checksum: ChecksumAlgorithm,
+        checksum: Option<ChecksumAlgorithm>,
         attributes: ObjectAttributes,
     ) -> Result<NewObject, Error> {
-        let body = self.body_of(source, 0..source.size).await?;
-        let body = body.computing(checksum);
+        let mut body = self.body_of(source, 0..source.size).await?;
+        if let Some(checksum) = checksum {
+            body = body.computing(checksum);
+        }
         let ingested = ingest(&self.inner.blobs, body, Placement::BySize, u64::MAX).await?;
         Ok(ingested.into_object(attributes))
     }

@@ -290,7 +290,7 @@ impl Recovery {
                         Content::Blobs(blobs) => {
                             named.extend(blobs.refs().iter().map(|blob| (blob.id, name)));
                         }
-                        Content::Inline(_) => {}
+                        Content::Inline(_) | Content::File(_) => {}
                     }
                 }
             });

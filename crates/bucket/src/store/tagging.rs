@@ -83,6 +83,7 @@ impl Inner {
                     NewContent::Inline(reading::read_inline(&*self.log, place).await?)
                 }
                 Content::Blobs(blobs) => NewContent::Blobs(Arc::clone(blobs)),
+                Content::File(_) => return Err(Error::invalid("the object is not this server's")),
             },
         };
         self.make_visible(&locked, object).await

@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use anyhow::{Context, bail};
+use event_log::{Lifetime, SharedLog};
 use serde::{Deserialize, Serialize};
 
 use super::Settings;
@@ -73,6 +74,26 @@ pub(super) fn refuse_shared_topics(one: &Definition, other: &Definition) -> anyh
         );
     }
     Ok(())
+}
+
+/// Refuses a connector that would write to the topic of a bucket of this server: two buckets of one name
+/// would share it.
+///
+/// # Errors
+/// Names the connector and the bucket.
+pub(crate) fn refuse_own_bucket(definition: &Definition, log: &SharedLog) -> anyhow::Result<()> {
+    let topics = definition.settings.as_kind().topics(&definition.name);
+    let ours = log.topics().into_iter().find(|topic| {
+        topics.contain(topic.name.as_str()) && topic.config.lifetime == Lifetime::LongLived
+    });
+    match ours {
+        Some(topic) => bail!(
+            "connector {}: topic {} belongs to a bucket of this server: remove that bucket, or give the connector's another name",
+            definition.name,
+            topic.name
+        ),
+        None => Ok(()),
+    }
 }
 
 impl FromStr for ConnectorName {

@@ -9,11 +9,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
-use event_log::Lifetime;
 use serde::Deserialize;
 
 use crate::operator::{self, OperatorKey};
 
+use super::definition::refuse_own_bucket;
 use super::definitions::{DefinitionError, Standing};
 use super::removal::{Leave, RemovalError, remove};
 use super::{
@@ -84,28 +84,11 @@ async fn add(State(door): State<Door>, body: Bytes) -> Result<Json<Report>, Refu
     let definition: Definition = serde_json::from_slice(&body)
         .map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))?;
     let name = definition.name.clone();
-    refuse_own_bucket(&door, &definition)?;
+    let own = refuse_own_bucket(&definition, &door.around.log);
+    own.map_err(|error| (StatusCode::CONFLICT, error.to_string()))?;
     door.definitions.add(definition).await.map_err(refusal)?;
     tracing::info!(connector = %name, "a connector was added");
     one(State(door), Path(name.to_string())).await
-}
-
-/// Two stores' buckets of one name would share a topic.
-fn refuse_own_bucket(door: &Door, definition: &Definition) -> Result<(), Refusal> {
-    let topics = definition.settings.as_kind().topics(&definition.name);
-    let ours = door.around.log.topics().into_iter().find(|topic| {
-        topics.contain(topic.name.as_str()) && topic.config.lifetime == Lifetime::LongLived
-    });
-    match ours {
-        Some(topic) => Err((
-            StatusCode::CONFLICT,
-            format!(
-                "topic {} belongs to a bucket of this server: remove that bucket, or watch one of another name",
-                topic.name
-            ),
-        )),
-        None => Ok(()),
-    }
 }
 
 async fn pause(door: State<Door>, name: Path<String>) -> Result<Json<Report>, Refusal> {

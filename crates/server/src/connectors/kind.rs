@@ -16,6 +16,7 @@ use async_trait::async_trait;
 use clap::Subcommand;
 use clock::SharedClock;
 use connector::{Source, SourceError};
+use connector_object_store::FolderFiles;
 use event::{SourceId, SourcePosition};
 use event_log::SharedLog;
 use serde::{Deserialize, Serialize};
@@ -60,6 +61,11 @@ pub(crate) trait Kind: Send + Sync {
     /// Names of tables whose streams functions can be attached to, as far as the settings tell.
     fn tables(&self) -> Tables {
         Tables::None
+    }
+
+    /// The files that can be read as objects of a bucket here, and its name; `None` where there are none.
+    fn files(&self, _name: &ConnectorName) -> Option<(String, FolderFiles)> {
+        None
     }
 
     /// The sources that there are now, not connected yet. Secrets are read here.

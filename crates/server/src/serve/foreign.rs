@@ -9,7 +9,7 @@ use event_log::SharedLog;
 
 use crate::backing::Store;
 use crate::config::Config;
-use crate::connectors::{Definitions, Door, Streams, Supervisor, Surroundings};
+use crate::connectors::{Definitions, Door, Streams, Supervisor, Surroundings, refuse_own_bucket};
 use crate::operator::OperatorKey;
 
 /// Foreign sources' parts.
@@ -23,7 +23,7 @@ impl Foreign {
     ///
     /// # Errors
     /// The store cannot be read, or what it keeps and what the configuration declares do not go
-    /// together.
+    /// together: connectors or buckets of one name.
     pub(super) async fn open(
         config: &Config,
         dir: &Path,
@@ -32,6 +32,9 @@ impl Foreign {
         clock: &SharedClock,
     ) -> anyhow::Result<Self> {
         let declared = config.connectors.clone();
+        for definition in &declared {
+            refuse_own_bucket(definition, log)?;
+        }
         let definitions = Definitions::open(store.documents.clone(), declared).await;
         let definitions = Arc::new(definitions.context("read the connectors")?);
         let around = Surroundings {

@@ -3,25 +3,31 @@
 use std::sync::Arc;
 
 use crate::backing::Buckets;
+use crate::connectors::ConnectedFolders;
 use crate::credentials::Credentials;
 use crate::front::S3Door;
 use crate::notifications::RegistryNotifications;
 
-/// The door to our own buckets; a door that rests where buckets are elsewhere.
+/// The door to our own buckets and to connected folders; a door that rests where buckets are elsewhere.
 pub(super) fn open(
     buckets: &Buckets,
     credentials: &Credentials,
     notifications: impl FnOnce() -> RegistryNotifications,
 ) -> S3Door {
     match buckets {
-        Buckets::Own(buckets) => S3Door::Buckets(bucket::s3::service(
-            buckets.clone(),
-            [bucket::s3::Credential {
-                access_key_id: credentials.access_key_id.clone(),
-                secret_access_key: credentials.secret_access_key.clone(),
-            }],
-            Arc::new(notifications()),
-        )),
+        Buckets::Own(buckets) => {
+            let notifications = notifications();
+            let folders = ConnectedFolders(notifications.connectors.clone());
+            S3Door::Buckets(bucket::s3::service(
+                buckets.clone(),
+                [bucket::s3::Credential {
+                    access_key_id: credentials.access_key_id.clone(),
+                    secret_access_key: credentials.secret_access_key.clone(),
+                }],
+                Arc::new(notifications),
+                Arc::new(folders),
+            ))
+        }
         Buckets::Elsewhere(store) => {
             let reason = format!(
                 "buckets are not served here: they are those of the configured store, {} (region {}); talk to it with its own credentials",

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bucket::BucketName;
 use clap::Args;
 use connector::SourceError;
-use connector_object_store::{Config, FolderConfig, FolderSource, show_position};
+use connector_object_store::{Config, FolderConfig, FolderFiles, FolderSource, show_position};
 use event::{SourceId, SourcePosition};
 use event_log::SharedLog;
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,10 @@ use crate::connectors::ConnectorName;
 /// followed. Events go to the topic bucket.BUCKET in S3's shape, with the path below the folder as
 /// key. Functions are attached as to a bucket of this server: by a notification configuration, which
 /// sees what changes after it.
+///
+/// By the same names the files can be read through the server's S3 port (GetObject, HeadObject,
+/// ListObjects, CopyObject from there), by whoever has the account's credentials, functions included.
+/// Writes are refused.
 #[derive(Args, Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 #[command(after_help = "\
@@ -91,6 +95,10 @@ impl Kind for Folder {
 
     fn topics(&self, name: &ConnectorName) -> Topics {
         Topics::OfBucket(self.bucket(name))
+    }
+
+    fn files(&self, name: &ConnectorName) -> Option<(String, FolderFiles)> {
+        Some((self.bucket(name), FolderFiles::new(self.path.clone())))
     }
 
     async fn sources(
