@@ -13,13 +13,15 @@ use crate::table::Table;
 
 const HANDLER: &str = "def handler(event, context): pass\n";
 
-struct Case {
-    name: &'static str,
-    runtime: &'static str,
-    file: &'static str,
-    content: Vec<u8>,
-    records: usize,
-    batch: usize,
+/// A function, and what it is to drain.
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) runtime: &'static str,
+    pub(crate) file: &'static str,
+    pub(crate) handler: &'static str,
+    pub(crate) content: Vec<u8>,
+    pub(crate) records: usize,
+    pub(crate) batch: usize,
 }
 
 /// Drains a topic through each function, singly and in batches.
@@ -31,6 +33,7 @@ pub(crate) async fn run(table: &mut Table) -> Result<()> {
         name: "no-op Rust bootstrap",
         runtime: "provided.al2023",
         file: "bootstrap",
+        handler: "app.handler",
         content: noop.clone(),
         records,
         batch,
@@ -39,6 +42,7 @@ pub(crate) async fn run(table: &mut Table) -> Result<()> {
         name: "no-op Python",
         runtime: "python3.11",
         file: "app.py",
+        handler: "app.handler",
         content: HANDLER.into(),
         records,
         batch,
@@ -63,7 +67,8 @@ pub(crate) async fn run(table: &mut Table) -> Result<()> {
     Ok(())
 }
 
-async fn drain(case: &Case) -> Result<f64> {
+/// Events in a second, from the mapping's creation to the last settlement.
+pub(crate) async fn drain(case: &Case) -> Result<f64> {
     let server = Server::start()?;
     let aws = Cli::find(&server).context("the AWS CLI")?;
     let records = (0..case.records).map(|n| (n.to_string(), "x".repeat(100)));
@@ -78,7 +83,7 @@ async fn drain(case: &Case) -> Result<f64> {
         "--runtime",
         case.runtime,
         "--handler",
-        "app.handler",
+        case.handler,
         // One processor's worth: the platform is measured, not a function's share of it.
         "--memory-size",
         "1769",

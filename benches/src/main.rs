@@ -24,6 +24,7 @@ mod settle;
 mod startup;
 mod table;
 mod tables;
+mod wasm;
 
 use anyhow::{Result, bail};
 
@@ -41,6 +42,7 @@ const BENCHMARKS: &[&str] = &[
     "dispatch",
     "tables",
     "listing",
+    "wasm",
 ];
 
 #[tokio::main]
@@ -72,6 +74,7 @@ async fn main() -> Result<()> {
             "dispatch" => dispatch::run(&mut table).await?,
             "tables" => tables::run(&mut table).await?,
             "listing" => listing::run(&mut table).await?,
+            "wasm" => wasm::run(&mut table).await?,
             other => bail!("no benchmark is called {other}"),
         }
     }

@@ -1,6 +1,7 @@
 //! Unmodified clients in other languages: kcat, confluent-kafka, kafka-python, boto3.
 
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
@@ -106,7 +107,7 @@ fn apache_kafka_passes_the_same_scripts() -> Result<()> {
         ("confluent_groups.py", "confluent_kafka"),
         ("kafka_python_clients.py", "kafka"),
     ] {
-        script(name, module, &[("KAFKA_BOOTSTRAP", kafka.clone())])?;
+        script(name, module, &[], &[("KAFKA_BOOTSTRAP", kafka.clone())])?;
     }
     Ok(())
 }
@@ -132,10 +133,15 @@ fn another_s3_server_passes_the_same_script() -> Result<()> {
         ("AWS_SECRET_ACCESS_KEY", secret),
         ("BUCKETS_OF", "another server".to_owned()),
     ];
-    script("boto3_buckets.py", "boto3", &environment)
+    script("boto3_buckets.py", "boto3", &[], &environment)
 }
 
 fn on_a_server(name: &str, module: &str) -> Result<()> {
+    on_a_server_with(name, module, &[])
+}
+
+/// Runs a script that needs a Python module, with arguments.
+pub(crate) fn on_a_server_with(name: &str, module: &str, arguments: &[&Path]) -> Result<()> {
     let server = Server::start()?;
     let (id, secret) = server.credentials()?;
     let environment = [
@@ -144,10 +150,15 @@ fn on_a_server(name: &str, module: &str) -> Result<()> {
         ("AWS_SECRET_ACCESS_KEY", secret),
         ("KAFKA_BOOTSTRAP", server.bootstrap()),
     ];
-    script(name, module, &environment)
+    script(name, module, arguments, &environment)
 }
 
-fn script(name: &str, module: &str, environment: &[(&str, String)]) -> Result<()> {
+fn script(
+    name: &str,
+    module: &str,
+    arguments: &[&Path],
+    environment: &[(&str, String)],
+) -> Result<()> {
     let Some(python) = program("TIDEMILL_TEST_PYTHON", "python3") else {
         skip(name, "python3 is not installed");
         return Ok(());
@@ -167,6 +178,7 @@ fn script(name: &str, module: &str, environment: &[(&str, String)]) -> Result<()
         .arg("120")
         .arg(&python)
         .arg(repository().join("tests/e2e/scripts").join(name))
+        .args(arguments)
         .envs(environment.iter().map(|(name, value)| (name, value)))
         .env("AWS_DEFAULT_REGION", "us-east-1")
         .output()?;

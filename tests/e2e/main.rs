@@ -26,3 +26,4 @@ mod s3s_e2e;
 mod service;
 mod shared_store;
 mod transactions;
+mod wasm;

@@ -11,6 +11,7 @@ mod read;
 mod settings;
 mod shape;
 mod tags;
+mod wasm;
 
 pub(crate) use account::account_settings;
 pub(crate) use code::{download_code, package};

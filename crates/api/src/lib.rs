@@ -26,4 +26,6 @@ use error::ApiError;
 
 pub use payload::LambdaPayloads;
 pub use router::router;
-pub use state::{CodeSource, CodeSourceError, OwnKafka, State, TableStream, TableStreams};
+pub use state::{
+    CodeSource, CodeSourceError, ModuleError, Modules, OwnKafka, State, TableStream, TableStreams,
+};

@@ -30,6 +30,8 @@ pub struct State {
     pub verifier: Verifier,
     /// Where packages lie that are named by bucket and key.
     pub code_source: Arc<dyn CodeSource>,
+    /// Who looks at WebAssembly before it is deployed.
+    pub modules: Arc<dyn Modules>,
     /// Which tables' changes are in the log.
     pub table_streams: Arc<dyn TableStreams>,
     /// The account that owns everything here: twelve digits.
@@ -58,6 +60,33 @@ pub trait CodeSource: std::fmt::Debug + Send + Sync + 'static {
         version: Option<&str>,
         max_bytes: u64,
     ) -> Result<Bytes, CodeSourceError>;
+}
+
+/// Looks at WebAssembly before it is deployed.
+#[async_trait]
+pub trait Modules: std::fmt::Debug + Send + Sync + 'static {
+    /// Whether the module that `handler` names in a package can be run as a function of this name. What is
+    /// compiled for the answer may be kept for later.
+    ///
+    /// # Errors
+    /// See [`ModuleError`].
+    async fn check(&self, function: &str, handler: &str, package: Bytes)
+    -> Result<(), ModuleError>;
+}
+
+/// Why a module was not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum ModuleError {
+    /// Reject: it cannot be run.
+    #[error("{0}")]
+    Refused(String),
+    /// Retry later: it could not be looked at.
+    #[error("look at a WebAssembly module")]
+    Unavailable {
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
 }
 
 /// Which tables' changes are in the log, by the ARNs of their streams.

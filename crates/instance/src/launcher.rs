@@ -82,6 +82,14 @@ pub enum LaunchError {
         /// The function's name.
         function: String,
     },
+    /// Reject: the package's WebAssembly module cannot be run.
+    #[error("function {function} cannot be run: {reason}")]
+    Module {
+        /// The function's name.
+        function: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Retry: the machine refused (processes, descriptors, memory, disk).
     #[error("could not start an instance of function {function}")]
     Start {
@@ -109,7 +117,8 @@ impl LaunchError {
             Self::RuntimeMissing { .. }
             | Self::EntryPoint { .. }
             | Self::Egress { .. }
-            | Self::Layers { .. } => false,
+            | Self::Layers { .. }
+            | Self::Module { .. } => false,
         }
     }
 
@@ -118,7 +127,9 @@ impl LaunchError {
     #[must_use]
     pub fn body(&self, request_id: &str) -> Bytes {
         let error_type = match self {
-            Self::EntryPoint { .. } | Self::RuntimeMissing { .. } => "Runtime.InvalidEntrypoint",
+            Self::EntryPoint { .. } | Self::RuntimeMissing { .. } | Self::Module { .. } => {
+                "Runtime.InvalidEntrypoint"
+            }
             Self::Egress { .. }
             | Self::Layers { .. }
             | Self::Start { .. }
@@ -129,6 +140,7 @@ impl LaunchError {
             Self::EntryPoint { .. }
             | Self::RuntimeMissing { .. }
             | Self::Layers { .. }
+            | Self::Module { .. }
             | Self::Start { .. }
             | Self::ShuttingDown { .. } => self.to_string(),
         };

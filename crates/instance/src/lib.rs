@@ -4,7 +4,9 @@
 //! instance of exactly that revision or has a [`Launcher`] start one; the instance runs the
 //! invocation and the pool takes it back. [`ProcessLauncher`] starts one operating-system process
 //! per instance, in a sandbox unless its user has chosen [`Isolation::None`], which speaks AWS's
-//! Runtime API over a listener of its own.
+//! Runtime API over a listener of its own. [`WasmLauncher`] has WebAssembly run by one worker process
+//! for each account, behind the same walls, on a fresh instance of the module for every event.
+//! [`Launchers`] is both.
 //!
 //! Invariants:
 //! - I1: an instance runs one invocation at a time. [`Instance::invoke`] takes it by value.
@@ -18,20 +20,27 @@
 //! others account. A payload is never logged.
 
 mod egress;
+mod environment;
+mod journal;
 mod launcher;
+mod launchers;
+mod lines;
 mod log_format;
 mod logs;
 mod outcome;
+mod platform_event;
 mod pool;
 mod process;
 mod runtime;
 mod runtime_api;
 mod spec;
+mod wasm;
 
 pub use egress::{
     Destination, EGRESS, Egress, Endpoint, Endpoints, NoDestination, Permitted, UnsupportedEgress,
 };
 pub use launcher::{Instance, LaunchError, Launcher};
+pub use launchers::Launchers;
 pub use log_format::{LogFormat, Severity};
 pub use logs::{LogChunk, LogKind, LogQueue, LogReceiver, LogSink, Taken, log_queue};
 pub use outcome::{Finished, MAX_RESPONSE_BYTES, Metrics, Outcome};
@@ -39,3 +48,4 @@ pub use pool::{InstanceCount, Pool, PoolConfig};
 pub use process::{Isolation, ProcessConfig, ProcessLauncher};
 pub use runtime::{Runtime, UnsupportedRuntime};
 pub use spec::{Invocation, Spec};
+pub use wasm::{WasmConfig, WasmLauncher, protocol as wasm_protocol};

@@ -5,7 +5,7 @@
 //! the [`Isolation`]'s: in a sandbox it finds the same paths as at AWS (`/var/task`, `/var/runtime`,
 //! `/tmp`), and nothing answers on its network but the Runtime API and what it was granted.
 
-mod body;
+pub(crate) mod body;
 mod bridge;
 mod command;
 mod delivery;
@@ -15,12 +15,10 @@ mod extension;
 mod instance;
 mod interpreter;
 mod java;
-mod journal;
-mod output;
+pub(crate) mod output;
 mod place;
-mod platform_event;
 mod rest;
-mod scratch;
+pub(crate) mod scratch;
 
 #[cfg(test)]
 mod tests;
@@ -39,6 +37,8 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::egress::{Egress, Endpoints, Granted};
+use crate::journal::Journal;
+use crate::platform_event::PlatformEvent;
 use crate::runtime_api::{Extensions, RuntimeApi};
 use crate::{Instance, LaunchError, Launcher, LogSink, Runtime, Spec};
 
@@ -48,10 +48,8 @@ use delivery::{Dialer, deliver};
 use environment::Surroundings;
 use instance::ProcessInstance;
 use interpreter::{Interpreter, Interpreters};
-use journal::Journal;
 use output::Output;
 use place::Place;
-use platform_event::PlatformEvent;
 use rest::Rest;
 use scratch::Scratch;
 

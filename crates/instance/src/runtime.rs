@@ -1,4 +1,4 @@
-//! AWS's runtime identifiers.
+//! AWS's runtime identifiers, and one of ours.
 
 use std::fmt;
 use std::str::FromStr;
@@ -27,6 +27,8 @@ pub enum Runtime {
     ProvidedAl2,
     /// `provided.al2023`: the same on this platform.
     ProvidedAl2023,
+    /// `wasm`: a WebAssembly program, which is a runtime of this platform's alone.
+    Wasm,
 }
 
 /// Why an identifier names no runtime of ours.
@@ -38,7 +40,7 @@ pub enum UnsupportedRuntime {
         /// As it was given.
         identifier: String,
     },
-    /// Not an identifier of AWS's.
+    /// Neither an identifier of AWS's nor ours.
     #[error("runtime {identifier:?} does not exist")]
     Unknown {
         /// As it was given.
@@ -57,6 +59,7 @@ impl FromStr for Runtime {
             "provided" => return Ok(Self::Provided),
             "provided.al2" => return Ok(Self::ProvidedAl2),
             "provided.al2023" => return Ok(Self::ProvidedAl2023),
+            "wasm" => return Ok(Self::Wasm),
             _ => {}
         }
         let python = identifier.strip_prefix("python");
@@ -118,6 +121,7 @@ impl fmt::Display for Runtime {
             Self::Provided => f.write_str("provided"),
             Self::ProvidedAl2 => f.write_str("provided.al2"),
             Self::ProvidedAl2023 => f.write_str("provided.al2023"),
+            Self::Wasm => f.write_str("wasm"),
         }
     }
 }
@@ -130,7 +134,7 @@ mod tests {
     fn every_identifier_that_is_run_reads_back_as_itself() {
         let python = (8..=15).map(|minor| format!("python3.{minor}"));
         let node = (16..=26).step_by(2).map(|major| format!("nodejs{major}.x"));
-        let provided = ["provided", "provided.al2", "provided.al2023"].map(str::to_owned);
+        let provided = ["provided", "provided.al2", "provided.al2023", "wasm"].map(str::to_owned);
         let java = [11, 17, 21, 25].map(|major| format!("java{major}"));
         for identifier in python.chain(node).chain(java).chain(provided) {
             let runtime: Runtime = identifier.parse().unwrap();
@@ -164,6 +168,7 @@ mod tests {
             "python3.99",
             "nodejs17.x",
             "cobol",
+            "wasm32",
         ] {
             assert!(matches!(
                 identifier.parse::<Runtime>(),

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
+use clock::Timestamp;
+use uuid::Uuid;
 
 use crate::{LogFormat, Runtime};
 
@@ -62,4 +64,20 @@ pub struct Invocation {
     pub trace_id: Option<String>,
     /// The client context, JSON, if the caller sent one.
     pub client_context: Option<String>,
+}
+
+impl Invocation {
+    /// Its trace id, a new one if the caller sent none.
+    pub(crate) fn trace(&mut self, now: Timestamp) -> &str {
+        self.trace_id.get_or_insert_with(|| new_trace_id(now))
+    }
+}
+
+/// A trace of its own for what nobody traces, as every invocation has one at AWS: the time in seconds
+/// and 96 random bits, then 64 more.
+fn new_trace_id(now: Timestamp) -> String {
+    let seconds = now.as_millis() / 1000;
+    let root = Uuid::new_v4().as_u128() & ((1 << 96) - 1);
+    let parent = Uuid::new_v4().as_u64_pair().1;
+    format!("Root=1-{seconds:08x}-{root:024x};Parent={parent:016x};Sampled=0")
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use instance::WasmConfig;
 
 use crate::config::IsolationKind;
 use crate::connectors::{ConnectorName, Settings};
@@ -36,6 +37,21 @@ pub(crate) enum Command {
     Connector(Connector),
     /// Look into the event log of a server that has stopped.
     Log(Log),
+    /// Run WebAssembly functions for a server, which starts this itself.
+    #[command(hide = true)]
+    WasmWorker(WasmWorker),
+}
+
+/// What a server tells a worker.
+#[derive(Debug, Args)]
+pub(crate) struct WasmWorker {
+    /// Where the server listens for it
+    pub(crate) server: SocketAddr,
+    /// The memory that it may use, in bytes
+    pub(crate) memory: u64,
+    /// What shows the server that it is the one that was started
+    #[arg(long, env = WasmConfig::TOKEN, hide_env_values = true)]
+    pub(crate) token: String,
 }
 
 #[derive(Debug, Args)]

@@ -6,3 +6,4 @@ pub(crate) mod log;
 pub(crate) mod logs;
 pub(crate) mod serve;
 pub(crate) mod status;
+pub(crate) mod wasm_worker;

@@ -39,6 +39,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    // A worker has threads of its own, and nothing of the server's.
+    if let Command::WasmWorker(arguments) = cli.command {
+        return commands::wasm_worker::run(arguments);
+    }
     // The one TLS implementation in the binary, for clients of stores; nothing else may choose one.
     if rustls::crypto::ring::default_provider()
         .install_default()
@@ -75,12 +79,13 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Status(arguments) => commands::status::run(arguments).await,
         Command::Connector(arguments) => commands::connector::run(arguments).await,
         Command::Log(arguments) => commands::log::run(&arguments),
+        Command::WasmWorker(arguments) => Ok(commands::wasm_worker::run(arguments)),
     }
 }
 
 /// One line for people: what failed, then why.
 #[expect(clippy::print_stderr, reason = "the command line's own error output")]
-fn failed(error: &anyhow::Error) -> ExitCode {
+pub(crate) fn failed(error: &anyhow::Error) -> ExitCode {
     eprintln!("tidemill: {error:#}");
     ExitCode::FAILURE
 }

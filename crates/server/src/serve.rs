@@ -7,6 +7,7 @@ mod isolation;
 mod kafka_door;
 mod s3_door;
 mod stage;
+mod wasm;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -20,7 +21,9 @@ use axum::routing::get;
 use clock::{SharedClock, SystemClock};
 use dispatcher::Invoker;
 use function::Registry;
-use instance::{Endpoint, Endpoints, Pool, PoolConfig, ProcessConfig, ProcessLauncher};
+use instance::{
+    Endpoint, Endpoints, Launchers, Pool, PoolConfig, ProcessConfig, ProcessLauncher, WasmLauncher,
+};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
@@ -128,11 +131,25 @@ impl Running {
             search_path: search_path(),
             endpoints: endpoints.clone(),
         };
-        let launcher = ProcessLauncher::new(places, isolation, clock.clone(), Arc::new(queue))
+        let queue = Arc::new(queue);
+        let wasm = WasmLauncher::new(
+            wasm::config(&dir)?,
+            isolation.clone(),
+            clock.clone(),
+            queue.clone(),
+        )
+        .context("prepare to run WebAssembly functions")?;
+        let wasm = Arc::new(wasm);
+        let modules = wasm::Compiling {
+            launcher: wasm.clone(),
+            account: config.account.clone(),
+            folder: dir.join("workers"),
+        };
+        let launcher = ProcessLauncher::new(places, isolation, clock.clone(), queue)
             .context("prepare to start functions")?;
         let launcher = Arc::new(launcher);
         let pool = Arc::new(Pool::new(
-            launcher.clone(),
+            Arc::new(Launchers::new(launcher.clone(), wasm)),
             PoolConfig {
                 idle: Duration::from_secs(config.functions.idle_seconds),
                 ..PoolConfig::default()
@@ -178,6 +195,7 @@ impl Running {
             region: config.region.clone(),
             own_kafka: kafka.own_addresses(),
             code_source: store.code.clone(),
+            modules: Arc::new(modules),
             table_streams: Arc::new(foreign.door.streams.clone()),
             egress: endpoints,
             default_partitions: partitions,

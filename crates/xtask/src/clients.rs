@@ -74,6 +74,8 @@ pub(crate) enum Client {
     RicGo,
     /// Node.js, which runs functions.
     Node,
+    /// Rust's libraries for WebAssembly programs.
+    WasmTarget,
     /// Debezium's PostgreSQL connector, which tests compare with.
     Debezium,
     /// s3s-e2e, which judges S3 servers.
@@ -106,6 +108,7 @@ impl Client {
             Self::RicJava => "aws-lambda-java-runtime-interface-client",
             Self::RicGo => "aws-lambda-go",
             Self::Node => "Node.js",
+            Self::WasmTarget => "Rust for wasm32-wasip1",
             Self::Debezium => "Debezium",
             Self::S3sE2e => "s3s-e2e",
             Self::Sqlite3 => "sqlite3",
@@ -145,6 +148,7 @@ impl Client {
                     package: "nodejs",
                 },
             ),
+            Self::WasmTarget => wasm_target(),
             Self::Debezium => debezium::java(cache),
             Self::S3sE2e => s3s_e2e::built(cache),
             Self::Sqlite3 => program(
@@ -184,6 +188,12 @@ impl Client {
             ),
         }
     }
+}
+
+/// The compiler finds it by itself, and so do tests.
+fn wasm_target() -> Result<Vec<Export>> {
+    command::run(Command::new("rustup").args(["--quiet", "target", "add", "wasm32-wasip1"]))?;
+    Ok(Vec::new())
 }
 
 fn program(name: &'static str, tool: Tool) -> Result<Vec<Export>> {

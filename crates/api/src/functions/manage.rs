@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::code;
 use super::settings::{Settings, check_tags};
 use super::shape::{ARCHITECTURE, configuration};
+use super::wasm;
 use crate::members::Members;
 use crate::router::{Request, empty, json as answer};
 use crate::{ApiError, State};
@@ -48,8 +49,10 @@ pub(crate) async fn create(state: &State, request: &Request) -> Result<Response,
     if state.registry.function(&name).is_some() {
         return Err(exists(&name));
     }
+    wasm::check_settings(&settings, None)?;
     let package = code::package(state, &mut place).await?;
     place.finish()?;
+    wasm::check_module(state, &name, &runtime, &handler, &package).await?;
     let new = NewFunction {
         account: state.account.clone(),
         name: name.clone(),
@@ -77,9 +80,10 @@ pub(crate) async fn update_code(state: &State, request: &Request) -> Result<Resp
     let mut members = request.members()?;
     let expected = revision(&mut members)?;
     members.only("Architectures", &json!([ARCHITECTURE]))?;
-    state.expect_function(&name)?;
+    let current = state.expect_function(&name)?;
     let package = code::package(state, &mut members).await?;
     members.finish()?;
+    wasm::check_module(state, &name, &current.runtime, &current.handler, &package).await?;
     let function = state.registry.update_code(&name, expected, package).await?;
     Ok(answer(StatusCode::OK, configuration(state, &function)))
 }
@@ -93,7 +97,9 @@ pub(crate) async fn update_configuration(
     let expected = revision(&mut members)?;
     let settings = Settings::take(state, &mut members, &name)?;
     members.finish()?;
-    state.expect_function(&name)?;
+    let current = state.expect_function(&name)?;
+    wasm::check_settings(&settings, Some(&current))?;
+    wasm::check_change(state, &current, &settings).await?;
     let change = |function: &mut Function| settings.apply(function);
     let updated = state.registry.update_configuration(&name, expected, change);
     let updated = updated.await.map_err(|error| refused(state, error))?;

@@ -8,7 +8,7 @@ use sandbox::{Ended, Exit, Freezer, Sandbox, Tree};
 use super::scratch::Scratch;
 
 /// What runs. Dropping it kills all of it.
-pub(super) enum Body {
+pub(crate) enum Body {
     /// In a sandbox of its own.
     Sandboxed(Sandbox),
     /// As ordinary processes, with a temporary folder of their own.
@@ -17,7 +17,7 @@ pub(super) enum Body {
 
 impl Body {
     /// The reading end of standard output and standard error.
-    pub(super) fn output(&self) -> io::Result<OwnedFd> {
+    pub(crate) fn output(&self) -> io::Result<OwnedFd> {
         match self {
             Self::Sandboxed(sandbox) => sandbox.output(),
             Self::Plain(tree, _) => tree.output(),
@@ -33,14 +33,14 @@ impl Body {
     }
 
     /// Waits for the end of the first process. Cancel safe.
-    pub(super) async fn exited(&self) -> Exit {
+    pub(crate) async fn exited(&self) -> Exit {
         match self {
             Self::Sandboxed(sandbox) => sandbox.exited().await,
             Self::Plain(tree, _) => tree.exited().await,
         }
     }
 
-    pub(super) fn has_exited(&self) -> Option<Exit> {
+    pub(crate) fn has_exited(&self) -> Option<Exit> {
         match self {
             Self::Sandboxed(sandbox) => sandbox.has_exited(),
             Self::Plain(tree, _) => tree.has_exited(),
@@ -48,7 +48,7 @@ impl Body {
     }
 
     /// The most memory that the first process has used, in bytes, while it lives.
-    pub(super) fn peak_memory(&self) -> Option<u64> {
+    pub(crate) fn peak_memory(&self) -> Option<u64> {
         match self {
             Self::Sandboxed(sandbox) => sandbox.peak_memory(),
             Self::Plain(tree, _) => tree.peak_memory(),
@@ -56,7 +56,7 @@ impl Body {
     }
 
     /// Asks the runtime to end. Without a sandbox there is nobody whom that would give time.
-    pub(super) fn terminate(&self) {
+    pub(crate) fn terminate(&self) {
         match self {
             Self::Sandboxed(sandbox) => sandbox.terminate(),
             Self::Plain(..) => {}
@@ -64,7 +64,7 @@ impl Body {
     }
 
     /// Waits until all that was started has ended by itself.
-    pub(super) async fn all_exited(&self) {
+    pub(crate) async fn all_exited(&self) {
         match self {
             Self::Sandboxed(sandbox) => sandbox.all_exited().await,
             Self::Plain(tree, _) => {
@@ -74,7 +74,7 @@ impl Body {
     }
 
     /// Initialisation is over: from now on processor time is in proportion to memory.
-    pub(super) fn limit_cpu(&self) {
+    pub(crate) fn limit_cpu(&self) {
         match self {
             Self::Sandboxed(sandbox) => {
                 if let Err(error) = sandbox.limit_cpu() {
@@ -86,7 +86,7 @@ impl Body {
     }
 
     /// What stops it between invocations, where that can be done.
-    pub(super) fn freezer(&self) -> Option<Freezer> {
+    pub(crate) fn freezer(&self) -> Option<Freezer> {
         match self {
             Self::Sandboxed(sandbox) => sandbox.freezer(),
             Self::Plain(..) => None,
@@ -94,7 +94,7 @@ impl Body {
     }
 
     /// Kills everything and returns when nothing is left, no file either.
-    pub(super) async fn kill(self) -> Ended {
+    pub(crate) async fn kill(self) -> Ended {
         match self {
             Self::Sandboxed(sandbox) => sandbox.kill().await,
             Self::Plain(tree, scratch) => {

@@ -31,6 +31,8 @@ impl ProcessLauncher {
                 .into_iter()
                 .collect(),
             Runtime::Java { .. } => java::arguments(spec, &place.code),
+            // No interpreter of this machine's runs it.
+            Runtime::Wasm => Vec::new(),
             Runtime::Provided | Runtime::ProvidedAl2 | Runtime::ProvidedAl2023 => {
                 let path = spec.code.join("bootstrap");
                 return if is_program(&path).await {
@@ -84,7 +86,8 @@ pub(super) fn script(runtime: Runtime) -> Option<&'static str> {
         Runtime::Java { .. }
         | Runtime::Provided
         | Runtime::ProvidedAl2
-        | Runtime::ProvidedAl2023 => None,
+        | Runtime::ProvidedAl2023
+        | Runtime::Wasm => None,
     }
 }
 

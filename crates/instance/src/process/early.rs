@@ -73,7 +73,8 @@ pub(super) fn can_wait(runtime: Runtime) -> bool {
         Runtime::Java { .. }
         | Runtime::Provided
         | Runtime::ProvidedAl2
-        | Runtime::ProvidedAl2023 => false,
+        | Runtime::ProvidedAl2023
+        | Runtime::Wasm => false,
     }
 }
 

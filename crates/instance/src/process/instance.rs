@@ -4,16 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use clock::{SharedClock, Timestamp};
+use clock::SharedClock;
 use sandbox::Exit;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
-use uuid::Uuid;
 
-use super::journal::Journal;
-use super::platform_event::{PlatformEvent, SUCCESS};
 use super::{ProcessLauncher, Running};
+use crate::journal::Journal;
 use crate::outcome::{EXIT_ERROR, error_body};
+use crate::platform_event::{PlatformEvent, SUCCESS};
 use crate::runtime_api::{Answer, Extensions, Initialisation, Reason, Report};
 use crate::{Finished, Instance, Invocation, Metrics, Outcome, Spec};
 
@@ -72,9 +71,7 @@ enum Ending {
 #[async_trait]
 impl Instance for ProcessInstance {
     async fn invoke(mut self: Box<Self>, mut invocation: Invocation) -> Finished {
-        invocation
-            .trace_id
-            .get_or_insert_with(|| new_trace_id(self.clock.now()));
+        invocation.trace(self.clock.now());
         let mut metrics = Metrics::default();
         let mut left = self.spec.timeout;
         let mut initialised = self.initialise(Phase::Init, &mut metrics).await;
@@ -471,15 +468,6 @@ fn extension_crashed(request_id: &str, exit: Exit) -> Outcome {
         body: error_body(error_type, &format!("RequestId: {request_id} Error: {how}")),
         error_type: error_type.to_owned(),
     }
-}
-
-/// A trace of its own for what nobody traces, as every invocation has one at AWS: the time in seconds
-/// and 96 random bits, then 64 more.
-fn new_trace_id(now: Timestamp) -> String {
-    let seconds = now.as_millis() / 1000;
-    let root = Uuid::new_v4().as_u128() & ((1 << 96) - 1);
-    let parent = Uuid::new_v4().as_u64_pair().1;
-    format!("Root=1-{seconds:08x}-{root:024x};Parent={parent:016x};Sampled=0")
 }
 
 fn init_timed_out() -> Outcome {

@@ -129,12 +129,14 @@ impl Wanted {
                 read: properties,
                 version: format!("{major}."),
             },
-            Runtime::Provided | Runtime::ProvidedAl2 | Runtime::ProvidedAl2023 => Self {
-                names: Vec::new(),
-                probe: ["", ""],
-                read: lines,
-                version: String::new(),
-            },
+            Runtime::Provided | Runtime::ProvidedAl2 | Runtime::ProvidedAl2023 | Runtime::Wasm => {
+                Self {
+                    names: Vec::new(),
+                    probe: ["", ""],
+                    read: lines,
+                    version: String::new(),
+                }
+            }
         }
     }
 }

@@ -3,11 +3,13 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::net::unix::pipe;
 
-/// How much is read at once, and the longest line that is kept together.
-const CHUNK: usize = 64 * 1024;
+use crate::lines::{self, Partial};
+
+/// How much is read at once.
+const CHUNK: usize = lines::LONGEST;
 
 /// How much [`Lines::rest`] reads at most: a pipe holds 64 KiB unless its writer enlarges it, to
 /// a mebibyte at most.
@@ -15,7 +17,7 @@ const REST: usize = 1024 * 1024;
 
 /// Who has printed something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Printer {
+pub(crate) enum Printer {
     /// The runtime's process, and what it has started.
     Function,
     /// An external extension.
@@ -23,7 +25,7 @@ pub(super) enum Printer {
 }
 
 /// Everything that an instance prints.
-pub(super) struct Output {
+pub(crate) struct Output {
     function: Lines,
     extensions: Option<Lines>,
 }
@@ -31,7 +33,7 @@ pub(super) struct Output {
 impl Output {
     /// Reads from the pipes that are standard output and standard error, of the function and of its
     /// external extensions, where there are any.
-    pub(super) fn new(function: OwnedFd, extensions: Option<OwnedFd>) -> io::Result<Self> {
+    pub(crate) fn new(function: OwnedFd, extensions: Option<OwnedFd>) -> io::Result<Self> {
         Ok(Self {
             function: Lines::new(function)?,
             extensions: extensions.map(Lines::new).transpose()?,
@@ -39,7 +41,7 @@ impl Output {
     }
 
     /// The next whole lines of either. Waits for ever once nobody can print any more. Cancel safe.
-    pub(super) async fn lines(&mut self) -> (Printer, Bytes) {
+    pub(crate) async fn lines(&mut self) -> (Printer, Bytes) {
         let Some(extensions) = &mut self.extensions else {
             return (Printer::Function, self.function.lines().await);
         };
@@ -51,7 +53,7 @@ impl Output {
 
     /// Everything that has been printed so far, a last line without its end included. Does not
     /// wait: what was written before the call is in the pipes.
-    pub(super) fn rest(&mut self) -> impl Iterator<Item = (Printer, Bytes)> + use<> {
+    pub(crate) fn rest(&mut self) -> impl Iterator<Item = (Printer, Bytes)> + use<> {
         let function = self.function.rest();
         let extensions = self.extensions.as_mut().and_then(Lines::rest);
         let function = function.map(|lines| (Printer::Function, lines));
@@ -63,8 +65,7 @@ impl Output {
 /// The reading end of a pipe.
 struct Lines {
     pipe: pipe::Receiver,
-    /// The beginning of a line, or nothing.
-    partial: BytesMut,
+    partial: Partial,
     closed: bool,
 }
 
@@ -72,7 +73,7 @@ impl Lines {
     fn new(pipe: OwnedFd) -> io::Result<Self> {
         Ok(Self {
             pipe: pipe::Receiver::from_owned_fd(pipe)?,
-            partial: BytesMut::new(),
+            partial: Partial::default(),
             closed: false,
         })
     }
@@ -83,7 +84,7 @@ impl Lines {
             // An error means that the runtime is going away, and this future with it.
             if self.pipe.readable().await.is_ok()
                 && self.fill()
-                && let Some(lines) = self.cut()
+                && let Some(lines) = self.partial.cut()
             {
                 return lines;
             }
@@ -95,22 +96,20 @@ impl Lines {
     fn rest(&mut self) -> Option<Bytes> {
         let mut read = 0;
         while read < REST && !self.closed {
-            let before = self.partial.len();
+            let before = self.partial.buffer().len();
             if !self.fill() {
                 break;
             }
-            read += self.partial.len() - before;
+            read += self.partial.buffer().len() - before;
         }
-        if self.partial.is_empty() {
-            return None;
-        }
-        Some(ended(self.partial.split()))
+        self.partial.rest()
     }
 
     /// Reads once; whether there was something.
     fn fill(&mut self) -> bool {
-        self.partial.reserve(CHUNK);
-        match self.pipe.try_read_buf(&mut self.partial) {
+        let buffer = self.partial.buffer();
+        buffer.reserve(CHUNK);
+        match self.pipe.try_read_buf(buffer) {
             Ok(0) => {
                 self.closed = true;
                 false
@@ -122,23 +121,6 @@ impl Lines {
             }
         }
     }
-
-    /// Cuts off the whole lines, or a line that has grown too long.
-    fn cut(&mut self) -> Option<Bytes> {
-        match self.partial.iter().rposition(|byte| *byte == b'\n') {
-            Some(end) => Some(self.partial.split_to(end + 1).freeze()),
-            None if self.partial.len() >= CHUNK => Some(ended(self.partial.split())),
-            None => None,
-        }
-    }
-}
-
-/// `text` with a line's end.
-fn ended(mut text: BytesMut) -> Bytes {
-    if text.last() != Some(&b'\n') {
-        text.extend_from_slice(b"\n");
-    }
-    text.freeze()
 }
 
 #[cfg(test)]

@@ -6,21 +6,21 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 /// A folder of one instance. Dropping it removes it with everything in it, which blocks.
-pub(super) struct Scratch(PathBuf);
+pub(crate) struct Scratch(PathBuf);
 
 impl Scratch {
-    pub(super) fn create(below: &Path) -> io::Result<Self> {
+    pub(crate) fn create(below: &Path) -> io::Result<Self> {
         let path = below.join(Uuid::new_v4().simple().to_string());
         std::fs::create_dir(&path)?;
         Ok(Self(path))
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 
     /// Removes the folder without blocking the caller's thread.
-    pub(super) async fn remove(self) {
+    pub(crate) async fn remove(self) {
         // The runtime refuses only while it is ending; then the next start removes the folder.
         let _ = tokio::task::spawn_blocking(move || drop(self)).await;
     }

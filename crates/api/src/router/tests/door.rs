@@ -26,7 +26,8 @@ use tower::ServiceExt as _;
 
 use crate::sigv4::{Keys, Signer, Verifier};
 use crate::{
-    CodeSource, CodeSourceError, LambdaPayloads, OwnKafka, State, TableStream, TableStreams, router,
+    CodeSource, CodeSourceError, LambdaPayloads, ModuleError, Modules, OwnKafka, State,
+    TableStream, TableStreams, router,
 };
 
 pub(super) const ROLE: &str = "arn:aws:iam::000000000000:role/r";
@@ -82,6 +83,7 @@ impl Door {
             verifier: Verifier::new(Keys::new(KEY.0, KEY.1), clock.clone()),
             clock,
             code_source: Arc::new(Shelf),
+            modules: Arc::new(Judge),
             table_streams: Arc::new(Shop),
             account: "000000000000".to_owned(),
             region: "us-east-1".to_owned(),
@@ -222,6 +224,25 @@ impl CodeSource for Shelf {
                 code: "NoSuchKey".to_owned(),
                 message: "The specified key does not exist.".to_owned(),
             }),
+        }
+    }
+}
+
+/// Finds fault with modules called `broken`.
+#[derive(Debug)]
+struct Judge;
+
+#[async_trait]
+impl Modules for Judge {
+    async fn check(
+        &self,
+        _function: &str,
+        handler: &str,
+        _package: Bytes,
+    ) -> Result<(), ModuleError> {
+        match handler {
+            "broken" => Err(ModuleError::Refused("it is no module".to_owned())),
+            _ => Ok(()),
         }
     }
 }

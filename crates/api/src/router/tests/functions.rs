@@ -499,3 +499,46 @@ async fn a_body_that_is_no_object_is_refused_and_harms_nothing() {
         .await;
     assert_eq!(answer.status, 413);
 }
+
+#[tokio::test]
+async fn a_module_that_cannot_be_run_is_not_deployed() {
+    let door = Door::open().await;
+    let mut request = creation("f");
+    request["Runtime"] = json!("wasm");
+    let refused = |answer: super::door::Answer, why: &str| {
+        assert_eq!(answer.status, 400);
+        let said = answer.json();
+        let message = said["message"].as_str().unwrap_or_default();
+        assert!(message.contains(why), "{said}");
+    };
+    for (member, value, why) in [
+        ("Handler", json!("broken"), "it is no module"),
+        ("EphemeralStorage", json!({"Size": 1024}), "see no files"),
+    ] {
+        let mut bad = request.clone();
+        bad[member] = value;
+        refused(door.call("POST", FUNCTIONS, &bad).await, why);
+    }
+    let created = door.call("POST", FUNCTIONS, &request).await;
+    assert_eq!(created.status, 201, "{}", created.json());
+    let configuration = format!("{F}/configuration");
+    let change = json!({"Handler": "broken"});
+    refused(
+        door.call("PUT", &configuration, &change).await,
+        "it is no module",
+    );
+    let change = json!({"EphemeralStorage": {"Size": 1024}});
+    refused(
+        door.call("PUT", &configuration, &change).await,
+        "see no files",
+    );
+    // Another runtime looks at its code when it is started.
+    let change = json!({"Handler": "broken", "Runtime": "provided.al2023"});
+    let changed = door.call("PUT", &configuration, &change).await;
+    assert_eq!(changed.status, 200, "{}", changed.json());
+    let back = json!({"Runtime": "wasm"});
+    refused(
+        door.call("PUT", &configuration, &back).await,
+        "it is no module",
+    );
+}

@@ -10,11 +10,11 @@ use crate::runtime_api::{ExtensionState, Stream};
 use crate::{Metrics, Outcome, Severity};
 
 /// The status of what went well.
-pub(super) const SUCCESS: &str = "success";
+pub(crate) const SUCCESS: &str = "success";
 
 /// Something that the platform says.
 #[derive(Debug)]
-pub(super) enum PlatformEvent<'a> {
+pub(crate) enum PlatformEvent<'a> {
     /// A process starts.
     InitStart { runtime: &'a str },
     /// The runtime has done with initialisation.
@@ -69,7 +69,7 @@ pub(super) enum PlatformEvent<'a> {
 impl PlatformEvent<'_> {
     /// How severe it is. The source is AWS's table of events and levels ("System log level event
     /// mapping"), which ranks what went well below what did not.
-    pub(super) fn severity(&self) -> Severity {
+    pub(crate) fn severity(&self) -> Severity {
         match self {
             Self::InitStart { .. }
             | Self::Start { .. }
@@ -90,7 +90,7 @@ impl PlatformEvent<'_> {
     }
 
     /// Lines of text, each ended; none for what only JSON tells.
-    pub(super) fn text(&self, now: Timestamp) -> String {
+    pub(crate) fn text(&self, now: Timestamp) -> String {
         match self {
             Self::InitStart { runtime } => format!("INIT_START Runtime Version: {runtime}\n"),
             Self::InitRuntimeDone { .. } | Self::RuntimeDone { .. } => String::new(),
@@ -138,14 +138,14 @@ impl PlatformEvent<'_> {
     }
 
     /// A JSON object, and the end of its line.
-    pub(super) fn json(&self, now: Timestamp) -> String {
+    pub(crate) fn json(&self, now: Timestamp) -> String {
         let mut line = self.object(now);
         line.push('\n');
         line
     }
 
     /// A JSON object.
-    pub(super) fn object(&self, now: Timestamp) -> String {
+    pub(crate) fn object(&self, now: Timestamp) -> String {
         let (kind, record) = match self {
             Self::InitStart { runtime } => (
                 "platform.initStart",
@@ -256,7 +256,7 @@ fn is_success(outcome: &Outcome) -> bool {
 }
 
 /// How an invocation ended: a status of AWS's, and the type of its error.
-pub(super) fn status(outcome: &Outcome) -> (&'static str, Option<&str>) {
+pub(crate) fn status(outcome: &Outcome) -> (&'static str, Option<&str>) {
     match outcome {
         Outcome::Success(_) => (SUCCESS, None),
         Outcome::Timeout { .. } => ("timeout", None),

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use clock::SharedClock;
 use uuid::Uuid;
 
-use super::output::Printer;
-use super::platform_event::{self, PlatformEvent};
+use crate::platform_event::{self, PlatformEvent};
+use crate::process::output::Printer;
 use crate::runtime_api::{Extensions, Stream, event};
 use crate::{LogChunk, LogFormat, LogKind, LogSink, Metrics, Outcome, Severity, Spec, Taken};
 
@@ -17,7 +17,7 @@ use crate::{LogChunk, LogFormat, LogKind, LogSink, Metrics, Outcome, Severity, S
 const TAIL: usize = 4 * 1024;
 
 /// Writes one instance's log.
-pub(super) struct Journal {
+pub(crate) struct Journal {
     sink: Arc<dyn LogSink>,
     clock: SharedClock,
     account: Arc<str>,
@@ -37,7 +37,7 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    pub(super) fn new(sink: Arc<dyn LogSink>, clock: SharedClock, spec: &Spec) -> Self {
+    pub(crate) fn new(sink: Arc<dyn LogSink>, clock: SharedClock, spec: &Spec) -> Self {
         let date = clock.now().to_utc().date();
         let (year, month, day) = (date.year(), u8::from(date.month()), date.day());
         let version = &spec.version;
@@ -60,17 +60,17 @@ impl Journal {
     }
 
     /// From now on, what is said is told to these extensions, too.
-    pub(super) fn tell_also(&mut self, extensions: &Arc<Extensions>) {
+    pub(crate) fn tell_also(&mut self, extensions: &Arc<Extensions>) {
         self.extensions = Some(Arc::clone(extensions));
     }
 
     /// The name of the log stream.
-    pub(super) fn stream(&self) -> &str {
+    pub(crate) fn stream(&self) -> &str {
         &self.stream
     }
 
     /// What somebody printed: whole lines. Those that the sink has no room for are counted.
-    pub(super) fn printed(&mut self, (printer, lines): (Printer, Bytes)) {
+    pub(crate) fn printed(&mut self, (printer, lines): (Printer, Bytes)) {
         let lines = match (self.format, printer) {
             (LogFormat::Text, _) | (LogFormat::Json { .. }, Printer::Extension) => lines,
             (LogFormat::Json { application, .. }, Printer::Function) => {
@@ -88,12 +88,12 @@ impl Journal {
     }
 
     /// All of it, in order.
-    pub(super) fn printed_all(&mut self, all: impl Iterator<Item = (Printer, Bytes)>) {
+    pub(crate) fn printed_all(&mut self, all: impl Iterator<Item = (Printer, Bytes)>) {
         all.for_each(|printed| self.printed(printed));
     }
 
     /// What the platform has to say.
-    pub(super) fn platform(&mut self, event: &PlatformEvent<'_>) {
+    pub(crate) fn platform(&mut self, event: &PlatformEvent<'_>) {
         self.tell(event);
         self.log(event);
     }
@@ -150,7 +150,7 @@ impl Journal {
     }
 
     /// The runtime has done with the invocation: extensions are told, once.
-    pub(super) fn runtime_done(
+    pub(crate) fn runtime_done(
         &mut self,
         (status, error_type): (&str, Option<&str>),
         took: Duration,
@@ -168,7 +168,7 @@ impl Journal {
     }
 
     /// Nothing more will come of the invocation: extensions are told what is known of it.
-    pub(super) fn over(&mut self, outcome: &Outcome, metrics: &Metrics) {
+    pub(crate) fn over(&mut self, outcome: &Outcome, metrics: &Metrics) {
         self.runtime_done(platform_event::status(outcome), metrics.duration, 0);
         self.tell(&PlatformEvent::Report {
             id: self.id(),
@@ -179,7 +179,7 @@ impl Journal {
     }
 
     /// An invocation begins: from here on, lines belong to it.
-    pub(super) fn start(&mut self, request_id: &str) {
+    pub(crate) fn start(&mut self, request_id: &str) {
         self.request_id = Some(request_id.into());
         self.runtime_done = false;
         let version = Arc::clone(&self.version);
@@ -190,7 +190,7 @@ impl Journal {
     }
 
     /// What went wrong, the end, the report; returns the log's tail and begins a new one.
-    pub(super) fn end(&mut self, outcome: &Outcome, metrics: &Metrics) -> Bytes {
+    pub(crate) fn end(&mut self, outcome: &Outcome, metrics: &Metrics) -> Bytes {
         let lines = std::mem::take(&mut self.dropped);
         if lines > 0 {
             self.log(&PlatformEvent::Dropped { lines });
@@ -217,7 +217,7 @@ impl Journal {
         Bytes::from(Vec::from(std::mem::take(&mut self.tail)))
     }
 
-    pub(super) fn id(&self) -> &str {
+    pub(crate) fn id(&self) -> &str {
         self.request_id.as_deref().unwrap_or_default()
     }
 

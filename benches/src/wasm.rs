@@ -1,0 +1,199 @@
+//! WebAssembly functions: fresh instances through the worker beside the engine alone.
+//!
+//! The floor is the same engine with the same settings and the same host, in a loop on one thread, times
+//! the processors; what is measured is one process with a pool, a connection and a worker in its sandbox,
+//! then the whole way from a topic through the function to the settlement. The function is the example
+//! `word-count`, which parses JSON.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+use clock::SystemClock;
+use futures::future::try_join_all;
+use instance::{
+    Invocation, Isolation, LogFormat, Outcome, Pool, PoolConfig, Spec, WasmConfig, WasmLauncher,
+    log_queue,
+};
+use sandbox::{Spawner, SpawnerConfig};
+use wasm_worker::Bare;
+
+use crate::dispatch::{Case, drain};
+use crate::table::{Table, percentile, time};
+
+/// Runs that are measured, and those before them.
+const RUNS: usize = 100_000;
+const WARM: usize = 2_000;
+
+const EVENT: &[u8] =
+    br#"{"text": "the quick brown fox jumps over the lazy dog, and over and over again"}"#;
+
+/// Times the engine, the worker at several concurrencies, and a topic's records.
+pub(crate) async fn run(table: &mut Table) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let module = word_count(folder.path())?;
+    let floor = floor(&module)?;
+    table.row(
+        "wasm, the engine alone",
+        "fresh instances in a loop, a thread for each processor",
+        format!("{floor:.0}/s"),
+        String::new(),
+    );
+    let pool = pool(folder.path())?;
+    let spec = spec(folder.path());
+    for together in [1, 16, 128] {
+        let (rate, p50) = serve(&pool, &spec, together).await?;
+        table.row(
+            "wasm through the worker",
+            &format!("{together} at a time"),
+            format!("{rate:.0}/s, p50 {}", time(p50)),
+            format!("{:.2} × the engine alone", rate / floor),
+        );
+    }
+    pool.shutdown(Duration::ZERO).await;
+    for (records, batch) in [(40_000, 1), (400_000, 100)] {
+        let case = Case {
+            name: "wasm word-count",
+            runtime: "wasm",
+            file: "word-count.wasm",
+            handler: "word-count",
+            content: module.clone(),
+            records,
+            batch,
+        };
+        let rate = drain(&case).await?;
+        let invocations = rate / batch as f64;
+        table.row(
+            &format!("topic to {}", case.name),
+            &format!("{records} records, 8 partitions, batches of {batch}"),
+            format!("{rate:.0} events/s"),
+            format!("{:.2} × the engine alone", invocations / floor),
+        );
+    }
+    Ok(())
+}
+
+/// The example, built.
+fn word_count(folder: &Path) -> Result<Vec<u8>> {
+    let target = folder.join("target");
+    let status = Command::new("cargo")
+        .args(["build", "--quiet", "--release", "--target", "wasm32-wasip1"])
+        .arg("--manifest-path")
+        .arg(tests::repository().join("functions/word-count/Cargo.toml"))
+        .arg("--target-dir")
+        .arg(&target)
+        .status()?;
+    ensure!(status.success(), "build functions/word-count");
+    let module = target.join("wasm32-wasip1/release/word-count.wasm");
+    let module = std::fs::read(module).context("read the built module")?;
+    let code = folder.join("code");
+    std::fs::create_dir(&code)?;
+    std::fs::write(code.join("word-count.wasm"), &module)?;
+    Ok(module)
+}
+
+/// Instances in a second on all processors together.
+fn floor(module: &[u8]) -> Result<f64> {
+    let bare = Bare::new(module).map_err(|error| anyhow::anyhow!("{error:#}"))?;
+    let threads = std::thread::available_parallelism()?.get();
+    let each = RUNS / threads;
+    let event = Bytes::from_static(EVENT);
+    let run = |times: usize| -> Result<()> {
+        for _ in 0..times {
+            let output = bare
+                .run(event.clone())
+                .map_err(|error| anyhow::anyhow!("{error:#}"))?;
+            ensure!(output.starts_with(b"{\"words\":14}"), "{output:?}");
+        }
+        Ok(())
+    };
+    run(WARM)?;
+    let begun = Instant::now();
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(|| run(each))).collect();
+        let mut joined = threads.into_iter().map(|thread| thread.join());
+        joined.try_for_each(|ran| ran.expect("no panic"))
+    })?;
+    Ok((each * threads) as f64 / begun.elapsed().as_secs_f64())
+}
+
+fn pool(folder: &Path) -> Result<Pool> {
+    let spawner = Spawner::start(SpawnerConfig {
+        mount_point: folder.join("sandboxes"),
+        disk: folder.join("temporary"),
+        spares: 2,
+        early: 0,
+    })?;
+    let executable = std::env::var("TIDEMILL_TEST_BIN").context("TIDEMILL_TEST_BIN")?;
+    let config = WasmConfig {
+        executable: PathBuf::from(executable).canonicalize()?,
+        arguments: vec!["wasm-worker".into()],
+        artifacts: folder.join("artifacts"),
+        scratch: folder.join("workers"),
+        memory: 2 << 30,
+    };
+    // Nobody reads the log: it fills and drops, as a log may.
+    let (sink, _) = log_queue(1 << 20);
+    let clock = Arc::new(SystemClock::new());
+    let isolation = Isolation::Sandboxed(spawner);
+    let launcher = WasmLauncher::new(config, isolation, clock, Arc::new(sink))?;
+    Ok(Pool::new(Arc::new(launcher), PoolConfig::default()))
+}
+
+fn spec(folder: &Path) -> Arc<Spec> {
+    Arc::new(Spec {
+        account: "000000000000".to_owned(),
+        function: "word-count".to_owned(),
+        version: "$LATEST".to_owned(),
+        revision: "1".to_owned(),
+        arn: "arn:aws:lambda:us-east-1:000000000000:function:word-count".to_owned(),
+        region: "us-east-1".to_owned(),
+        runtime: instance::Runtime::Wasm,
+        handler: "word-count".to_owned(),
+        code: folder.join("code"),
+        opt: None,
+        temporary_mib: 512,
+        memory_mib: 128,
+        timeout: Duration::from_secs(30),
+        environment: BTreeMap::new(),
+        log_group: "/aws/lambda/word-count".to_owned(),
+        log_format: LogFormat::Text,
+    })
+}
+
+async fn invoke(pool: &Pool, spec: &Arc<Spec>) -> Result<()> {
+    let invocation = Invocation {
+        request_id: "8476a536-e9f4-11e8-9739-2dfe598c3fcd".to_owned(),
+        payload: Bytes::from_static(EVENT),
+        arn: spec.arn.clone(),
+        trace_id: None,
+        client_context: None,
+    };
+    match pool.invoke(spec, invocation).await?.outcome {
+        Outcome::Success(_) => Ok(()),
+        other => anyhow::bail!("{other:?}"),
+    }
+}
+
+/// Invocations in a second, and how long half of them took at most.
+async fn serve(pool: &Pool, spec: &Arc<Spec>, together: usize) -> Result<(f64, Duration)> {
+    try_join_all((0..together).map(|_| invoke(pool, spec))).await?;
+    let begun = Instant::now();
+    let lanes = (0..together).map(async |_| {
+        let mut times = Vec::new();
+        for _ in 0..RUNS / together {
+            let begun = Instant::now();
+            invoke(pool, spec).await?;
+            times.push(begun.elapsed());
+        }
+        Ok::<_, anyhow::Error>(times)
+    });
+    let mut times: Vec<Duration> = try_join_all(lanes).await?.into_iter().flatten().collect();
+    let rate = times.len() as f64 / begun.elapsed().as_secs_f64();
+    times.sort();
+    Ok((rate, percentile(&times, 50)))
+}

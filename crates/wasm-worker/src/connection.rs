@@ -1,0 +1,203 @@
+//! The worker's side of the connection: orders are read and carried out until the server is gone.
+
+use std::collections::HashMap;
+use std::io::{self, Read};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::{Arc, OnceLock};
+
+use bytes::BytesMut;
+use clock::SystemClock;
+use instance::wasm_protocol::{Malformed, Order, Report, take_frame};
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+use wasmtime::{Engine, Linker};
+
+use crate::compile::compile;
+use crate::engine;
+use crate::execution::{Ground, Invocation};
+use crate::lanes::Lanes;
+use crate::limits::Budget;
+use crate::log::Log;
+use crate::program::Program;
+use crate::replies::Replies;
+use crate::ticker::Ticker;
+use crate::wasi::{self, Host};
+
+/// How much is read at once.
+const CHUNK: usize = 256 << 10;
+
+/// What instances may have together, of the worker's memory: the rest is the engine's, the code's and
+/// the events'.
+const SHARE_PERCENT: u64 = 75;
+
+/// Why a worker has ended otherwise than with its server.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The server cannot be reached or heard.
+    #[error("could not speak to the server at {address}")]
+    Connection {
+        /// Where it was to be.
+        address: SocketAddr,
+        /// What the machine said.
+        #[source]
+        source: io::Error,
+    },
+    /// The server says what cannot be understood: it is of another version.
+    #[error("could not understand the server")]
+    Order(#[from] Malformed),
+    /// The engine cannot be set up on this machine.
+    #[error("could not set up the engine")]
+    Engine(#[source] wasmtime::Error),
+    /// No thread can be started.
+    #[error("could not start the lanes")]
+    Lanes(#[source] io::Error),
+}
+
+/// Connects to the server at `address`, shows it `token`, and does as it is told until it closes the
+/// connection. `memory` is what this process may use, in bytes.
+///
+/// # Errors
+/// When it cannot work; see [`Error`]. A panic on any thread ends the process, because nobody could
+/// tell what state it has left.
+pub fn run(address: SocketAddr, token: String, memory: u64) -> Result<(), Error> {
+    let inherited = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        inherited(panic);
+        std::process::abort();
+    }));
+    let unreachable = |source| Error::Connection { address, source };
+    let mut stream = TcpStream::connect(address).map_err(unreachable)?;
+    stream.set_nodelay(true).map_err(unreachable)?;
+    let compiler = engine::compiler().map_err(Error::Engine)?;
+    let replies = Arc::new(Replies::new(stream.try_clone().map_err(unreachable)?));
+    replies.send(&Report::Hello {
+        token,
+        engine: engine::fingerprint(&compiler),
+    });
+    let connection = Connection {
+        compiler,
+        replies,
+        budget: Budget::of(memory / 100 * SHARE_PERCENT),
+        runner: OnceLock::new(),
+    };
+    let mut buffer = BytesMut::new();
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        while let Some(body) = take_frame(&mut buffer)? {
+            connection.carry_out(Order::read(body)?)?;
+        }
+        match stream.read(&mut chunk).map_err(unreachable)? {
+            0 => return Ok(()),
+            read => buffer.extend_from_slice(&chunk[..read]),
+        }
+    }
+}
+
+struct Connection {
+    compiler: Engine,
+    replies: Arc<Replies>,
+    budget: Budget,
+    /// Set up when there is something to run: a worker that compiles does nothing else.
+    runner: OnceLock<Arc<Runner>>,
+}
+
+/// What runs modules.
+struct Runner {
+    ground: Ground,
+    linker: Linker<Host>,
+    lanes: Lanes,
+    programs: Mutex<HashMap<u32, Arc<Program>>>,
+    /// The invocations that can be cancelled.
+    underway: Mutex<HashMap<u64, CancellationToken>>,
+}
+
+impl Connection {
+    fn carry_out(&self, order: Order) -> Result<(), Error> {
+        match order {
+            Order::Compile { path } => self.replies.send(&compile(&self.compiler, &path)),
+            Order::Load {
+                module,
+                artifact,
+                memory,
+                timeout,
+                environment,
+            } => {
+                let runner = self.runner()?;
+                let (loader, replies) = (Arc::clone(runner), Arc::clone(&self.replies));
+                runner.lanes.block(move || {
+                    let (engine, linker) = (&loader.ground.engine, &loader.linker);
+                    let loaded =
+                        Program::load(engine, linker, &artifact, memory, timeout, environment);
+                    let error = match loaded {
+                        Ok(program) => {
+                            loader.programs.lock().insert(module, Arc::new(program));
+                            None
+                        }
+                        Err(error) => Some(format!("its module cannot be loaded: {error:#}")),
+                    };
+                    replies.send(&Report::Loaded { module, error });
+                });
+            }
+            Order::Unload { module } => {
+                self.runner()?.programs.lock().remove(&module);
+            }
+            Order::Invoke {
+                id,
+                module,
+                environment,
+                event,
+            } => {
+                let runner = self.runner()?;
+                // The server invokes only what has been loaded.
+                if let Some(program) = runner.programs.lock().get(&module).cloned() {
+                    let cancelled = CancellationToken::new();
+                    runner.underway.lock().insert(id, cancelled.clone());
+                    let invocation = Invocation {
+                        id,
+                        program,
+                        environment,
+                        event,
+                        log: Log::new(id, Arc::clone(&self.replies)),
+                        cancelled,
+                    };
+                    let (runner, replies) = (Arc::clone(runner), Arc::clone(&self.replies));
+                    let lanes = Arc::clone(&runner);
+                    lanes.lanes.run(Box::pin(async move {
+                        let report = invocation.run(runner.ground.clone()).await;
+                        runner.underway.lock().remove(&id);
+                        if let Some(report) = report {
+                            replies.send(&report);
+                        }
+                    }));
+                }
+            }
+            Order::Cancel { id } => {
+                let underway = self.runner()?.underway.lock().remove(&id);
+                if let Some(cancelled) = underway {
+                    cancelled.cancel();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn runner(&self) -> Result<&Arc<Runner>, Error> {
+        if let Some(runner) = self.runner.get() {
+            return Ok(runner);
+        }
+        let engine = engine::runner().map_err(Error::Engine)?;
+        let runner = Runner {
+            linker: wasi::linker(&engine).map_err(Error::Engine)?,
+            ground: Ground {
+                ticker: Ticker::start(engine.clone()).map_err(Error::Lanes)?,
+                engine,
+                budget: self.budget.clone(),
+                clock: Arc::new(SystemClock::new()),
+            },
+            lanes: Lanes::start().map_err(Error::Lanes)?,
+            programs: Mutex::default(),
+            underway: Mutex::default(),
+        };
+        Ok(self.runner.get_or_init(|| Arc::new(runner)))
+    }
+}

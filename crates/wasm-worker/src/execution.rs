@@ -1,0 +1,176 @@
+//! One invocation, from the event to the report.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use clock::SharedClock;
+use instance::wasm_protocol::{Ending, Report};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline, WasmBacktrace};
+
+use crate::limits::{Budget, Limits, Refusal};
+use crate::log::Log;
+use crate::program::Program;
+use crate::ticker::Ticker;
+use crate::wasi::{Exit, Host};
+
+/// How many ticks an invocation may see before it lets others go on: at least one whole one.
+const FIRST_TURN: u64 = 2;
+const LATER_TURNS: u64 = 1;
+
+/// An invocation that has been ordered.
+pub(crate) struct Invocation {
+    pub(crate) id: u64,
+    pub(crate) program: Arc<Program>,
+    pub(crate) environment: Vec<String>,
+    pub(crate) event: Bytes,
+    pub(crate) log: Log,
+    pub(crate) cancelled: CancellationToken,
+}
+
+/// What all invocations run on.
+#[derive(Clone)]
+pub(crate) struct Ground {
+    pub(crate) engine: wasmtime::Engine,
+    pub(crate) budget: Budget,
+    pub(crate) ticker: Ticker,
+    pub(crate) clock: SharedClock,
+}
+
+/// How a call came to its end.
+enum Ended {
+    /// By itself, or by a trap.
+    Called(wasmtime::Result<()>),
+    /// Its time was over while it waited for something.
+    Overslept,
+}
+
+impl Invocation {
+    /// Runs the module once; `None` when it was cancelled.
+    ///
+    /// The first time that it is pending, the invocation is at a point where it lets others go on, and
+    /// wants to be polled again on the slow lane, within its runtime.
+    pub(crate) async fn run(self, ground: Ground) -> Option<Report> {
+        let begun = ground.clock.monotonic();
+        let timeout = self.program.timeout;
+        let limits = Limits::new(self.program.memory, ground.budget);
+        let mut environment = self.program.environment.clone();
+        environment.extend(self.environment);
+        let mut host = Host::new(self.event, environment, limits);
+        host.log = Some(self.log.clone());
+        let mut store = Store::new(&ground.engine, host);
+        store.limiter(|host| &mut host.limits);
+        store.set_epoch_deadline(FIRST_TURN);
+        let (clock, cancelled) = (Arc::clone(&ground.clock), self.cancelled.clone());
+        store.epoch_deadline_callback(move |_| {
+            if cancelled.is_cancelled() || clock.monotonic().since(begun) >= timeout {
+                return Err(Trap::Interrupt.into());
+            }
+            Ok(UpdateDeadline::Yield(LATER_TURNS))
+        });
+        let ticking = ground.ticker.begin();
+        let ended = {
+            let call = async {
+                let instance = self.program.module.instantiate_async(&mut store).await?;
+                let start = instance.get_typed_func::<(), ()>(&mut store, "_start")?;
+                start.call_async(&mut store, ()).await
+            };
+            watched(pin!(call), &self.log, timeout, &self.cancelled).await?
+        };
+        drop(ticking);
+        if self.cancelled.is_cancelled() {
+            return None;
+        }
+        let ending = ending(ended, &store, &self.log);
+        let memory = store.data().limits.used();
+        let (written, output) = store.data_mut().take_output();
+        drop(store);
+        let (log, unlogged) = self.log.rest();
+        Some(Report::Done {
+            id: self.id,
+            ending,
+            duration: ground.clock.monotonic().since(begun),
+            memory,
+            unlogged,
+            log,
+            written,
+            output,
+        })
+    }
+}
+
+/// Has `call` run to its end, to `left` from now, or until it is cancelled. What takes no longer than a
+/// turn sets no timer. `None` when it was cancelled.
+async fn watched(
+    mut call: std::pin::Pin<&mut impl Future<Output = wasmtime::Result<()>>>,
+    log: &Log,
+    left: Duration,
+    cancelled: &CancellationToken,
+) -> Option<Ended> {
+    let mut turn = poll_fn(move |context| {
+        let polled = call.as_mut().poll(context);
+        if polled.is_pending() {
+            log.flush();
+        }
+        polled
+    });
+    let mut first = true;
+    let moved = poll_fn(|context| match std::mem::take(&mut first) {
+        true => match pin!(&mut turn).poll(context) {
+            Poll::Ready(result) => Poll::Ready(Some(result)),
+            Poll::Pending => Poll::Pending,
+        },
+        false => Poll::Ready(None),
+    });
+    if let Some(result) = moved.await {
+        return Some(Ended::Called(result));
+    }
+    tokio::select! {
+        biased;
+        () = cancelled.cancelled() => None,
+        result = turn => Some(Ended::Called(result)),
+        () = tokio::time::sleep_until(Instant::now() + left) => Some(Ended::Overslept),
+    }
+}
+
+/// What the end means.
+fn ending(ended: Ended, store: &Store<Host>, log: &Log) -> Ending {
+    let error = match ended {
+        Ended::Called(Ok(())) => return Ending::Exit(0),
+        Ended::Overslept => return Ending::Timeout,
+        Ended::Called(Err(error)) => error,
+    };
+    let exit = error.downcast_ref::<Exit>().map(|exit| exit.0);
+    let trap = error.downcast_ref::<Trap>().copied();
+    if exit == Some(0) {
+        return Ending::Exit(0);
+    }
+    if trap == Some(Trap::Interrupt) {
+        return Ending::Timeout;
+    }
+    // Whatever a program does when it gets no memory, that was why.
+    match store.data().limits.refusal() {
+        Some(Refusal::Limit) => return Ending::OutOfMemory,
+        Some(Refusal::Crowded) => return Ending::Crowded,
+        None => {}
+    }
+    if error.downcast_ref::<PoolConcurrencyLimitError>().is_some() {
+        return Ending::Crowded;
+    }
+    match (exit, trap) {
+        (Some(status), _) => Ending::Exit(status),
+        (None, Some(trap)) => {
+            if let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() {
+                log.write(format!("{trap}\n{backtrace}\n").as_bytes());
+            }
+            let text = trap.to_string();
+            Ending::Trap(text.trim_start_matches("wasm trap: ").to_owned())
+        }
+        (None, None) => Ending::NotStarted(format!("{error:#}")),
+    }
+}

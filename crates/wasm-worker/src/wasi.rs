@@ -1,0 +1,116 @@
+//! What a program sees of the world: WASI preview 1, as far as it concerns a command without files.
+//!
+//! There are three descriptors: the event on 0, the result on 1, the log on 2. There are clocks, random
+//! numbers, sleep, the environment and one argument. Everything else of the interface is there, so that
+//! programs made with any toolchain can be linked, and answers with the error of a system on which no
+//! folder and no socket was granted: no path leads anywhere because there is none to begin at.
+//!
+//! A program is hostile: every address, length and number that it hands over is checked against its own
+//! memory, and no call does more work than a bound that is not the program's, without letting others go
+//! on in between.
+
+mod absent;
+mod environment;
+mod memory;
+mod poll;
+mod streams;
+mod time;
+
+use bytes::Bytes;
+use wasmtime::{Engine, Linker};
+
+use crate::limits::Limits;
+use crate::log::Log;
+
+use streams::Output;
+
+/// The interface's name, which every import has as its module.
+const MODULE: &str = "wasi_snapshot_preview1";
+
+/// How many parts one call may have: as many as on Linux.
+const MOST_PARTS: u32 = 1024;
+
+/// The descriptors that are there until they are closed.
+const STDIN: u32 = 0;
+const STDOUT: u32 = 1;
+const STDERR: u32 = 2;
+
+/// One instance's world.
+pub(crate) struct Host {
+    pub(crate) limits: Limits,
+    /// Where the log goes; nowhere while a module is only looked at.
+    pub(crate) log: Option<Log>,
+    event: Bytes,
+    output: Output,
+    environment: Vec<String>,
+    closed: [bool; 3],
+}
+
+/// A program has asked to end, with this status.
+#[derive(Debug, thiserror::Error)]
+#[error("exit status {0}")]
+pub(crate) struct Exit(pub(crate) u32);
+
+/// What a call answers when it does not succeed. The numbers are the interface's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Errno {
+    BadDescriptor = 8,
+    Fault = 21,
+    Invalid = 28,
+    NoSuchCall = 52,
+    NotADirectory = 54,
+    NotASocket = 57,
+    NotSupported = 58,
+    NoSeek = 70,
+}
+
+type Answer = Result<(), Errno>;
+
+impl Host {
+    /// A world with an event, an environment of `NAME=value`, and bounded memory.
+    pub(crate) fn new(event: Bytes, environment: Vec<String>, limits: Limits) -> Self {
+        Self {
+            limits,
+            log: None,
+            event,
+            output: Output::default(),
+            environment,
+            closed: [false; 3],
+        }
+    }
+
+    /// How much was written to standard output, and what is kept of it.
+    pub(crate) fn take_output(&mut self) -> (u64, Bytes) {
+        std::mem::take(&mut self.output).into_parts()
+    }
+
+    /// Whether a descriptor is there.
+    fn open(&self, descriptor: u32) -> Answer {
+        match self.closed.get(descriptor as usize) {
+            Some(false) => Ok(()),
+            Some(true) | None => Err(Errno::BadDescriptor),
+        }
+    }
+}
+
+/// The answer as a program sees it.
+fn number(answer: Answer) -> i32 {
+    match answer {
+        Ok(()) => 0,
+        Err(errno) => errno as i32,
+    }
+}
+
+/// The whole interface.
+///
+/// # Errors
+/// Never: no name is defined twice.
+pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Host>> {
+    let mut linker = Linker::new(engine);
+    streams::link(&mut linker)?;
+    environment::link(&mut linker)?;
+    time::link(&mut linker)?;
+    poll::link(&mut linker)?;
+    absent::link(&mut linker)?;
+    Ok(linker)
+}

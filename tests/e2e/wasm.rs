@@ -1,0 +1,155 @@
+//! WebAssembly functions: deployed and invoked like any other, behind the same walls.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use anyhow::{Context, Result, ensure};
+use aws_sdk_s3::primitives::ByteStream;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tests::{
+    Cli, Line, Server, charged, eventually, repository, skip, topic_lines, until_settled, zip_file,
+};
+
+use crate::clients::on_a_server_with;
+
+#[test]
+fn a_wasm_function_answers_fails_and_sees_as_it_should() -> Result<()> {
+    on_a_server_with("boto3_wasm.py", "boto3", &[prisoner()?])
+}
+
+/// The function that does what its event names.
+fn prisoner() -> Result<&'static PathBuf> {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    if let Some(built) = BUILT.get() {
+        return Ok(built);
+    }
+    let folder = tempfile::tempdir()?.keep();
+    let module = folder.join("prisoner.wasm");
+    let output = Command::new("rustc")
+        .args(["--edition", "2024", "--target", "wasm32-wasip1", "-O"])
+        .args(["-C", "strip=debuginfo", "-o"])
+        .arg(&module)
+        .arg(repository().join("tests/e2e/handlers/wasm/prisoner.rs"))
+        .output()
+        .context("run rustc")?;
+    ensure!(
+        output.status.success(),
+        "build the module (rustup target add wasm32-wasip1): {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(BUILT.get_or_init(|| module))
+}
+
+/// Deploys the prisoner under this name.
+fn deploy(aws: &Cli<'_>, name: &str, options: &[&str]) -> Result<()> {
+    let work = tempfile::tempdir()?;
+    let module = std::fs::read(prisoner()?)?;
+    let package = zip_file(work.path(), "code.zip", &[("prisoner.wasm", &module)])?;
+    aws.create_function(name, ("wasm", "prisoner.wasm"), &package, options)
+}
+
+#[test]
+fn a_worker_that_dies_takes_along_what_it_ran_and_nothing_else() -> Result<()> {
+    let server = Server::start()?;
+    let Some(aws) = Cli::find(&server) else {
+        skip("a_worker_that_dies", "the AWS CLI is not installed");
+        return Ok(());
+    };
+    deploy(&aws, "holder", &["--timeout", "60"])?;
+    let echo = json!({"do": "echo"});
+    assert_eq!(aws.invoke("holder", &echo.to_string())?, echo);
+    let (died, killed) = std::thread::scope(|scope| {
+        let holding = scope.spawn(|| aws.invoke("holder", r#"{"do": "sleep", "n": 60000}"#));
+        let killed = kill_worker_once_it_holds(&server);
+        (holding.join().expect("no panic"), killed)
+    });
+    killed?;
+    let died = died?;
+    assert_eq!(died["errorType"], "Sandbox.Failure", "{died}");
+    let message = died["errorMessage"].as_str().unwrap_or_default();
+    assert!(message.contains("has ended: signal: killed"), "{message}");
+    assert_eq!(aws.invoke("holder", &echo.to_string())?, echo);
+    Ok(())
+}
+
+/// What a function prints is seen as it prints it, which shows that it runs.
+fn kill_worker_once_it_holds(server: &Server) -> Result<()> {
+    let holds = eventually("the function runs", async || {
+        let logs = server.tidemill(&["logs", "holder"])?;
+        Ok(logs.contains("about to sleep").then_some(()))
+    });
+    tokio::runtime::Runtime::new()?.block_on(holds)?;
+    let worker = worker_of(server.pid()?)?.context("a worker")?;
+    let worker = Pid::from_raw(worker).context("a process id")?;
+    Ok(kill_process(worker, Signal::KILL)?)
+}
+
+/// The process below `server` that is its worker.
+fn worker_of(server: u32) -> Result<Option<i32>> {
+    for entry in std::fs::read_dir("/proc")? {
+        let Ok(pid) = entry?.file_name().to_string_lossy().parse::<i32>() else {
+            continue;
+        };
+        let read = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}"));
+        let (Ok(words), Ok(stat)) = (read("cmdline"), read("stat")) else {
+            continue;
+        };
+        let is_worker = words.split('\0').any(|word| word == "wasm-worker");
+        if is_worker && is_below(&stat, server) {
+            return Ok(Some(pid));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether the process with this `/proc/PID/stat` has `ancestor` above it.
+fn is_below(stat: &str, ancestor: u32) -> bool {
+    let parent = stat.rsplit_once(')').and_then(|(_, rest)| {
+        let parent = rest.split_whitespace().nth(1)?;
+        parent.parse::<u32>().ok()
+    });
+    match parent {
+        Some(parent) if parent == ancestor => true,
+        Some(0) | None => false,
+        Some(parent) => std::fs::read_to_string(format!("/proc/{parent}/stat"))
+            .is_ok_and(|stat| is_below(&stat, ancestor)),
+    }
+}
+
+#[tokio::test]
+async fn an_object_runs_a_wasm_function_and_the_run_is_billed() -> Result<()> {
+    let server = Server::start()?;
+    let Some(aws) = Cli::find(&server) else {
+        skip(
+            "an_object_runs_a_wasm_function",
+            "the AWS CLI is not installed",
+        );
+        return Ok(());
+    };
+    deploy(&aws, "seen", &[])?;
+    aws.run(&["s3", "mb", "s3://inbox"])?;
+    aws.notify("inbox", "seen", &["s3:ObjectCreated:*"])?;
+    let s3 = tests::s3(&server)?;
+    for n in 0..30 {
+        let put = s3.put_object().bucket("inbox").key(format!("{n}.txt"));
+        put.body(ByteStream::from_static(b"x")).send().await?;
+    }
+    let triggers = until_settled(&server).await?;
+    assert_eq!(triggers[0]["succeeded"], 30, "{triggers:#?}");
+    eventually("the bill covers all runs", async || {
+        let report = server.tidemill(&["billing", "report", "--format", "json"])?;
+        let report: Value = serde_json::from_str(&report)?;
+        Ok((charged(&report) == 30).then_some(()))
+    })
+    .await?;
+    let usage = topic_lines(&server, "tidemill.usage")?;
+    assert_eq!(usage.len(), 30);
+    for Line { value, .. } in &usage {
+        assert_eq!(value["outcome"], "success", "{value}");
+        assert!(value["billed_ms"].as_u64() >= Some(1), "{value}");
+    }
+    server.tidemill(&["billing", "verify"])?;
+    Ok(())
+}
