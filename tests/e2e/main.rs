@@ -26,4 +26,5 @@ mod s3s_e2e;
 mod service;
 mod shared_store;
 mod transactions;
+mod versions;
 mod wasm;

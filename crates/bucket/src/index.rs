@@ -188,7 +188,7 @@ mod tests {
     }
 
     fn id(order: u64) -> VersionId {
-        VersionId::marking(Sequencer::from_bits(order))
+        VersionId::at(Sequencer::from_bits(order))
     }
 
     /// The orders of the versions of the key, newest first; whether there is an object.

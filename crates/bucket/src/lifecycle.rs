@@ -378,7 +378,7 @@ pub(crate) mod tests {
 
     fn version(order: u64, day: &str) -> Version {
         let mut object = object("k");
-        object.version = VersionId::marking(crate::Sequencer::from_bits(order));
+        object.version = VersionId::at(crate::Sequencer::from_bits(order));
         object.last_modified = at(&format!("{day}T01:00:00Z"));
         Version::Object(Arc::new(object))
     }

@@ -63,9 +63,10 @@ pub struct Config {
 /// - **Versions**: what a bucket keeps of its objects is its own setting, and part of a write's commit
 ///   like everything else: see [`Versioning`](crate::Versioning).
 ///
-/// The index of keys is in memory and rebuilt from the log by [`open`](Self::open): some 300 bytes
-/// an object, so it suits up to about a million of them. Beyond that it belongs on disk, with the
-/// offset it has applied in the same transaction.
+/// The index of keys is in memory and rebuilt from the log by [`open`](Self::open): some 900 bytes
+/// a version, whether an object is current or not, and 250 a delete marker, so it suits up to about a
+/// million of them. Beyond that it belongs on disk, with the offset it has applied in the same
+/// transaction.
 #[derive(Clone, Debug)]
 pub struct BucketStore {
     inner: Arc<Inner>,

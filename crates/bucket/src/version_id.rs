@@ -31,15 +31,16 @@ impl VersionId {
         random: 0,
     };
 
+    /// An id that no version ever has.
+    pub(crate) const NOBODYS: Self = Self {
+        order: Sequencer::FIRST,
+        random: 1,
+    };
+
     /// A new id for the version that is written at that place in the order of changes.
     pub(crate) fn new(order: Sequencer) -> Self {
         let (_, random) = Uuid::new_v4().as_u64_pair();
         Self { order, random }
-    }
-
-    /// A mark in a listing for this place in the order of changes, whichever version is there.
-    pub(crate) const fn marking(order: Sequencer) -> Self {
-        Self { order, random: 0 }
     }
 
     /// Reads an id.
@@ -87,6 +88,14 @@ impl fmt::Debug for VersionId {
 }
 
 #[cfg(test)]
+impl VersionId {
+    /// The same id for the same place each time.
+    pub(crate) const fn at(order: Sequencer) -> Self {
+        Self { order, random: 0 }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -95,7 +104,7 @@ mod tests {
         let at = Sequencer::from_bits(0xab);
         let (one, other) = (VersionId::new(at), VersionId::new(at));
         assert_ne!(one, other);
-        for id in [one, other, VersionId::NULL, VersionId::marking(at)] {
+        for id in [one, other, VersionId::NULL] {
             assert_eq!(VersionId::parse(&id.to_string()).unwrap(), id);
         }
         assert_eq!(one.order(), Some(at));

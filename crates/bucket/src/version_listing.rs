@@ -37,7 +37,7 @@ pub struct VersionListing {
     /// The common prefixes on this page, with the delimiter at their end.
     pub common_prefixes: Vec<String>,
     /// When there is more: the last on this page, to be the next page's
-    /// [`after`](VersionQuery::after). It holds also when that version has gone meanwhile.
+    /// [`after`](VersionQuery::after). When that version goes meanwhile, no other is passed over.
     pub next: Option<VersionMark>,
 }
 
@@ -106,7 +106,7 @@ impl VersionQuery {
                 }
                 last = Some(VersionMark {
                     key: key.to_owned(),
-                    version: Some(VersionId::marking(version.order())),
+                    version: Some(version.id()),
                 });
                 page.versions.push(ListedVersion {
                     version,
@@ -154,7 +154,7 @@ mod tests {
                 let mut object = object(key);
                 object.order = Sequencer::from_bits(order);
                 if order != 2 {
-                    object.version = VersionId::marking(object.order);
+                    object.version = VersionId::at(object.order);
                 }
                 index.put(Version::Object(Arc::new(object)));
             }

@@ -69,6 +69,7 @@ headers = refused("MethodNotAllowed", 405, s3.get_object, **B, Key="old", Versio
 assert headers["x-amz-delete-marker"] == "true" and headers["allow"] == "DELETE"
 refused("405", 405, s3.head_object, **B, Key="old", VersionId=gone["VersionId"])
 refused("InvalidArgument", 400, s3.get_object, **B, Key="old", VersionId="garbage")
+refused("NoSuchVersion", 404, s3.get_object, **B, Key="old", VersionId="IYV3p45BT0ac8hjHg1houSdS1a.Mro8e")
 refused("NoSuchVersion", 404, s3.get_object, **B, Key="old", VersionId=copy["VersionId"])
 refused("PreconditionFailed", 412, s3.put_object, **B, Key="copy", Body=b"", IfNoneMatch="*")
 assert put("old", b"again", IfNoneMatch="*")
@@ -82,6 +83,10 @@ assert "DeleteMarker" not in s3.delete_object(**B, Key="old", VersionId=first)
 refused("NoSuchVersion", 404, s3.get_object, **B, Key="old", VersionId=first)
 assert s3.delete_object(**B, Key="old", VersionId=first)["VersionId"] == first
 
+parts = s3.get_object_attributes(**B, Key="old", VersionId=done["VersionId"], ObjectAttributes=["ObjectSize", "ObjectParts"])
+assert parts["ObjectSize"] == 5 and parts["ObjectParts"]["TotalPartsCount"] == 1 and parts["VersionId"] == done["VersionId"]
+assert "ETag" not in parts
+
 # Tags belong to a version.
 s3.put_object_tagging(**B, Key="old", VersionId="null", Tagging={"TagSet": [{"Key": "k", "Value": "v"}]})
 assert s3.get_object_tagging(**B, Key="old", VersionId="null")["TagSet"] == [{"Key": "k", "Value": "v"}]
@@ -90,7 +95,8 @@ assert s3.delete_object_tagging(**B, Key="old", VersionId="null")["VersionId"] =
 
 # Suspended, null is replaced and others stay.
 versioning("Suspended")
-assert put("old", b"null again") == "null"
+assert put("old", b"null again") is None
+assert s3.head_object(**B, Key="old")["VersionId"] == "null"
 assert s3.delete_object(**B, Key="old")["VersionId"] == "null"
 assert body("old", VersionId=second) == b"second"
 assert [it["VersionId"] for it in versions(Prefix="old")].count("null") == 1

@@ -14,6 +14,14 @@ use super::refusals::refuse;
 use super::versions;
 use crate::{Checksums, ObjectKey};
 
+const KNOWN: [&str; 5] = [
+    ObjectAttributes::ETAG,
+    ObjectAttributes::CHECKSUM,
+    ObjectAttributes::OBJECT_SIZE,
+    ObjectAttributes::STORAGE_CLASS,
+    ObjectAttributes::OBJECT_PARTS,
+];
+
 pub(super) async fn get(
     door: &Door,
     call: Call<GetObjectAttributesInput>,
@@ -21,6 +29,24 @@ pub(super) async fn get(
     let input = call.input;
     refuse!(input; sse_customer_algorithm => "x-amz-server-side-encryption-customer-algorithm");
     let bucket = door.owned_bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
+    door.expect_bucket(&bucket)?;
+    // Some clients name all of them in one header.
+    let wanted = || {
+        let headers = input.object_attributes.iter();
+        headers.flat_map(|header| header.as_str().split(',').map(str::trim))
+    };
+    if wanted().all(str::is_empty) {
+        return Err(s3_error!(
+            InvalidRequest,
+            "The x-amz-object-attributes header specifying the attributes to be retrieved is either missing or empty"
+        ));
+    }
+    if !wanted().all(|name| KNOWN.contains(&name)) {
+        return Err(s3_error!(
+            InvalidArgument,
+            "Invalid attribute name specified."
+        ));
+    }
     let version = versions::named(input.version_id.as_ref())?;
     let key = ObjectKey::new(&input.key)?;
     let object = door.object(&bucket, &key, version).await?;
@@ -29,26 +55,23 @@ pub(super) async fn get(
         version_id: versions::shown(door, &bucket, object.version()),
         ..Default::default()
     };
-    for wanted in &input.object_attributes {
-        match wanted.as_str() {
-            ObjectAttributes::ETAG => output.e_tag = Some(fields::etag(object.etag())),
-            ObjectAttributes::CHECKSUM => output.checksum = checksum(object.checksums()),
-            ObjectAttributes::OBJECT_SIZE => output.object_size = Some(signed(object.size())),
-            ObjectAttributes::STORAGE_CLASS => {
-                output.storage_class = Some(StorageClass::from_static(StorageClass::STANDARD));
-            }
-            ObjectAttributes::OBJECT_PARTS => {
-                let page = (input.part_number_marker, input.max_parts);
-                let parts = object.parts();
-                output.object_parts = parts.map(|sizes| parts_of(&sizes, page)).transpose()?;
-            }
-            _ => {
-                return Err(s3_error!(
-                    InvalidArgument,
-                    "Invalid attribute name specified."
-                ));
-            }
-        }
+    let wants = |name: &str| wanted().any(|wanted| wanted == name);
+    if wants(ObjectAttributes::ETAG) {
+        output.e_tag = Some(fields::etag(object.etag()));
+    }
+    if wants(ObjectAttributes::CHECKSUM) {
+        output.checksum = checksum(object.checksums());
+    }
+    if wants(ObjectAttributes::OBJECT_SIZE) {
+        output.object_size = Some(signed(object.size()));
+    }
+    if wants(ObjectAttributes::STORAGE_CLASS) {
+        output.storage_class = Some(StorageClass::from_static(StorageClass::STANDARD));
+    }
+    if wants(ObjectAttributes::OBJECT_PARTS) {
+        let page = (input.part_number_marker, input.max_parts);
+        let parts = object.parts();
+        output.object_parts = parts.map(|sizes| parts_of(&sizes, page)).transpose()?;
     }
     Ok(output)
 }

@@ -91,7 +91,7 @@ pub(super) async fn object(door: &Door, call: Call<CopyObjectInput>) -> S3Result
     Ok(CopyObjectOutput {
         copy_object_result: Some(result),
         copy_source_version_id: versions::shown(door, &from.bucket, source.version()),
-        version_id: versions::shown(door, &bucket, copy.version()),
+        version_id: versions::given(copy.version()),
         expiration: lifecycle::expiration(door, &bucket, &copy),
         ..Default::default()
     })

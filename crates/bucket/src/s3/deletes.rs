@@ -1,4 +1,5 @@
-//! DeleteObject and DeleteObjects.
+//! DeleteObject and DeleteObjects. No object is locked, so that leave to pass over locks
+//! (`x-amz-bypass-governance-retention`) is taken: there is none to pass over.
 
 use futures::{StreamExt, stream};
 use s3s::dto::{
@@ -28,7 +29,6 @@ pub(super) async fn one(
     let input = call.input;
     refuse!(input;
         mfa => "x-amz-mfa",
-        bypass_governance_retention => "x-amz-bypass-governance-retention",
         if_match_last_modified_time => "x-amz-if-match-last-modified-time",
         if_match_size => "x-amz-if-match-size",
     );
@@ -40,7 +40,7 @@ pub(super) async fn one(
     let marker = marker(&deletion);
     Ok(DeleteObjectOutput {
         delete_marker: marker.map(|_| true),
-        version_id: marker.or(version).map(|id| id.to_string()),
+        version_id: marker.map(|id| id.to_string()).or(input.version_id),
         ..Default::default()
     })
 }
@@ -52,7 +52,6 @@ pub(super) async fn many(
     let input = call.input;
     refuse!(input;
         mfa => "x-amz-mfa",
-        bypass_governance_retention => "x-amz-bypass-governance-retention",
     );
     let bucket = door.writable_bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
     door.store.bucket(&bucket)?;

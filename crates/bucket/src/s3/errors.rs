@@ -45,7 +45,12 @@ impl From<Error> for S3Error {
                 S3ErrorCode::InternalError
             }
         };
-        let mut answer = Self::with_message(code, error.to_string());
+        // What AWS says; an id of another store would be shown as one that it is not.
+        let message = match &error {
+            Error::NoSuchVersion { .. } => "The specified version does not exist.".to_owned(),
+            error => error.to_string(),
+        };
+        let mut answer = Self::with_message(code, message);
         if matches!(error, Error::TooManyTags { .. }) {
             answer.set_status_code(hyper::StatusCode::BAD_REQUEST);
         }

@@ -86,9 +86,13 @@ pub(super) async fn delete(
     Ok(DeleteBucketLifecycleOutput {})
 }
 
-/// The value of `x-amz-expiration` for an object, if it ever goes by itself.
+/// The value of `x-amz-expiration` for an object, if it is the current one and ever goes by itself.
 pub(super) fn expiration(door: &Door, bucket: &BucketName, object: &Object) -> Option<String> {
     let lifecycle = door.store.lifecycle(bucket).ok()??;
+    let current = door.store.head(bucket, object.key()).ok()?;
+    if current.version() != object.version() {
+        return None;
+    }
     lifecycle.expiry(object).map(header)
 }
 

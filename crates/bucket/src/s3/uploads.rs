@@ -141,7 +141,7 @@ pub(super) async fn complete(
         key: Some(input.key),
         e_tag: Some(fields::etag(object.etag())),
         expiration: lifecycle::expiration(door, &bucket, &object),
-        version_id: versions::shown(door, &bucket, object.version()),
+        version_id: versions::given(object.version()),
         checksum_type: Some(fields::checksum_type(object.checksums().kind)),
         ..Default::default()
     };

@@ -58,13 +58,29 @@ pub(super) async fn get(
     })
 }
 
-/// The version that a request names.
+/// The version that a request names. An id of the kind that other stores give is one that no version
+/// has here.
 pub(super) fn named(id: Option<&ObjectVersionId>) -> S3Result<Option<VersionId>> {
-    let id = id.map(|id| VersionId::parse(id)).transpose();
-    id.map_err(|_| s3_error!(InvalidArgument, "Invalid version id specified"))
+    let Some(id) = id else { return Ok(None) };
+    match VersionId::parse(id) {
+        Ok(version) => Ok(Some(version)),
+        Err(_) if is_of_another_store(id) => Ok(Some(VersionId::NOBODYS)),
+        Err(_) => Err(s3_error!(InvalidArgument, "Invalid version id specified")),
+    }
 }
 
-/// A version's id for an answer: nothing where there have never been versions.
+/// AWS's ids have 32 characters, others' 26 or 36.
+fn is_of_another_store(id: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    (26..=36).contains(&id.len()) && id.bytes().all(plain)
+}
+
+/// The id of a version that was written, for an answer: nothing unless it was given one.
+pub(super) fn given(version: VersionId) -> Option<String> {
+    (version != VersionId::NULL).then(|| version.to_string())
+}
+
+/// The id of a version that was read, for an answer: nothing where there have never been versions.
 pub(super) fn shown(door: &Door, bucket: &BucketName, version: VersionId) -> Option<String> {
     match door.store.versioning(bucket) {
         Ok(Versioning::Enabled | Versioning::Suspended) => Some(version.to_string()),

@@ -81,6 +81,17 @@ async fn a_version_is_read_by_its_id_and_a_marker_is_not() {
     }
     let head = client.head_object().bucket(BUCKET).key("a").send().await;
     assert_eq!(head.unwrap().version_id, Some(second));
+    let attributes = |names: &[&str]| {
+        let attributes = client.get_object_attributes().bucket(BUCKET).key("a");
+        let names = names.iter().map(|name| (*name).into()).collect();
+        let attributes = attributes.set_object_attributes(Some(names));
+        attributes.version_id(&first).send()
+    };
+    let size = attributes(&["ObjectSize", "StorageClass"]).await.unwrap();
+    assert_eq!((size.object_size(), size.e_tag()), (Some(5), None));
+    assert_eq!(size.version_id(), Some(first.as_str()));
+    assert_eq!(code(attributes(&["Colour"]).await), "InvalidArgument");
+    assert_eq!(code(attributes(&[""]).await), "InvalidRequest");
 
     let gone = client.delete_object().bucket(BUCKET).key("a").send().await;
     let gone = gone.unwrap();
