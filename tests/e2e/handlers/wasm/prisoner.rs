@@ -52,7 +52,10 @@ fn main() {
             eprintln!("about to sleep");
             let begun = Instant::now();
             std::thread::sleep(Duration::from_millis(number as u64));
-            print!("{}", begun.elapsed() >= Duration::from_millis(number as u64));
+            print!(
+                "{}",
+                begun.elapsed() >= Duration::from_millis(number as u64)
+            );
         }
         "balloon" => {
             let mut held = Vec::new();
@@ -117,7 +120,7 @@ fn found() -> usize {
     // From the end of the stack, whose frames hold the one that is looked for.
     let from = (&raw const secret) as usize + 4096;
     let memory = unsafe { core::slice::from_raw_parts(from as *const u8, end - from) };
-    memory.windows(16).step_by(1).filter(|it| *it == secret).count()
+    memory.windows(16).filter(|it| *it == secret).count()
 }
 
 #[expect(unconditional_recursion)]
@@ -129,7 +132,15 @@ fn deeper(depth: usize) -> usize {
 /// What could be opened.
 fn files() -> usize {
     let mut opened = 0;
-    for path in ["/", ".", "..", "/etc/passwd", "../../etc/passwd", "/var/artifacts", "/tmp/x"] {
+    for path in [
+        "/",
+        ".",
+        "..",
+        "/etc/passwd",
+        "../../etc/passwd",
+        "/var/artifacts",
+        "/tmp/x",
+    ] {
         opened += usize::from(std::fs::read(path).is_ok());
         opened += usize::from(std::fs::read_dir(path).is_ok());
         opened += usize::from(std::fs::write(path, "x").is_ok());
