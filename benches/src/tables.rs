@@ -198,6 +198,7 @@ impl Ours {
             config: PostgresConfig {
                 naming: Naming {
                     connection: database.name().to_owned(),
+                    home: None,
                     region: "us-east-1".to_owned(),
                     account: "000000000000".to_owned(),
                     shape: Shape::DynamoDb,

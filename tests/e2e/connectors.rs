@@ -4,6 +4,7 @@ mod folder;
 mod folder_files;
 mod kafka;
 mod kafka_secured;
+mod mysql;
 mod notifications;
 mod postgres;
 mod refusals;

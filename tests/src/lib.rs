@@ -16,6 +16,7 @@ mod clients;
 mod database;
 mod kafka;
 mod ledger;
+mod mariadb;
 mod own_store;
 mod proxy;
 mod report;
@@ -35,6 +36,7 @@ pub use kafka::{
     Consumed, consume_all, create_topic, delete_topic, grow_topic, producer, publish, publish_to,
 };
 pub use ledger::{Ledger, check_usage, ends};
+pub use mariadb::Mariadb;
 pub use own_store::OwnStore;
 pub use proxy::Proxy;
 pub use report::{charged, sum};

@@ -1,6 +1,9 @@
 //! What to read and under which names it appears.
 
+use event_log::TopicName;
 use serde::{Deserialize, Serialize};
+
+use crate::change::TableName;
 
 /// How a connection's tables appear in topics and events.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -8,6 +11,9 @@ use serde::{Deserialize, Serialize};
 pub struct Naming {
     /// The user's name for the database: part of the topics' names and of the events' source.
     pub connection: String,
+    /// The schema whose tables go by their name alone; `public` and `main` when absent.
+    #[serde(default)]
+    pub home: Option<String>,
     /// The region in events.
     #[serde(default = "region")]
     pub region: String,
@@ -31,6 +37,22 @@ pub enum Shape {
     DynamoDb,
     /// Plain JSON: `op`, `key`, `before`, `after`.
     Plain,
+}
+
+impl Naming {
+    /// What a table is called in topics and events: without its schema where that is the usual one.
+    pub(crate) fn short(&self, table: &TableName) -> String {
+        match &self.home {
+            Some(home) if table.schema == *home => table.name.clone(),
+            Some(_) => table.to_string(),
+            None => table.short(),
+        }
+    }
+
+    /// The topic of a table.
+    pub(crate) fn topic(&self, table: &TableName) -> Result<TopicName, event_log::Error> {
+        TopicName::new(format!("table.{}.{}", self.connection, self.short(table)))
+    }
 }
 
 fn region() -> String {

@@ -1,9 +1,10 @@
 //! A database's tables as a source of events.
 //!
 //! **What is read**: the tables of one PostgreSQL publication ([`PostgresSource`]), by logical
-//! replication, or those of a SQLite file ([`SqliteSource`]), by triggers. Every table is read whole
-//! once, then every committed insert, update, delete and truncation, into the topic
-//! `table.<connection>.<table>` (with `<schema>.` before PostgreSQL's tables outside of `public`).
+//! replication, tables of a MySQL or MariaDB server ([`MysqlSource`]), by the binary log, or those of a
+//! SQLite file ([`SqliteSource`]), by triggers. Every table is read whole once, then every committed
+//! insert, update, delete and truncation, into the topic `table.<connection>.<table>` (with `<schema>.`
+//! before PostgreSQL's tables outside of `public` and MySQL's of another database than the address's).
 //!
 //! **Shape**: the records of DynamoDB Streams, so that handlers written for them run unchanged, or
 //! plain JSON ([`Shape`]). A changed key is a row removed and another one inserted. Large values that
@@ -31,6 +32,36 @@
 //! **Limits**: PostgreSQL 15 or newer, as a primary. What a table is called decides its topic: a table
 //! that is renamed goes on in another one, read from its beginning. Tables need a primary key or another
 //! replica identity index.
+//!
+//! # MySQL and MariaDB
+//!
+//! **The server** logs whole rows (`binlog_format = ROW`, `binlog_row_image = FULL`) with the names and types
+//! of their columns (`binlog_row_metadata = FULL`), and is refused with what to set if it does not. Tables are
+//! InnoDB's and have a primary key.
+//!
+//! **Snapshot and stream**: the place in the log is noted first. Each table is read under a view whose
+//! place in the log is known, and what comes before that place is left out of the stream
+//! (`mysql/snapshot.rs`). With MySQL that takes a lock for the moment in which the view is taken, with
+//! MariaDB none. While a table is read, changes of its columns wait.
+//!
+//! **Resuming**: by the log's file and the byte in it, which are ours only if the file was begun by the same
+//! server at the same second. Log that is gone, begun anew, or shorter than it was is a gap, and so are
+//! statements in the place of rows, rows without all columns, and incidents: all tables are read again. Nothing keeps the log for us.
+//!
+//! **Transactions** are put aside until they commit, above a mebibyte in a file. Prepared ones come when they
+//! are committed; while there are any, the log is read again from the oldest after a restart.
+//!
+//! **Tables**: one that is dropped is one truncated. One that another takes the name of, or whose partitions
+//! are dropped or exchanged, is read again.
+//!
+//! **Values** are the text that the server itself would write: times in UTC, words of enumerations and sets,
+//! numbers with every digit. MariaDB's JSON is text, as it is to MariaDB. Character sets with one byte for a
+//! character, and UTF-8, -16 and -32.
+//!
+//! **What cannot be read** is refused by name: geometry, vectors, UUIDs and addresses of MariaDB, compressed
+//! columns, other character sets, fractions as keys; MariaDB's compressed log, MySQL's parts of documents. A
+//! transaction that MySQL has compressed is unpacked in memory. A server that has taken another one's place
+//! has another log: a gap.
 //!
 //! # SQLite
 //!
@@ -63,13 +94,31 @@ mod config;
 
 mod change;
 
+mod table;
+
 mod payload;
+
+mod position;
+
+mod window;
+
+mod outbox;
+
+mod spool;
+
+mod failure;
 
 mod postgres;
 
 mod sqlite;
 
+mod mysql;
+
 pub use config::{Naming, Shape};
+pub use mysql::{
+    MysqlAddress, MysqlConfig, MysqlConfigError, MysqlSource, NotAMysqlAddress,
+    show_position as show_mysql_position,
+};
 pub use postgres::{
     Lsn, NotAnAddress, NotAnLsn, PostgresAddress, PostgresConfig, PostgresConfigError,
     PostgresSource, release as release_postgres, show_position as show_postgres_position,

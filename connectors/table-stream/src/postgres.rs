@@ -16,15 +16,9 @@ mod snapshot;
 
 mod stream;
 
-mod spool;
-
-mod window;
+mod view;
 
 mod position;
-
-mod outbox;
-
-mod table;
 
 mod pgoutput;
 

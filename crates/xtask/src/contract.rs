@@ -27,6 +27,12 @@ pub(crate) const KAFKA_CLUSTER: &str = "TIDEMILL_TEST_KAFKA_CLUSTER";
 pub(crate) const POSTGRES: &str = "TIDEMILL_TEST_POSTGRES";
 /// The folder of PostgreSQL's server programs, for tests that kill a server of their own.
 pub(crate) const POSTGRES_PROGRAMS: &str = "TIDEMILL_TEST_POSTGRES_PROGRAMS";
+/// `mysql://root@127.0.0.1:PORT/mysql`: a MariaDB without passwords whose log has every row.
+pub(crate) const MARIADB: &str = "TIDEMILL_TEST_MARIADB";
+/// Path of MariaDB's server, for tests that kill one of their own.
+pub(crate) const MARIADB_PROGRAM: &str = "TIDEMILL_TEST_MARIADB_PROGRAM";
+/// A data folder with nothing but the server's own tables, for them to copy.
+pub(crate) const MARIADB_TEMPLATE: &str = "TIDEMILL_TEST_MARIADB_TEMPLATE";
 /// `http://127.0.0.1:PORT` of an S3-compatible store that is not ours; region `us-east-1`.
 pub(crate) const S3: &str = "TIDEMILL_TEST_S3";
 /// Access key of that store's owner.

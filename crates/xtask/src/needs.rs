@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::checkout::{Checkout, Profile};
 use crate::clients::Client;
 use crate::contract::Export;
-use crate::peers::{self, Kafka, Peer, Postgres, Running, S3};
+use crate::peers::{self, Kafka, Mariadb, Peer, Postgres, Running, S3};
 use crate::steps::Steps;
 
 /// Something that tests find in their environment.
@@ -22,6 +22,7 @@ const NEEDS: &[(&str, &[Need])] = &[
     (
         "connector-table-stream",
         &[
+            Need::Peer(&Mariadb),
             Need::Peer(&Postgres),
             Need::Client(Client::Debezium),
             Need::Client(Client::Sqlite3),
@@ -54,6 +55,7 @@ const NEEDS: &[(&str, &[Need])] = &[
             Need::Client(Client::S3sE2e),
             Need::Client(Client::Sqlite3),
             Need::Peer(&Kafka),
+            Need::Peer(&Mariadb),
             Need::Peer(&Postgres),
             Need::Peer(&S3),
         ],

@@ -4,6 +4,7 @@
 //! separate process on loopback with an empty temporary folder, and ends with its [`Running`].
 
 mod kafka;
+mod mariadb;
 mod nats;
 mod postgres;
 mod s3;
@@ -22,6 +23,7 @@ use anyhow::{Context as _, Result, bail};
 use tempfile::TempDir;
 
 pub(crate) use kafka::{FlushingKafka, Kafka, KafkaCluster};
+pub(crate) use mariadb::Mariadb;
 pub(crate) use nats::Nats;
 pub(crate) use postgres::Postgres;
 pub(crate) use s3::S3;

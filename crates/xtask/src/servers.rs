@@ -14,7 +14,7 @@ use signal_hook::iterator::Signals;
 
 use crate::checkout::Checkout;
 use crate::contract;
-use crate::peers::{self, Kafka, KafkaCluster, Peer, Postgres, S3};
+use crate::peers::{self, Kafka, KafkaCluster, Mariadb, Peer, Postgres, S3};
 use crate::steps::Steps;
 
 /// What `cargo xtask servers` is asked for.
@@ -34,11 +34,13 @@ enum Server {
     Kafka,
     /// Apache Kafka as a cluster of three nodes, replication factor 3
     KafkaCluster,
+    /// MariaDB whose log has every row, from Debian
+    Mariadb,
     /// PostgreSQL with logical replication on, from Debian
     Postgres,
     /// An S3-compatible store, built through the Go module proxy
     S3,
-    /// Kafka with one node, PostgreSQL and the store
+    /// Kafka with one node, MariaDB, PostgreSQL and the store
     All,
 }
 
@@ -47,9 +49,10 @@ impl Server {
         match self {
             Self::Kafka => &[&Kafka],
             Self::KafkaCluster => &[&KafkaCluster],
+            Self::Mariadb => &[&Mariadb],
             Self::Postgres => &[&Postgres],
             Self::S3 => &[&S3],
-            Self::All => &[&Kafka, &Postgres, &S3],
+            Self::All => &[&Kafka, &Mariadb, &Postgres, &S3],
         }
     }
 }

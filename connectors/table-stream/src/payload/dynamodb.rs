@@ -35,7 +35,7 @@ pub(super) fn record(naming: &Naming, change: &Change<'_>) -> Vec<u8> {
             image(&mut images, fields);
         }
     }
-    let table = change.table.short();
+    let table = naming.short(change.table);
     let mut to = Vec::with_capacity(images.len() + 512);
     to.extend_from_slice(b"{\"eventID\":");
     string(&mut to, &change.sequence);

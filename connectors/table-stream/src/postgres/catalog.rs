@@ -6,13 +6,13 @@ use connector::SourceError;
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod};
 
 use super::failure::{pool, rejected, sql, unavailable};
-use super::table::{Column, KeyColumn, Part, Table};
 use super::tls::Tls;
 use super::value::Kind;
-use super::window::KeyOrder;
 use super::wire::SETTINGS;
 use super::{Lsn, PostgresConfig};
 use crate::change::{TableName, topic};
+use crate::table::{Column, KeyColumn, Part, Table};
+use crate::window::KeyOrder;
 
 /// One for the catalog and one for a snapshot.
 const CONNECTIONS: usize = 2;
@@ -30,7 +30,7 @@ pub(super) struct Catalog {
 /// A published table.
 #[derive(Clone, Debug)]
 pub(super) struct Published {
-    pub(super) table: Table,
+    pub(super) table: Table<Kind>,
     pub(super) key: Vec<KeyColumn>,
     /// A condition on the rows that are published.
     pub(super) filter: Option<String>,

@@ -1,25 +1,10 @@
-//! Failures in the runner's classes.
+//! Which of its failures may pass, and which somebody must see to.
 
 use connector::SourceError;
 use tokio_postgres::error::SqlState;
 
 use super::wire::WireError;
-
-type Cause = Box<dyn std::error::Error + Send + Sync>;
-
-pub(super) fn unavailable(act: impl Into<String>, source: impl Into<Cause>) -> SourceError {
-    SourceError::Unavailable {
-        act: act.into(),
-        source: source.into(),
-    }
-}
-
-pub(super) fn rejected(act: impl Into<String>, source: impl Into<Cause>) -> SourceError {
-    SourceError::Rejected {
-        act: act.into(),
-        source: source.into(),
-    }
-}
+pub(super) use crate::failure::{rejected, unavailable};
 
 /// For what the replication connection says.
 pub(super) fn wire(act: &str) -> impl FnOnce(WireError) -> SourceError + '_ {

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::alarm::{Alarm, Gap, announce};
 use super::catalog::{Catalog, Health, Published, Slot, quoted};
 use super::failure::{rejected, unavailable, wire};
-use super::position::{self, Place, Progress, State};
+use super::position::State;
 use super::session::{Copying, Session, Told};
 use super::snapshot::Reader;
 use super::stream::Stream;
@@ -19,6 +19,7 @@ use super::tls::Tls;
 use super::wire::Replication;
 use super::{Lsn, PostgresConfig};
 use crate::change::TableName;
+use crate::position::{self, Place, Progress};
 
 /// What opening needs.
 pub(super) struct Opening<'a> {
@@ -137,7 +138,7 @@ impl Opening<'_> {
     ) -> (Place, State) {
         let begin = |generation| Place {
             generation,
-            lsn: found,
+            log: found.get(),
             change: 0,
             row: 0,
         };

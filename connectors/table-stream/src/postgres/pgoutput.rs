@@ -6,6 +6,7 @@
 use bytes::{Buf as _, Bytes};
 
 use super::Lsn;
+use crate::table::{Cell, Tuple};
 
 /// Where a message was found: within a streamed block every change names its transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,17 +124,6 @@ pub(crate) enum Old {
     Key(Tuple),
     /// All of it.
     Row(Tuple),
-}
-
-/// Values in the order of the relation's columns.
-pub(crate) type Tuple = Vec<Cell>;
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Cell {
-    Null,
-    /// A large value that the change left as it was: it is not in the log.
-    Unchanged,
-    Text(Bytes),
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]

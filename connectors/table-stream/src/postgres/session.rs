@@ -1,5 +1,6 @@
 //! One connection's work: first the snapshot, then the stream.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,15 +12,17 @@ use tokio::time::Instant;
 use super::alarm::Alarm;
 use super::catalog::{Catalog, part};
 use super::failure::{rejected, unavailable, wire};
-use super::outbox::Outbox;
 use super::pgoutput::{Identity, Relation, Role};
-use super::position::{Place, Progress, State};
+use super::position::State;
 use super::snapshot::{Chunk, Reader};
 use super::stream::{Found, Step, Stream};
-use super::table::{Column, Part, Rows, Table};
 use super::wire::{Answer, Frame, Replication};
 use super::{Lsn, PostgresConfig};
 use crate::change::{Act, TableName, topic};
+use crate::outbox::Outbox;
+use crate::position::{Place, Progress};
+use crate::table::{Column, Part, Rows, Table};
+use crate::window::{Shown, remember, shown};
 
 /// Log of others that goes by before the position is written without a change of ours.
 const QUIET_BYTES: u64 = 1 << 20;
@@ -64,15 +67,6 @@ pub(super) enum Told {
 pub(super) enum Copying {
     NotYet,
     Begun,
-}
-
-/// Whether a snapshot has shown a change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shown {
-    No,
-    Yes,
-    /// Some parts of it have, and some have not.
-    InPart,
 }
 
 impl Session {
@@ -130,25 +124,8 @@ impl Session {
         let mut outbox = Outbox::default();
         let at = self.clock.now();
         for name in std::mem::take(&mut self.state.gaps) {
-            // A name that is no topic's was refused when the table was first read.
-            let Ok(topic) = topic(&self.config.naming.connection, &name) else {
-                continue;
-            };
-            let table = Table {
-                name,
-                topic,
-                columns: Vec::new(),
-            };
             self.place.row += 1;
-            let rows = Rows {
-                new: None,
-                old: None,
-                key: None,
-            };
-            let sequence = self.place.sequence();
-            if let Ok(change) = table.change(Act::Gap, &rows, sequence, at) {
-                outbox.add(&self.id, &self.config.naming, &table, self.place, &change);
-            }
+            outbox.add_gap(&self.id, &self.config.naming, &name, self.place, at);
         }
         outbox.into_batch(self.place, &self.state)
     }
@@ -170,7 +147,13 @@ impl Session {
             };
             let change = table.change(Act::Read, &rows, self.place.sequence(), at);
             let change = change.map_err(|error| rejected("read a snapshot", error))?;
-            outbox.add(&self.id, &self.config.naming, &table, self.place, &change);
+            outbox.add(
+                &self.id,
+                &self.config.naming,
+                &table.topic,
+                self.place,
+                &change,
+            );
         }
         // A table without a row has come further, too.
         self.place.row += 1;
@@ -179,15 +162,7 @@ impl Session {
             None => Progress::Whole,
         };
         self.state.tables.insert(table.name.clone(), progress);
-        let windows = &mut self.state.windows;
-        match windows.iter_mut().find(|known| {
-            known.table == window.table
-                && known.after == window.after
-                && known.snapshot == window.snapshot
-        }) {
-            Some(known) => *known = window,
-            None => windows.push(window),
-        }
+        remember(&mut self.state.windows, window);
         Ok(outbox.into_batch(self.place, &self.state))
     }
 
@@ -284,10 +259,10 @@ impl Session {
     /// Everything that committed below `end` was handed over.
     fn reached(&mut self, end: Lsn) {
         self.state.flushed = self.state.flushed.max(end);
-        self.state.windows.retain(|window| window.until > end);
+        self.state.windows.retain(|window| window.view.until > end);
         let place = Place {
             generation: self.place.generation,
-            lsn: end,
+            log: end.get(),
             change: 0,
             row: 0,
         };
@@ -304,7 +279,9 @@ impl Session {
             return Ok(());
         }
         self.place = place;
-        match self.shown(found, xid) {
+        let name = &found.table.name;
+        let text = |column: &str| found.text(column).map(Cow::Borrowed);
+        match shown(&self.state.windows, name, found.act, xid, text) {
             Shown::No => {}
             Shown::Yes => return Ok(()),
             Shown::InPart => {
@@ -315,31 +292,14 @@ impl Session {
         let rows = found.rows();
         let change = found.table.change(found.act, &rows, place.sequence(), at);
         let change = change.map_err(|error| rejected("read a change", error))?;
-        outbox.add(&self.id, &self.config.naming, &found.table, place, &change);
+        outbox.add(
+            &self.id,
+            &self.config.naming,
+            &found.table.topic,
+            place,
+            &change,
+        );
         Ok(())
-    }
-
-    /// Whether a snapshot has shown what this change has led to.
-    fn shown(&self, found: &Found, xid: u32) -> Shown {
-        let name = &found.table.name;
-        let mut windows = self.state.windows.iter().filter(|of| of.table == *name);
-        let shown = match found.act {
-            Act::Truncate | Act::Gap => {
-                let seeing: Vec<_> = windows.filter(|window| window.sees(xid)).collect();
-                // Later snapshots see more: with the first part, all parts have seen it.
-                match seeing.iter().any(|window| window.after.is_none()) {
-                    false if !seeing.is_empty() => return Shown::InPart,
-                    first => first,
-                }
-            }
-            Act::Insert | Act::Read | Act::Modify | Act::Remove => {
-                windows.any(|window| window.shows(xid, |column| found.text(column)))
-            }
-        };
-        match shown {
-            true => Shown::Yes,
-            false => Shown::No,
-        }
     }
 
     /// Has a table forgotten and read from its beginning: it was emptied between two parts of its

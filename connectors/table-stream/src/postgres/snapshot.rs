@@ -14,9 +14,10 @@ use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
 use super::Lsn;
 use super::catalog::{Catalog, Family, Published, literal, quoted, quoted_table};
 use super::failure::{sql, unavailable};
-use super::pgoutput::{Cell, Tuple};
-use super::table::Table;
-use super::window::{KeyOrder, Snapshot, Window};
+use super::value::Kind;
+use super::view::{Snapshot, View};
+use crate::table::{Cell, Table, Tuple};
+use crate::window::{KeyOrder, Window};
 
 /// Rows of the first fetch; later ones go by their size.
 const FIRST_FETCH: usize = 100;
@@ -34,11 +35,11 @@ pub(super) struct Reader {
 
 /// Some rows of one table.
 pub(super) struct Chunk {
-    pub(super) table: Arc<Table>,
+    pub(super) table: Arc<Table<Kind>>,
     pub(super) rows: Vec<Tuple>,
     /// What was read of the table under this snapshot, these rows included. It has an end when more
     /// may follow.
-    pub(super) window: Window,
+    pub(super) window: Window<View>,
 }
 
 impl Reader {
@@ -114,8 +115,10 @@ impl Reader {
                 .collect(),
             after: after.clone(),
             to: to.clone(),
-            snapshot: self.snapshot.clone(),
-            until: self.until,
+            view: View {
+                snapshot: self.snapshot.clone(),
+                until: self.until,
+            },
         };
         let table = Arc::new(published.table.clone());
         if to.is_none() {

@@ -12,10 +12,11 @@ use event_log::TopicName;
 
 use super::failure::{rejected, unavailable};
 use super::open::Opening;
-use super::position::Progress;
+use super::position::State;
 use super::session::Session;
-use super::{PostgresConfig, position};
+use super::{Lsn, PostgresConfig};
 use crate::change::{TableName, topic};
+use crate::position::{self, Progress};
 
 /// A database's published tables.
 pub struct PostgresSource {
@@ -138,17 +139,17 @@ pub(super) fn address(
 /// it is no position of such a source.
 #[must_use]
 pub fn show_position(position: &SourcePosition) -> Option<String> {
-    let (place, state) = position::read(position).ok()?;
+    let (place, state) = position::read::<State>(position).ok()?;
     let tables = state.tables.len();
     let whole = state.tables.values();
     let whole = whole
         .filter(|progress| **progress == Progress::Whole)
         .count();
     Some(match whole == tables {
-        true => format!("log {}", place.lsn),
+        true => format!("log {}", Lsn::new(place.log)),
         false => format!(
             "log {}, reading rows: {whole} of {tables} tables done",
-            place.lsn
+            Lsn::new(place.log)
         ),
     })
 }
@@ -196,7 +197,7 @@ impl Source for PostgresSource {
     }
 
     async fn acknowledge(&mut self, position: &SourcePosition) -> Result<(), SourceError> {
-        let (_, state) = position::read(position)
+        let (_, state) = position::read::<State>(position)
             .map_err(|error| rejected(format!("acknowledge {}", self.id), error))?;
         match &mut self.session {
             Some(session) => session.acknowledge(state.flushed).await,

@@ -14,11 +14,12 @@ use connector::SourceError;
 
 use super::Lsn;
 use super::failure::{rejected, unavailable};
-use super::pgoutput::{Commit, Decoded, Message, Micros, Old, Relation, Tuple, Within, decode};
-use super::position::Place;
-use super::spool::{Replay, Spool};
-use super::table::{Rows, Table, Tables};
+use super::pgoutput::{Commit, Decoded, Message, Micros, Old, Relation, Within, decode};
+use super::value::Kind;
 use crate::change::Act;
+use crate::position::Place;
+use crate::spool::{Replay, Spool};
+use crate::table::{Rows, Table, Tuple};
 
 /// Milliseconds from 1970 to 2000.
 const EPOCH_MILLIS: i64 = 946_684_800_000;
@@ -26,7 +27,7 @@ const EPOCH_MILLIS: i64 = 946_684_800_000;
 /// Where the stream stands.
 #[derive(Default)]
 pub(super) struct Stream {
-    pub(super) tables: Tables,
+    pub(super) tables: HashMap<u32, Arc<Table<Kind>>>,
     /// The transaction whose block is being sent.
     block: Option<u32>,
     spools: HashMap<u32, Spool>,
@@ -57,7 +58,7 @@ pub(super) enum Step {
 /// A change of one row, or of a whole table.
 pub(super) struct Found {
     pub(super) act: Act,
-    pub(super) table: Arc<Table>,
+    pub(super) table: Arc<Table<Kind>>,
     /// Its number in its transaction.
     pub(super) number: u64,
     pub(super) new: Option<Tuple>,
@@ -87,7 +88,7 @@ impl Transaction {
     pub(super) const fn place(&self, generation: u32, change: u64) -> Place {
         Place {
             generation,
-            lsn: self.commit,
+            log: self.commit.get(),
             change,
             row: 0,
         }

@@ -1,23 +1,8 @@
-//! Failures in the runner's classes.
+//! Which of its failures may pass, and which somebody must see to.
 
+pub(super) use crate::failure::{rejected, unavailable};
 use connector::SourceError;
 use rusqlite::ErrorCode;
-
-type Cause = Box<dyn std::error::Error + Send + Sync>;
-
-pub(super) fn unavailable(act: impl Into<String>, source: impl Into<Cause>) -> SourceError {
-    SourceError::Unavailable {
-        act: act.into(),
-        source: source.into(),
-    }
-}
-
-pub(super) fn rejected(act: impl Into<String>, source: impl Into<Cause>) -> SourceError {
-    SourceError::Rejected {
-        act: act.into(),
-        source: source.into(),
-    }
-}
 
 /// For what SQLite says.
 pub(super) fn sql(act: &str) -> impl FnOnce(rusqlite::Error) -> SourceError + '_ {

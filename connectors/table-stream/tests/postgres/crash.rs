@@ -3,15 +3,9 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::database::{Database, Server};
-use crate::rows::{Dice, TABLES, assert_equal_to_ledger, work};
+use crate::harness::{Dice, crash_rounds};
+use crate::rows::{TABLES, assert_equal_to_ledger, work};
 use crate::run::Run;
-
-const ROUNDS: u64 = 6;
-
-fn rounds() -> u64 {
-    let asked = std::env::var("TIDEMILL_CRASH_ROUNDS").ok();
-    asked.and_then(|text| text.parse().ok()).unwrap_or(ROUNDS)
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn crashes_of_the_connector_lose_nothing_and_repeat_nothing() {
@@ -30,7 +24,7 @@ async fn crashes_of_the_connector_lose_nothing_and_repeat_nothing() {
     }
     let mut run = Run::of(&database, &["item"]);
     let mut dice = Dice::new(42);
-    for _ in 0..rounds() * 3 {
+    for _ in 0..crash_rounds() * 3 {
         run.start();
         tokio::time::sleep(Duration::from_millis(dice.below(400))).await;
         run.crash().await;
@@ -60,7 +54,7 @@ async fn crashes_of_the_database_lose_nothing_and_repeat_nothing() {
     let mut run = Run::of(&database, &["item"]);
     let mut dice = Dice::new(7);
     run.start();
-    for round in 0..rounds() {
+    for round in 0..crash_rounds() {
         let stop = CancellationToken::new();
         let mut workers = Vec::new();
         for seed in 1..=3 {

@@ -1,6 +1,5 @@
 //! A database of its own for each test, and servers that can be killed.
 
-use std::io::Write as _;
 use std::os::unix::fs::chown;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -8,6 +7,8 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio_postgres::{Client, NoTls};
+
+pub(crate) use crate::harness::skip;
 
 /// A database that nobody else uses.
 pub(crate) struct Database {
@@ -22,18 +23,6 @@ pub(crate) struct Server {
     folder: tempfile::TempDir,
     port: u16,
     process: Option<Child>,
-}
-
-/// Counted by whoever runs the tests: a line in the file that the environment names.
-pub(crate) fn skip(test: &str, what: &str, variable: &str) {
-    if let Some(file) = std::env::var_os("TIDEMILL_SKIPS") {
-        let file = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(file);
-        let line = format!("skipped: {test}: there is no {what} ({variable})\n");
-        file.unwrap().write_all(line.as_bytes()).unwrap();
-    }
 }
 
 async fn connect(url: &str) -> Result<Client, tokio_postgres::Error> {

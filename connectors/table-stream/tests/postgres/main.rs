@@ -6,6 +6,9 @@
     reason = "tests read the environment, wait for real processes, and fail by panicking"
 )]
 
+#[path = "../harness/mod.rs"]
+mod harness;
+
 mod crash;
 mod database;
 mod debezium;

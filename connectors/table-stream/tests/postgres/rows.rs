@@ -1,12 +1,11 @@
 //! A random workload and its ledger: a trigger writes every change down in the transaction that makes
 //! it, so the ledger has exactly what was committed, and of each row in its order.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use serde_json::Value;
 use tokio_postgres::Client;
 
 use crate::database::Database;
+use crate::harness::{self, Dice};
 
 pub(crate) const TABLES: &str = "
 CREATE TABLE item (id int PRIMARY KEY, note bigint, filler text);
@@ -28,22 +27,6 @@ BEGIN
 END $$;
 CREATE TRIGGER enter AFTER INSERT OR UPDATE OR DELETE ON item FOR EACH ROW EXECUTE FUNCTION enter();
 ";
-
-/// Small numbers without a pattern, the same for the same seed.
-pub(crate) struct Dice(u64);
-
-impl Dice {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
-    }
-
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % bound
-    }
-}
 
 /// One random transaction: a few changes, sometimes with a part rolled back, sometimes as a whole,
 /// sometimes prepared first.
@@ -99,61 +82,16 @@ pub(crate) async fn work(
     }
 }
 
-/// Holds the events of `item` against the ledger: of every row, they are the ledger's last entries, all
-/// of them from the one on that the snapshot has shown, in order, and none twice.
+/// Holds the events of `item` against the ledger.
 pub(crate) async fn assert_equal_to_ledger(database: &Database, events: &[Value]) {
-    let rows = database
-        .client
-        .query("SELECT op, id, note FROM ledger ORDER BY entry", &[])
-        .await
-        .unwrap();
-    let mut ledger: BTreeMap<i64, Vec<(String, i64)>> = BTreeMap::new();
-    for row in &rows {
-        let (id, note): (i32, Option<i64>) = (row.get(1), row.get(2));
-        // The fence has no note.
-        if let Some(note) = note {
-            ledger
-                .entry(id.into())
-                .or_default()
-                .push((row.get(0), note));
-        }
-    }
-    let mut found: BTreeMap<i64, Vec<(String, Option<i64>)>> = BTreeMap::new();
-    for event in events {
-        let op = event["op"].as_str().unwrap().to_owned();
-        let note = event["after"]["note"].as_i64();
-        let id = event["key"]["id"].as_i64().unwrap();
-        found.entry(id).or_default().push((op, note));
-    }
-    for (id, events) in &found {
-        let entries = &ledger[id];
-        let from = entries.len().checked_sub(events.len());
-        let from = from.unwrap_or_else(|| panic!("row {id} has too many: {events:?}\n{entries:?}"));
-        for (event, entry) in events.iter().zip(&entries[from..]) {
-            let same = match event.0.as_str() {
-                // A snapshot shows the row as one of the changes before has left it.
-                "read" => entry.0 != "remove" && event.1 == Some(entry.1),
-                "remove" => entry.0 == "remove",
-                op => op == entry.0 && event.1 == Some(entry.1),
-            };
-            assert!(same, "row {id}: {events:?}\n{entries:?}");
-        }
-        let reads = events.iter().skip(1).filter(|(op, _)| op == "read").count();
-        assert_eq!(reads, 0, "row {id} was read in mid-stream: {events:?}");
-    }
-    // What is in the table and was never told of has no event at all.
-    let rows = database
-        .client
-        .query("SELECT id FROM item WHERE note IS NOT NULL", &[])
-        .await;
-    for row in rows.unwrap() {
-        let id = i64::from(row.get::<_, i32>(0));
-        assert!(found.contains_key(&id), "row {id} has no event");
-    }
-    let sequences: Vec<&str> = events
+    let ledger = "SELECT op, id, note FROM ledger WHERE note IS NOT NULL ORDER BY entry";
+    let ledger = database.client.query(ledger, &[]).await.unwrap();
+    let ledger = ledger
         .iter()
-        .map(|event| event["sequence"].as_str().unwrap())
-        .collect();
-    let distinct: BTreeSet<&&str> = sequences.iter().collect();
-    assert_eq!(distinct.len(), sequences.len(), "a change has come twice");
+        .map(|row| (row.get::<_, i32>(1).into(), (row.get(0), row.get(2))));
+    // The fence has no note.
+    let left = "SELECT id FROM item WHERE note IS NOT NULL";
+    let left = database.client.query(left, &[]).await.unwrap();
+    let left = left.iter().map(|row| row.get::<_, i32>(0).into());
+    harness::assert_equal_to_ledger(events, ledger, left);
 }

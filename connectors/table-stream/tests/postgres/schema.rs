@@ -165,10 +165,10 @@ async fn a_table_without_a_key_is_refused_by_name() {
     let mut run = Run::of(&database, &["keyless"]);
     run.start();
     let error = run.given_up().await;
-    let rejected = std::error::Error::source(&error).unwrap();
-    assert_eq!(rejected.to_string(), "describe table public.keyless");
-    let cause = rejected.source().unwrap().to_string();
-    assert!(cause.contains("primary key"), "{cause}");
+    assert!(
+        error.contains("describe table public.keyless: ") && error.contains("primary key"),
+        "{error}"
+    );
     database.remove().await;
 }
 
@@ -188,8 +188,7 @@ async fn a_publication_without_a_table_that_was_named_is_refused_by_name() {
         .await;
     run.start();
     let error = run.given_up().await;
-    let rejected = std::error::Error::source(&error).unwrap();
-    let cause = rejected.source().unwrap().to_string();
+    let (_, cause) = error.rsplit_once(": ").unwrap();
     assert!(cause.contains("it exists and has not"), "{cause}");
     assert!(
         cause.contains("other") && !cause.contains("one\""),

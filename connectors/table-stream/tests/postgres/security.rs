@@ -87,13 +87,7 @@ async fn a_login_with_scram_over_tls_reads_a_table_and_nothing_less_does() {
 
 /// Why it gave up, causes and all.
 async fn refusal(run: &mut Run) -> String {
-    let error = told(&run.given_up().await);
+    let error = run.given_up().await;
     assert!(!error.contains("hush"), "{error}");
     error
-}
-
-fn told(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    let texts: Vec<String> = causes.map(ToString::to_string).collect();
-    texts.join(": ")
 }

@@ -30,6 +30,7 @@ impl Run {
             config: SqliteConfig {
                 naming: Naming {
                     connection: "shop".to_owned(),
+                    home: None,
                     region: "us-east-1".to_owned(),
                     account: "000000000000".to_owned(),
                     shape: Shape::Plain,

@@ -2,6 +2,7 @@
 
 mod folder;
 mod kafka;
+mod mysql;
 mod postgres;
 mod properties;
 mod s3;
@@ -29,6 +30,7 @@ use super::{ConnectorName, HintBoard};
 pub(crate) enum Settings {
     Folder(folder::Folder),
     Kafka(kafka::Kafka),
+    Mysql(mysql::Mysql),
     Postgres(postgres::Postgres),
     S3(s3::S3),
     Sqlite(sqlite::Sqlite),
@@ -176,6 +178,7 @@ impl Settings {
         match self {
             Self::Folder(kind) => kind,
             Self::Kafka(kind) => kind,
+            Self::Mysql(kind) => kind,
             Self::Postgres(kind) => kind,
             Self::S3(kind) => kind,
             Self::Sqlite(kind) => kind,
@@ -187,6 +190,7 @@ impl Settings {
         match self {
             Self::Folder(kind) => kind,
             Self::Kafka(kind) => kind,
+            Self::Mysql(kind) => kind,
             Self::Postgres(kind) => kind,
             Self::S3(kind) => kind,
             Self::Sqlite(kind) => kind,

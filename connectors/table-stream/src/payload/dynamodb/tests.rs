@@ -9,6 +9,7 @@ use crate::change::TableName;
 fn naming() -> Naming {
     Naming {
         connection: "shop".to_owned(),
+        home: None,
         region: "us-east-1".to_owned(),
         account: "000000000000".to_owned(),
         shape: Shape::DynamoDb,

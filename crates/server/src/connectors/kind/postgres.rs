@@ -108,6 +108,7 @@ impl Postgres {
         Ok(PostgresConfig {
             naming: Naming {
                 connection: name.to_string(),
+                home: None,
                 region: around.region.clone(),
                 account: around.account.clone(),
                 shape: self.shape.into(),

@@ -100,6 +100,7 @@ impl Kind for Sqlite {
         let config = SqliteConfig {
             naming: Naming {
                 connection: name.to_string(),
+                home: None,
                 region: around.region.clone(),
                 account: around.account.clone(),
                 shape: self.shape.into(),

@@ -1,71 +1,85 @@
 //! A table as its rows are read, and rows as changes.
 
-use std::collections::HashMap;
-
 use bytes::Bytes;
 use clock::Timestamp;
 use event_log::TopicName;
 
-use super::pgoutput::{Cell, Tuple};
-use super::value::Kind;
-use super::window::KeyOrder;
 use crate::change::{Act, Change, Field, TableName, Value};
+use crate::window::KeyOrder;
+
+/// How the values of a column are read.
+pub(crate) trait Kind: Clone + std::fmt::Debug + Send + Sync + 'static {
+    /// The value that a cell's bytes stand for; `None` when they cannot.
+    fn read<'a>(&self, bytes: &'a [u8]) -> Option<Value<'a>>;
+}
+
+/// The values of a row, in the order of its table's columns.
+pub(crate) type Tuple = Vec<Cell>;
+
+/// A value as the database writes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Cell {
+    Null,
+    /// A large value that an update left alone, and that was not sent.
+    Unchanged,
+    Text(Bytes),
+}
 
 /// A table's columns at one moment.
 #[derive(Clone, Debug)]
-pub(super) struct Table {
-    pub(super) name: TableName,
-    pub(super) topic: TopicName,
-    pub(super) columns: Vec<Column>,
+pub(crate) struct Table<K> {
+    pub(crate) name: TableName,
+    pub(crate) topic: TopicName,
+    pub(crate) columns: Vec<Column<K>>,
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Column {
-    pub(super) name: String,
-    pub(super) kind: Kind,
-    pub(super) part: Part,
+pub(crate) struct Column<K> {
+    pub(crate) name: String,
+    pub(crate) kind: K,
+    pub(crate) part: Part,
 }
 
 /// What a column is in its row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub(crate) enum Part {
     Key,
     Plain,
 }
 
 /// A column of a table's key, in the key's order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct KeyColumn {
-    pub(super) name: String,
-    pub(super) order: KeyOrder,
+pub(crate) struct KeyColumn {
+    pub(crate) name: String,
+    pub(crate) order: KeyOrder,
 }
 
 #[derive(Debug, thiserror::Error)]
-pub(super) enum RowError {
+pub(crate) enum RowError {
     #[error("a row of {table} has {found} values for {expected} columns")]
     Width {
         table: TableName,
         found: usize,
         expected: usize,
     },
-    #[error("a value of {table}.{column} is no text")]
-    Text { table: TableName, column: String },
+    #[error("a value of {table}.{column} cannot be read")]
+    Value { table: TableName, column: String },
 }
 
 /// The rows of one change.
 #[derive(Debug)]
-pub(super) struct Rows<'a> {
-    pub(super) new: Option<&'a Tuple>,
+pub(crate) struct Rows<'a> {
+    pub(crate) new: Option<&'a Tuple>,
     /// All of the row before.
-    pub(super) old: Option<&'a Tuple>,
+    pub(crate) old: Option<&'a Tuple>,
     /// What identified the row before, other columns null.
-    pub(super) key: Option<&'a Tuple>,
+    pub(crate) key: Option<&'a Tuple>,
 }
 
-impl Table {
+impl<K: Kind> Table<K> {
     /// The change that `rows` describe. A large value that was left alone is taken from the row
     /// before, and where that is not known, named as unchanged.
-    pub(super) fn change<'a>(
+    pub(crate) fn change<'a>(
         &'a self,
         act: Act,
         rows: &Rows<'a>,
@@ -103,7 +117,7 @@ impl Table {
     }
 
     /// Whether both rows have the same key.
-    pub(super) fn same_key(&self, one: &Tuple, other: &Tuple) -> bool {
+    pub(crate) fn same_key(&self, one: &Tuple, other: &Tuple) -> bool {
         let key = |tuple: &Tuple| -> Vec<Cell> {
             let cells = self.columns.iter().zip(tuple);
             cells
@@ -118,7 +132,7 @@ impl Table {
     }
 
     /// The text of a column, for windows to compare.
-    pub(super) fn text<'a>(&self, tuple: &'a Tuple, column: &str) -> Option<&'a str> {
+    pub(crate) fn text<'a>(&self, tuple: &'a Tuple, column: &str) -> Option<&'a str> {
         let place = self.columns.iter().position(|found| found.name == column)?;
         match tuple.get(place)? {
             Cell::Text(text) => std::str::from_utf8(text).ok(),
@@ -153,7 +167,13 @@ impl Table {
             }
             let value = match cell {
                 Cell::Null => Value::Null,
-                Cell::Text(text) => column.kind.read(self.utf8(column, text)?),
+                Cell::Text(bytes) => {
+                    let read = column.kind.read(bytes);
+                    read.ok_or_else(|| RowError::Value {
+                        table: self.name.clone(),
+                        column: column.name.clone(),
+                    })?
+                }
                 Cell::Unchanged => {
                     unchanged.push(&column.name);
                     continue;
@@ -166,27 +186,28 @@ impl Table {
         }
         Ok(fields)
     }
-
-    fn utf8<'a>(&self, column: &Column, text: &'a Bytes) -> Result<&'a str, RowError> {
-        std::str::from_utf8(text).map_err(|_| RowError::Text {
-            table: self.name.clone(),
-            column: column.name.clone(),
-        })
-    }
 }
-
-/// Tables as the stream's messages name them.
-pub(super) type Tables = HashMap<u32, std::sync::Arc<Table>>;
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::change::topic;
 
-    fn table() -> Table {
+    #[derive(Clone, Debug)]
+    struct Text;
+
+    impl Kind for Text {
+        fn read<'a>(&self, bytes: &'a [u8]) -> Option<Value<'a>> {
+            std::str::from_utf8(bytes)
+                .ok()
+                .map(|text| Value::Text(text.into()))
+        }
+    }
+
+    fn table() -> Table<Text> {
         let column = |name: &str, part| Column {
             name: name.to_owned(),
-            kind: Kind::Text,
+            kind: Text,
             part,
         };
         let name = TableName {

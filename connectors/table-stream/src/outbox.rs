@@ -1,35 +1,37 @@
 //! What is about to be handed over, and the place reached with it.
 
+use clock::Timestamp;
 use connector::{Batch, Delivery, Placement};
 use event::SourceId;
+use event_log::TopicName;
+use serde::Serialize;
 
-use super::position::{Place, State, resumable};
-use super::table::Table;
-use crate::change::{Act, Change};
+use crate::change::{Act, Change, TableName};
+use crate::position::{Place, resumable};
 use crate::{Naming, payload};
 
 /// Deliveries on their way.
 #[derive(Debug, Default)]
-pub(super) struct Outbox {
+pub(crate) struct Outbox {
     deliveries: Vec<Delivery>,
     bytes: usize,
 }
 
 impl Outbox {
-    pub(super) const fn is_empty(&self) -> bool {
+    pub(crate) const fn is_empty(&self) -> bool {
         self.deliveries.is_empty()
     }
 
     /// Bytes of payload so far.
-    pub(super) const fn bytes(&self) -> usize {
+    pub(crate) const fn bytes(&self) -> usize {
         self.bytes
     }
 
-    pub(super) fn add(
+    pub(crate) fn add(
         &mut self,
         source: &SourceId,
         naming: &Naming,
-        table: &Table,
+        topic: &TopicName,
         place: Place,
         change: &Change<'_>,
     ) {
@@ -37,7 +39,7 @@ impl Outbox {
         self.bytes += record.payload_len();
         self.deliveries.push(Delivery {
             position: place.to_position(),
-            topic: table.topic.clone(),
+            topic: topic.clone(),
             placement: match change.act {
                 // What happens to a whole table comes between the changes of every row.
                 Act::Truncate | Act::Gap => Placement::Every,
@@ -47,8 +49,34 @@ impl Outbox {
         });
     }
 
+    /// Says to a table's readers that changes were lost.
+    pub(crate) fn add_gap(
+        &mut self,
+        source: &SourceId,
+        naming: &Naming,
+        table: &TableName,
+        place: Place,
+        at: Timestamp,
+    ) {
+        // A name that is no topic's was refused when the table was first read.
+        let Ok(topic) = naming.topic(table) else {
+            return;
+        };
+        let change = Change {
+            act: Act::Gap,
+            table,
+            keys: Vec::new(),
+            new: None,
+            old: None,
+            unchanged: Vec::new(),
+            sequence: place.sequence(),
+            at,
+        };
+        self.add(source, naming, &topic, place, &change);
+    }
+
     /// Everything so far, to resume after `place`.
-    pub(super) fn into_batch(self, place: Place, state: &State) -> Batch {
+    pub(crate) fn into_batch(self, place: Place, state: &impl Serialize) -> Batch {
         Batch {
             deliveries: self.deliveries,
             notes: Vec::new(),

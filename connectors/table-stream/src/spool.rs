@@ -1,9 +1,8 @@
-//! Large transactions in progress, put aside until they commit.
+//! Transactions put aside until it is known that they commit.
 //!
-//! The server sends a large transaction in blocks while it is still running. Nothing of it may reach
-//! the log before it commits, so its messages are kept: the last ones in memory, earlier ones in a
-//! file without a name, which is gone with the process. What a rolled-back part has sent is skipped
-//! when the transaction is read again.
+//! A server may send a transaction before that, and nothing of it may reach our log. So its messages
+//! are kept: the last ones in memory, earlier ones in a file without a name, which is gone with the
+//! process. What a rolled-back part has sent is skipped when the transaction is read again.
 
 use std::collections::HashSet;
 use std::io::SeekFrom;
@@ -18,7 +17,7 @@ const IN_MEMORY: usize = 1 << 20;
 
 /// The messages of one transaction.
 #[derive(Debug, Default)]
-pub(super) struct Spool {
+pub(crate) struct Spool {
     recent: BytesMut,
     file: Option<File>,
     /// Bytes in the file.
@@ -28,7 +27,7 @@ pub(super) struct Spool {
 
 /// A committed transaction, read from its beginning.
 #[derive(Debug)]
-pub(super) struct Replay {
+pub(crate) struct Replay {
     file: Option<BufReader<File>>,
     left_in_file: u64,
     recent: Bytes,
@@ -37,7 +36,7 @@ pub(super) struct Replay {
 
 impl Spool {
     /// Adds a message of (sub)transaction `xid`.
-    pub(super) async fn add(
+    pub(crate) async fn add(
         &mut self,
         xid: u32,
         message: &[u8],
@@ -60,12 +59,12 @@ impl Spool {
     }
 
     /// Leaves out what subtransaction `xid` has sent.
-    pub(super) fn abort(&mut self, xid: u32) {
+    pub(crate) fn abort(&mut self, xid: u32) {
         self.aborted.insert(xid);
     }
 
     /// Reads it from its beginning.
-    pub(super) async fn replay(self) -> std::io::Result<Replay> {
+    pub(crate) async fn replay(self) -> std::io::Result<Replay> {
         let file = match self.file {
             Some(mut file) => {
                 file.flush().await?;
@@ -85,7 +84,7 @@ impl Spool {
 
 impl Replay {
     /// The next message that counts; none at the end.
-    pub(super) async fn next(&mut self) -> std::io::Result<Option<Bytes>> {
+    pub(crate) async fn next(&mut self) -> std::io::Result<Option<Bytes>> {
         loop {
             let Some((xid, message)) = self.entry().await? else {
                 return Ok(None);

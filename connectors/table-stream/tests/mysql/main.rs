@@ -1,0 +1,20 @@
+//! MySQL sources against a real MariaDB: what arrives in the log is what was committed.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests read the environment, wait for real processes, and fail by panicking"
+)]
+
+#[path = "../harness/mod.rs"]
+mod harness;
+
+mod crash;
+mod database;
+mod healing;
+mod rows;
+mod run;
+mod schema;
+mod security;
+mod snapshot;
+mod stream;
