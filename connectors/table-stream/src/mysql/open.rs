@@ -60,11 +60,16 @@ impl Opening<'_> {
                 }
             }
         }
-        let here = Mark {
+        let mut here = Mark {
             place: end,
             base: file.base,
             origin: None,
         };
+        if known.is_none() || gap.is_some() {
+            // Before anything depends on it: another log may have the place later.
+            let (_, origin) = begin(&server, self.server_id, &here).await?;
+            here.origin = Some(origin);
+        }
         let (place, mut state) = self.resumed(known, gap, here);
         let unread = self.unread(&mut state, &existing)?;
         let reader = match unread.is_empty() {

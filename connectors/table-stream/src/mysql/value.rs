@@ -122,7 +122,7 @@ mod tests {
             read(Kind::Float, "0.10000000149011612"),
             Value::Number("0.1".into())
         );
-        assert_eq!(read(Kind::Double, "1e300"), Value::Number("1e300".into()));
+        assert_eq!(read(Kind::Double, "1e300"), Value::Number("1e+300".into()));
     }
 
     #[test]
