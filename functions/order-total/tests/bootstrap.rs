@@ -55,6 +55,7 @@ async fn the_upstream_runtime_client_answers_unmodified() {
         code,
         opt: None,
         memory_mib: 128,
+        temporary_mib: 512,
         timeout: Duration::from_secs(30),
         environment: BTreeMap::new(),
         log_group: "/aws/lambda/order-total".to_owned(),

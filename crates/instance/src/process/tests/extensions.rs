@@ -87,10 +87,13 @@ async fn an_invocation_ends_when_its_extensions_have_done_with_it() {
     let Some(bench) = Bench::having("python3") else {
         return;
     };
-    let text = "import os\ndef handler(event, context): return os.path.exists('/tmp/after')\n";
+    let text = "import os\ndef handler(event, context):\n  open('/tmp/begun', 'w').close()\n  \
+                return os.path.exists('/tmp/after')\n";
     let code = r#"
 me, _, _ = register(["INVOKE"])
 while following(me):
+    while not os.path.exists("/tmp/begun"):
+        time.sleep(0.001)
     time.sleep(0.3)
     open("/tmp/after", "w").close()
 "#;
