@@ -87,8 +87,9 @@ s3.create_bucket(Bucket="plain")
 if not keys_are_free:
     raise SystemExit(0)
 try:
-    s3.put_bucket_versioning(Bucket="plain", VersioningConfiguration={"Status": "Enabled"})
-    raise AssertionError("versioning was accepted")
+    rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
+    s3.put_bucket_encryption(Bucket="plain", ServerSideEncryptionConfiguration={"Rules": [rule]})
+    raise AssertionError("encryption was accepted")
 except ClientError as error:
     assert error.response["ResponseMetadata"]["HTTPStatusCode"] == 501, error
 print(json.dumps({"ok": True}))
