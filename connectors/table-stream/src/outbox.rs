@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::change::{Act, Change, TableName};
 use crate::position::{Place, resumable};
+use crate::table::{Kind, RowError, Rows, Table, Tuple};
 use crate::{Naming, payload};
 
 /// Deliveries on their way.
@@ -73,6 +74,44 @@ impl Outbox {
             at,
         };
         self.add(source, naming, &topic, place, &change);
+    }
+
+    /// The same to the readers of each table, which moves `place` on.
+    pub(crate) fn add_gaps(
+        &mut self,
+        source: &SourceId,
+        naming: &Naming,
+        tables: &[TableName],
+        place: &mut Place,
+        at: Timestamp,
+    ) {
+        for table in tables {
+            place.row += 1;
+            self.add_gap(source, naming, table, *place, at);
+        }
+    }
+
+    /// Rows of a snapshot, which moves `place` on.
+    pub(crate) fn add_rows<K: Kind>(
+        &mut self,
+        source: &SourceId,
+        naming: &Naming,
+        table: &Table<K>,
+        rows: &[Tuple],
+        place: &mut Place,
+        at: Timestamp,
+    ) -> Result<(), RowError> {
+        for row in rows {
+            place.row += 1;
+            let row = Rows {
+                new: Some(row),
+                old: None,
+                key: None,
+            };
+            let change = table.change(Act::Read, &row, place.sequence(), at)?;
+            self.add(source, naming, &table.topic, *place, &change);
+        }
+        Ok(())
     }
 
     /// Everything so far, to resume after `place`.

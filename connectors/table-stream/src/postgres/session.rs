@@ -18,10 +18,10 @@ use super::snapshot::{Chunk, Reader};
 use super::stream::{Found, Step, Stream};
 use super::wire::{Answer, Frame, Replication};
 use super::{Lsn, PostgresConfig};
-use crate::change::{Act, TableName, topic};
+use crate::change::{TableName, topic};
 use crate::outbox::Outbox;
 use crate::position::{Place, Progress};
-use crate::table::{Column, Part, Rows, Table};
+use crate::table::{Column, Part, Table};
 use crate::window::{Shown, remember, shown};
 
 /// Log of others that goes by before the position is written without a change of ours.
@@ -123,10 +123,8 @@ impl Session {
     fn tell_gaps(&mut self) -> Batch {
         let mut outbox = Outbox::default();
         let at = self.clock.now();
-        for name in std::mem::take(&mut self.state.gaps) {
-            self.place.row += 1;
-            outbox.add_gap(&self.id, &self.config.naming, &name, self.place, at);
-        }
+        let gaps = std::mem::take(&mut self.state.gaps);
+        outbox.add_gaps(&self.id, &self.config.naming, &gaps, &mut self.place, at);
         outbox.into_batch(self.place, &self.state)
     }
 
@@ -138,23 +136,9 @@ impl Session {
             rows,
             window,
         } = chunk;
-        for row in &rows {
-            self.place.row += 1;
-            let rows = Rows {
-                new: Some(row),
-                old: None,
-                key: None,
-            };
-            let change = table.change(Act::Read, &rows, self.place.sequence(), at);
-            let change = change.map_err(|error| rejected("read a snapshot", error))?;
-            outbox.add(
-                &self.id,
-                &self.config.naming,
-                &table.topic,
-                self.place,
-                &change,
-            );
-        }
+        let (naming, place) = (&self.config.naming, &mut self.place);
+        let read = outbox.add_rows(&self.id, naming, &table, &rows, place, at);
+        read.map_err(|error| rejected("read a snapshot", error))?;
         // A table without a row has come further, too.
         self.place.row += 1;
         let progress = match &window.to {

@@ -1,8 +1,10 @@
 //! A server of its own for each test, which can be killed.
 
+use std::net::Ipv4Addr;
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use mysql_async::prelude::{FromValue, Queryable as _};
@@ -20,8 +22,15 @@ pub(crate) struct Database {
     program: PathBuf,
     folder: tempfile::TempDir,
     settings: Vec<String>,
+    address: Ipv4Addr,
     port: u16,
     process: Option<Child>,
+}
+
+/// The address of one of this process's servers.
+pub(crate) fn address(number: u8) -> Ipv4Addr {
+    let [.., high, low] = std::process::id().to_be_bytes();
+    Ipv4Addr::new(127, 64 | (high & 63), low, number)
 }
 
 impl Database {
@@ -41,7 +50,10 @@ impl Database {
             skip(test, "MariaDB", VARIABLES[0]);
             return None;
         };
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        // An address of its own, so that no connection of another test takes the port before the server.
+        static COUNT: AtomicU8 = AtomicU8::new(1);
+        let address = address(COUNT.fetch_add(1, Ordering::Relaxed));
+        let listener = std::net::TcpListener::bind((address, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         drop(listener);
         let folder = tempfile::tempdir().unwrap();
@@ -56,6 +68,7 @@ impl Database {
             program,
             folder,
             settings: settings.iter().map(ToString::to_string).collect(),
+            address,
             port,
             process: None,
         };
@@ -65,7 +78,7 @@ impl Database {
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("mysql://root@127.0.0.1:{}/shop", self.port)
+        format!("mysql://root@{}:{}/shop", self.address, self.port)
     }
 
     /// Starts it on its folder and waits until it answers.
@@ -79,7 +92,6 @@ impl Database {
         let mut command = as_nobody(&self.program);
         command.args(common(&data));
         command.args([
-            "--bind-address=127.0.0.1",
             "--socket=",
             "--skip-name-resolve",
             "--performance-schema=OFF",
@@ -92,6 +104,7 @@ impl Database {
             "--innodb-flush-log-at-trx-commit=2",
             "--innodb-lock-wait-timeout=5",
         ]);
+        command.arg(format!("--bind-address={}", self.address));
         command.arg(format!("--port={}", self.port));
         command.args(&self.settings);
         command.stdin(Stdio::null());
@@ -109,7 +122,7 @@ impl Database {
 
     async fn attempt(&self) -> mysql_async::Result<()> {
         let options = OptsBuilder::default()
-            .ip_or_hostname("127.0.0.1")
+            .ip_or_hostname(self.address.to_string())
             .tcp_port(self.port)
             .user(Some("root"))
             .prefer_socket(false);
@@ -130,7 +143,7 @@ impl Database {
     /// A connection to `shop`.
     pub(crate) async fn client(&self) -> Conn {
         let options = OptsBuilder::default()
-            .ip_or_hostname("127.0.0.1")
+            .ip_or_hostname(self.address.to_string())
             .tcp_port(self.port)
             .user(Some("root"))
             .db_name(Some("shop"))
@@ -141,7 +154,7 @@ impl Database {
     /// Runs statements, which end with a semicolon at the end of a line.
     pub(crate) async fn run(&self, sql: &str) {
         let options = OptsBuilder::default()
-            .ip_or_hostname("127.0.0.1")
+            .ip_or_hostname(self.address.to_string())
             .tcp_port(self.port)
             .user(Some("root"))
             .prefer_socket(false);

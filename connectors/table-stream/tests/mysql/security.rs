@@ -2,15 +2,19 @@ use std::path::{Path, PathBuf};
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 
-use crate::database::Database;
+use crate::database::{Database, address};
 use crate::run::Run;
 
 const TABLE: &str = "CREATE TABLE item (id int PRIMARY KEY)";
 
 /// Files that the server may read, and what vouches for it.
 fn certificate(folder: &Path) -> (PathBuf, PathBuf) {
-    let CertifiedKey { cert, signing_key } =
-        generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(
+        (1..=u8::MAX)
+            .map(|it| address(it).to_string())
+            .collect::<Vec<_>>(),
+    )
+    .unwrap();
     let given = |name: &str, text: &str| {
         use std::os::unix::fs::PermissionsExt as _;
         let path = folder.join(name);
