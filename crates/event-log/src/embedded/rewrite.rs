@@ -166,6 +166,10 @@ fn first_snapshot<'a>(job: &'a Job<'_>) -> Result<(&'a Segment, Header, Vec<Chan
     let header = Header::decode(&bytes);
     let (header, _) = header.ok_or_else(|| first.corrupt(0, "the header is damaged"))?;
     let len = header.snapshot_end.saturating_sub(FRAMES as u64);
+    if len == 0 {
+        // Rewritten by a version that left an empty snapshot out.
+        return Ok((first, header, Vec::new()));
+    }
     let mut bytes = vec![0; usize::try_from(len).unwrap_or_default()];
     first
         .file
@@ -228,8 +232,9 @@ impl Output {
         Ok(())
     }
 
+    /// A snapshot is written though nothing is in it: a segment begins with one.
     fn flush(&mut self, kind: Kind) -> io::Result<()> {
-        if self.changes.is_empty() {
+        if self.changes.is_empty() && kind != Kind::Snapshot {
             return Ok(());
         }
         let stamp = Stamp {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clock::ManualClock;
 
+use super::super::journal::Journal;
 use super::*;
 use crate::{
     BrokerLog, CheckpointUpdate, Cleanup, ConsumerId, Isolation, Limit, Outcome, Producer, Rule,
@@ -186,6 +187,32 @@ async fn the_room_of_a_deleted_topic_returns_though_others_stay() {
     assert_eq!(left(&log, &kept).await, expected);
     drop((embedded, log));
     survives(&bench, &clock, &[(kept, expected)]).await;
+}
+
+#[tokio::test]
+async fn the_first_segment_is_rewritten_as_often_as_there_is_room_to_win() {
+    for lifetime in [Lifetime::Events, Lifetime::LongLived] {
+        let (bench, clock) = (Bench::new(), manual());
+        let embedded = embedded(&bench, &clock);
+        let log: SharedLog = embedded.clone();
+        let kept = partition(&log, "kept", lifetime).await;
+        let brief = partition(&log, "brief", lifetime).await;
+        append(&log, &kept, "first").await.unwrap();
+        for _ in 0..3 {
+            for _ in 0..16 {
+                append(&log, &brief, "x".repeat(3_000)).await.unwrap();
+            }
+            let end = log.bounds(&brief).unwrap().end;
+            log.delete_records(&brief, end).await.unwrap();
+            embedded.clean_up().await;
+            let bytes = bytes_of(&bench, Journal::name(lifetime));
+            assert!(bytes < 40_000, "{bytes} bytes for one small record");
+        }
+        let expected = left(&log, &kept).await;
+        assert_eq!(expected.len(), 1);
+        drop((embedded, log));
+        survives(&bench, &clock, &[(kept, expected)]).await;
+    }
 }
 
 #[tokio::test]
