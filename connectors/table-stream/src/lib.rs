@@ -102,6 +102,8 @@ mod position;
 
 mod window;
 
+mod coverage;
+
 mod outbox;
 
 mod spool;

@@ -91,7 +91,7 @@ impl Outbox {
         }
     }
 
-    /// Rows of a snapshot, which moves `place` on.
+    /// Rows of a snapshot, which moves `place` on, also when there are none.
     pub(crate) fn add_rows<K: Kind>(
         &mut self,
         source: &SourceId,
@@ -111,6 +111,8 @@ impl Outbox {
             let change = table.change(Act::Read, &row, place.sequence(), at)?;
             self.add(source, naming, &table.topic, *place, &change);
         }
+        // A table without a row has come further, too.
+        place.row += 1;
         Ok(())
     }
 

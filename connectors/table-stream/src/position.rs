@@ -9,8 +9,6 @@ use event::SourcePosition;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::change::TableName;
-
 const PLACE_BYTES: usize = 28;
 
 /// A place in what a source hands over.
@@ -60,6 +58,21 @@ impl Place {
         SourcePosition::new(self.bytes().to_vec())
     }
 
+    /// The beginning of a generation that goes on from `log`.
+    pub(crate) const fn beginning(generation: u32, log: u64) -> Self {
+        Self {
+            generation,
+            log,
+            change: 0,
+            row: 0,
+        }
+    }
+
+    /// The place once everything of the log up to `log` was handed over.
+    pub(crate) fn past(self, log: u64) -> Self {
+        self.max(Self::beginning(self.generation, log))
+    }
+
     fn bytes(self) -> [u8; PLACE_BYTES] {
         let mut bytes = [0; PLACE_BYTES];
         bytes[..4].copy_from_slice(&self.generation.to_be_bytes());
@@ -105,28 +118,6 @@ pub(crate) fn read<S: DeserializeOwned>(
 pub(crate) fn order(one: &SourcePosition, other: &SourcePosition) -> Ordering {
     let place = |of: &SourcePosition| of.as_bytes().get(..PLACE_BYTES).map(<[u8]>::to_vec);
     place(one).cmp(&place(other))
-}
-
-/// JSON's objects have text for names only.
-pub(crate) mod as_list {
-    use std::collections::BTreeMap;
-
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    use super::{Progress, TableName};
-
-    pub(crate) fn serialize<S: Serializer>(
-        tables: &BTreeMap<TableName, Progress>,
-        to: S,
-    ) -> Result<S::Ok, S::Error> {
-        to.collect_seq(tables)
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<BTreeMap<TableName, Progress>, D::Error> {
-        Ok(Vec::deserialize(from)?.into_iter().collect())
-    }
 }
 
 #[cfg(test)]

@@ -10,13 +10,14 @@ use event::{SourceId, SourcePosition};
 use super::failure::rejected;
 use super::gap::{Gap, announce, of_refusal};
 use super::logged::FileName;
-use super::position::{Mark, State};
+use super::position::{Mark, State, View};
 use super::server::{Server, options};
 use super::session::{Session, Told, begin};
 use super::snapshot::{Reader, Unread};
 use super::stream::Stream;
 use super::{MysqlAddress, MysqlConfig};
 use crate::change::TableName;
+use crate::coverage::Coverage;
 use crate::position::{self, Place, Progress};
 
 /// What opening needs.
@@ -71,7 +72,7 @@ impl Opening<'_> {
             here.origin = Some(origin);
         }
         let (place, mut state) = self.resumed(known, gap, here);
-        let unread = self.unread(&mut state, &existing)?;
+        let unread = self.unread(&mut state.coverage, &existing)?;
         let reader = match unread.is_empty() {
             true => None,
             // The log waits in the server meanwhile: a connection would not be read for too long.
@@ -118,12 +119,7 @@ impl Opening<'_> {
         gap: Option<Gap>,
         here: Mark,
     ) -> (Place, State) {
-        let begin = |generation| Place {
-            generation,
-            log: here.place.number(),
-            change: 0,
-            row: 0,
-        };
+        let begin = |generation| Place::beginning(generation, here.place.number());
         match (known, gap) {
             (None, _) => {
                 let state = State {
@@ -135,14 +131,9 @@ impl Opening<'_> {
             (Some((place, state)), None) => (place, state),
             (Some((place, known)), Some(gap)) => {
                 announce(self.id, &gap);
-                let mut gaps: Vec<TableName> = known.tables.into_keys().collect();
-                gaps.extend(known.gaps);
-                gaps.sort_unstable();
-                gaps.dedup();
                 let state = State {
                     from: here.clone(),
-                    gaps,
-                    ..State::default()
+                    coverage: known.coverage.after_gap(),
                 };
                 (begin(place.generation + 1), state)
             }
@@ -152,15 +143,16 @@ impl Opening<'_> {
     /// The tables that a snapshot must read, each behind the key that was reached.
     fn unread(
         &self,
-        state: &mut State,
+        coverage: &mut Coverage<View>,
         existing: &HashSet<TableName>,
     ) -> Result<VecDeque<Unread>, SourceError> {
         // One that is configured again later is read again.
-        state.tables.retain(|name, _| self.tables.contains(name));
+        coverage.tables.retain(|name, _| self.tables.contains(name));
         let mut unread = VecDeque::new();
         for name in self.tables {
-            let was_known = state.tables.contains_key(name) || state.gaps.contains(name);
-            let progress = state.tables.entry(name.clone()).or_insert(Progress::Unread);
+            let was_known = coverage.tables.contains_key(name) || coverage.gaps.contains(name);
+            let progress = coverage.tables.entry(name.clone());
+            let progress = progress.or_insert(Progress::Unread);
             if !existing.contains(name) {
                 if !was_known {
                     let text = "there is no such table, or the user may not read it";

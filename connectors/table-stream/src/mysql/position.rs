@@ -1,26 +1,18 @@
 //! What is known up to a place, beside the place itself.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use super::logged::LogPlace;
-use crate::change::TableName;
-use crate::position::{Progress, as_list};
-use crate::window::{self, Window};
+use crate::coverage::Coverage;
+use crate::window;
 
 /// What has been handed over up to a place.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct State {
     /// Where the stream goes on.
     pub(super) from: Mark,
-    /// Every table that was ever read.
-    #[serde(with = "as_list")]
-    pub(super) tables: BTreeMap<TableName, Progress>,
-    /// Snapshots that the stream has not passed yet.
-    pub(super) windows: Vec<Window<View>>,
-    /// Tables whose readers must be told that changes were lost.
-    pub(super) gaps: Vec<TableName>,
+    #[serde(flatten)]
+    pub(super) coverage: Coverage<View>,
 }
 
 /// A place in the log between transactions, and the file that it is in.
@@ -59,7 +51,9 @@ impl window::View for View {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::position::{Place, read, resumable};
+    use crate::change::TableName;
+    use crate::position::{Place, Progress, read, resumable};
+    use crate::window::Window;
 
     #[test]
     fn golden_bytes_of_a_position() {
@@ -77,15 +71,17 @@ mod tests {
                     begun: 5,
                 }),
             },
-            tables: [(name.clone(), Progress::UpTo(vec!["5".to_owned()]))].into(),
-            windows: vec![Window {
-                table: name,
-                key: Vec::new(),
-                after: None,
-                to: Some(vec!["5".to_owned()]),
-                view: View { until: at(8) },
-            }],
-            gaps: Vec::new(),
+            coverage: Coverage {
+                tables: [(name.clone(), Progress::UpTo(vec!["5".to_owned()]))].into(),
+                windows: vec![Window {
+                    table: name,
+                    key: Vec::new(),
+                    after: None,
+                    to: Some(vec!["5".to_owned()]),
+                    view: View { until: at(8) },
+                }],
+                gaps: Vec::new(),
+            },
         };
         let place = Place {
             generation: 1,

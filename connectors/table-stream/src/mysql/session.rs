@@ -16,14 +16,16 @@ use super::event::Type;
 use super::failure::{rejected, unavailable};
 use super::gap::Gap;
 use super::logged::LogPlace;
-use super::position::{Mark, Origin, State};
+use super::position::{Mark, Origin, State, View};
 use super::server::Server;
-use super::snapshot::{Chunk, Reader};
+use super::snapshot::Reader;
 use super::stream::{Found, Step, Stream};
+use super::value::Kind;
 use crate::change::TableName;
+use crate::coverage::Chunk;
 use crate::outbox::Outbox;
-use crate::position::{Place, Progress};
-use crate::window::{Shown, remember, shown};
+use crate::position::Place;
+use crate::window::{Shown, shown};
 
 /// Log of others that goes by before the position is written without a change of ours.
 const QUIET_BYTES: u64 = 1 << 20;
@@ -96,7 +98,7 @@ pub(super) async fn begin(
 impl Session {
     /// Waits for something to hand over.
     pub(super) async fn next(&mut self, max_bytes: usize) -> Result<Batch, SourceError> {
-        if !self.state.gaps.is_empty() {
+        if !self.state.coverage.gaps.is_empty() {
             return Ok(self.tell_gaps());
         }
         if let Some(reader) = &mut self.reader {
@@ -121,30 +123,18 @@ impl Session {
     fn tell_gaps(&mut self) -> Batch {
         let mut outbox = Outbox::default();
         let at = self.clock.now();
-        let gaps = std::mem::take(&mut self.state.gaps);
+        let gaps = std::mem::take(&mut self.state.coverage.gaps);
         outbox.add_gaps(&self.id, &self.config.naming, &gaps, &mut self.place, at);
         outbox.into_batch(self.place, &self.state)
     }
 
-    fn hand_over(&mut self, chunk: Chunk) -> Result<Batch, SourceError> {
+    fn hand_over(&mut self, chunk: Chunk<Kind, View>) -> Result<Batch, SourceError> {
         let mut outbox = Outbox::default();
         let at = self.clock.now();
-        let Chunk {
-            table,
-            rows,
-            window,
-        } = chunk;
         let (naming, place) = (&self.config.naming, &mut self.place);
-        let read = outbox.add_rows(&self.id, naming, &table, &rows, place, at);
+        let read = outbox.add_rows(&self.id, naming, &chunk.table, &chunk.rows, place, at);
         read.map_err(|error| rejected("read a snapshot", error))?;
-        // A table without a row has come further, too.
-        self.place.row += 1;
-        let progress = match &window.to {
-            Some(key) => Progress::UpTo(key.clone()),
-            None => Progress::Whole,
-        };
-        self.state.tables.insert(table.name.clone(), progress);
-        remember(&mut self.state.windows, window);
+        self.state.coverage.has_read(chunk.window);
         Ok(outbox.into_batch(self.place, &self.state))
     }
 
@@ -260,14 +250,9 @@ impl Session {
             return;
         }
         self.state.from = self.stream.resumable();
-        self.state.windows.retain(|window| window.view.until > end);
-        let place = Place {
-            generation: self.place.generation,
-            log: end.number(),
-            change: 0,
-            row: 0,
-        };
-        self.place = self.place.max(place);
+        let windows = &mut self.state.coverage.windows;
+        windows.retain(|window| window.view.until > end);
+        self.place = self.place.past(end.number());
     }
 
     /// The place of a change that was not handed over yet, as the one that is reached now.
@@ -295,7 +280,7 @@ impl Session {
         };
         let name = &found.table.name;
         let text = |column: &str| found.text(column).map(Cow::Owned);
-        match shown(&self.state.windows, name, found.act, begin, text) {
+        match shown(&self.state.coverage.windows, name, found.act, begin, text) {
             Shown::No => {}
             Shown::Yes => return Ok(()),
             Shown::InPart => {
@@ -314,10 +299,7 @@ impl Session {
     /// Has a table forgotten and read from its beginning: it has become another one, or was emptied
     /// between two parts of its snapshot, and no event can say so of one part.
     fn read_again(&mut self, name: &TableName) {
-        self.state.gaps.push(name.clone());
-        self.state.windows.retain(|window| window.table != *name);
-        let progress = self.state.tables.entry(name.clone());
-        progress.insert_entry(Progress::Unread);
+        self.state.coverage.read_again(name);
         self.halt = Some(Halt::ReadAgain(name.clone()));
     }
 }

@@ -21,6 +21,7 @@ use super::server::{Family, Found, Server, describe, end, place, quoted, quoted_
 use super::value::Kind;
 use crate::Naming;
 use crate::change::TableName;
+use crate::coverage::Chunk;
 use crate::table::{Cell, Table, Tuple};
 use crate::window::{KeyOrder, Window};
 
@@ -39,15 +40,6 @@ struct Open {
     after: Option<Vec<String>>,
     view: View,
     rows: ResultSetStream<'static, 'static, 'static, Row, TextProtocol>,
-}
-
-/// Some rows of one table.
-pub(super) struct Chunk {
-    pub(super) table: Arc<Table<Kind>>,
-    pub(super) rows: Vec<Tuple>,
-    /// What was read of the table under this view, these rows included. It has an end when more may
-    /// follow.
-    pub(super) window: Window<View>,
 }
 
 impl std::fmt::Debug for Reader {
@@ -70,7 +62,7 @@ impl Reader {
         naming: &Naming,
         charsets: &Charsets,
         max_bytes: usize,
-    ) -> Result<Option<Chunk>, SourceError> {
+    ) -> Result<Option<Chunk<Kind, View>>, SourceError> {
         let open = match &mut self.open {
             Some(open) => open,
             none => {
@@ -114,7 +106,7 @@ impl Open {
         })
     }
 
-    async fn next(&mut self, max_bytes: usize) -> Result<Chunk, SourceError> {
+    async fn next(&mut self, max_bytes: usize) -> Result<Chunk<Kind, View>, SourceError> {
         let act = format!("read table {}", self.found.table.name);
         let mut rows: Vec<Tuple> = Vec::new();
         let mut bytes = 0;

@@ -20,7 +20,7 @@ use super::open::Opening;
 use super::position::State;
 use super::session::{Halt, Session};
 use crate::change::TableName;
-use crate::position::{self, Progress};
+use crate::position;
 
 /// Tables of a MySQL or MariaDB server.
 pub struct MysqlSource {
@@ -126,7 +126,7 @@ impl MysqlSource {
         let act = "name the topics";
         let naming = &self.config.naming;
         let mut topics: BTreeMap<TopicName, &TableName> = BTreeMap::new();
-        for table in session.state.tables.keys().chain(&session.state.gaps) {
+        for table in session.state.coverage.written() {
             let name = naming.topic(table).map_err(|error| rejected(act, error))?;
             if let Some(other) = topics.insert(name, table)
                 && other != table
@@ -156,15 +156,7 @@ pub fn show_position(position: &SourcePosition) -> Option<String> {
     let (place, state) = position::read::<State>(position).ok()?;
     let place = LogPlace::of_number(place.log);
     let log = format!("log {}.{place}", state.from.base);
-    let tables = state.tables.len();
-    let whole = state.tables.values();
-    let whole = whole
-        .filter(|progress| **progress == Progress::Whole)
-        .count();
-    Some(match whole == tables {
-        true => log,
-        false => format!("{log}, reading rows: {whole} of {tables} tables done"),
-    })
+    Some(state.coverage.shown_at(log))
 }
 
 #[async_trait]

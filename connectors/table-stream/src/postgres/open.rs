@@ -16,9 +16,11 @@ use super::session::{Copying, Session, Told};
 use super::snapshot::Reader;
 use super::stream::Stream;
 use super::tls::Tls;
+use super::view::View;
 use super::wire::Replication;
 use super::{Lsn, PostgresConfig};
 use crate::change::TableName;
+use crate::coverage::Coverage;
 use crate::position::{self, Place, Progress};
 
 /// What opening needs.
@@ -83,7 +85,7 @@ impl Opening<'_> {
             }
         };
         let (place, mut state) = self.resumed(known, gap, found, server);
-        let unread = self.unread(&mut state, published);
+        let unread = self.unread(&mut state.coverage, published);
         let reader = match unread.is_empty() {
             true => None,
             false => Some(Reader::begin(&catalog, exported.as_deref(), unread).await?),
@@ -136,12 +138,7 @@ impl Opening<'_> {
         found: Lsn,
         server: Server,
     ) -> (Place, State) {
-        let begin = |generation| Place {
-            generation,
-            log: found.get(),
-            change: 0,
-            row: 0,
-        };
+        let begin = |generation| Place::beginning(generation, found.get());
         let state = State {
             system: server.system,
             flushed: found,
@@ -152,10 +149,8 @@ impl Opening<'_> {
             (Some((place, state)), None) => (place, state),
             (Some((place, known)), Some(gap)) => {
                 announce(self.id, gap);
-                let state = State {
-                    gaps: known.tables.into_keys().collect(),
-                    ..state
-                };
+                let coverage = known.coverage.after_gap();
+                let state = State { coverage, ..state };
                 (begin(place.generation + 1), state)
             }
         }
@@ -164,13 +159,13 @@ impl Opening<'_> {
     /// The tables that a snapshot must read, each behind the key that was reached.
     fn unread(
         &self,
-        state: &mut State,
+        coverage: &mut Coverage<View>,
         published: Vec<Published>,
     ) -> VecDeque<(Published, Option<Vec<String>>)> {
         let mut unread = VecDeque::new();
         for published in published {
             let name = published.table.name.clone();
-            let progress = state.tables.entry(name).or_insert(Progress::Unread);
+            let progress = coverage.tables.entry(name).or_insert(Progress::Unread);
             match progress {
                 Progress::Unread => unread.push_back((published, None)),
                 Progress::UpTo(key) => {
@@ -182,7 +177,10 @@ impl Opening<'_> {
         }
         // What the stream has named and nobody publishes any more has nothing to be read.
         for name in self.seen {
-            state.tables.entry(name.clone()).or_insert(Progress::Whole);
+            coverage
+                .tables
+                .entry(name.clone())
+                .or_insert(Progress::Whole);
         }
         unread
     }

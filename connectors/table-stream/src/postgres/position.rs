@@ -1,14 +1,10 @@
 //! What is known up to a place, beside the place itself.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use super::Lsn;
 use super::view::View;
-use crate::change::TableName;
-use crate::position::{Progress, as_list};
-use crate::window::Window;
+use crate::coverage::Coverage;
 
 /// What has been handed over up to a place.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,19 +13,15 @@ pub(super) struct State {
     pub(super) system: String,
     /// Transactions whose commit record ends here or earlier are complete.
     pub(super) flushed: Lsn,
-    /// Every table that was ever read.
-    #[serde(with = "as_list")]
-    pub(super) tables: BTreeMap<TableName, Progress>,
-    /// Snapshots that the stream has not passed yet.
-    pub(super) windows: Vec<Window<View>>,
-    /// Tables whose readers must be told that changes were lost.
-    pub(super) gaps: Vec<TableName>,
+    #[serde(flatten)]
+    pub(super) coverage: Coverage<View>,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::position::{Place, read, resumable};
+    use crate::change::TableName;
+    use crate::position::{Place, Progress, read, resumable};
 
     #[test]
     fn golden_bytes_of_a_position() {
@@ -40,9 +32,11 @@ mod tests {
         let state = State {
             system: "7".to_owned(),
             flushed: Lsn::new(9),
-            tables: [(table, Progress::UpTo(vec!["5".to_owned()]))].into(),
-            windows: Vec::new(),
-            gaps: Vec::new(),
+            coverage: Coverage {
+                tables: [(table, Progress::UpTo(vec!["5".to_owned()]))].into(),
+                windows: Vec::new(),
+                gaps: Vec::new(),
+            },
         };
         let place = Place {
             generation: 1,

@@ -14,15 +14,18 @@ use super::catalog::{Catalog, part};
 use super::failure::{rejected, unavailable, wire};
 use super::pgoutput::{Identity, Relation, Role};
 use super::position::State;
-use super::snapshot::{Chunk, Reader};
+use super::snapshot::Reader;
 use super::stream::{Found, Step, Stream};
+use super::value::Kind;
+use super::view::View;
 use super::wire::{Answer, Frame, Replication};
 use super::{Lsn, PostgresConfig};
 use crate::change::{TableName, topic};
+use crate::coverage::Chunk;
 use crate::outbox::Outbox;
-use crate::position::{Place, Progress};
+use crate::position::Place;
 use crate::table::{Column, Part, Table};
-use crate::window::{Shown, remember, shown};
+use crate::window::{Shown, shown};
 
 /// Log of others that goes by before the position is written without a change of ours.
 const QUIET_BYTES: u64 = 1 << 20;
@@ -72,7 +75,7 @@ pub(super) enum Copying {
 impl Session {
     /// Waits for something to hand over.
     pub(super) async fn next(&mut self, max_bytes: usize) -> Result<Batch, SourceError> {
-        if !self.state.gaps.is_empty() {
+        if !self.state.coverage.gaps.is_empty() {
             return Ok(self.tell_gaps());
         }
         if let Some(reader) = &mut self.reader {
@@ -123,30 +126,18 @@ impl Session {
     fn tell_gaps(&mut self) -> Batch {
         let mut outbox = Outbox::default();
         let at = self.clock.now();
-        let gaps = std::mem::take(&mut self.state.gaps);
+        let gaps = std::mem::take(&mut self.state.coverage.gaps);
         outbox.add_gaps(&self.id, &self.config.naming, &gaps, &mut self.place, at);
         outbox.into_batch(self.place, &self.state)
     }
 
-    fn hand_over(&mut self, chunk: Chunk) -> Result<Batch, SourceError> {
+    fn hand_over(&mut self, chunk: Chunk<Kind, View>) -> Result<Batch, SourceError> {
         let mut outbox = Outbox::default();
         let at = self.clock.now();
-        let Chunk {
-            table,
-            rows,
-            window,
-        } = chunk;
         let (naming, place) = (&self.config.naming, &mut self.place);
-        let read = outbox.add_rows(&self.id, naming, &table, &rows, place, at);
+        let read = outbox.add_rows(&self.id, naming, &chunk.table, &chunk.rows, place, at);
         read.map_err(|error| rejected("read a snapshot", error))?;
-        // A table without a row has come further, too.
-        self.place.row += 1;
-        let progress = match &window.to {
-            Some(key) => Progress::UpTo(key.clone()),
-            None => Progress::Whole,
-        };
-        self.state.tables.insert(table.name.clone(), progress);
-        remember(&mut self.state.windows, window);
+        self.state.coverage.has_read(chunk.window);
         Ok(outbox.into_batch(self.place, &self.state))
     }
 
@@ -243,14 +234,9 @@ impl Session {
     /// Everything that committed below `end` was handed over.
     fn reached(&mut self, end: Lsn) {
         self.state.flushed = self.state.flushed.max(end);
-        self.state.windows.retain(|window| window.view.until > end);
-        let place = Place {
-            generation: self.place.generation,
-            log: end.get(),
-            change: 0,
-            row: 0,
-        };
-        self.place = self.place.max(place);
+        let windows = &mut self.state.coverage.windows;
+        windows.retain(|window| window.view.until > end);
+        self.place = self.place.past(end.get());
     }
 
     fn deliver(&mut self, found: &Found, outbox: &mut Outbox) -> Result<(), SourceError> {
@@ -265,7 +251,7 @@ impl Session {
         self.place = place;
         let name = &found.table.name;
         let text = |column: &str| found.text(column).map(Cow::Borrowed);
-        match shown(&self.state.windows, name, found.act, xid, text) {
+        match shown(&self.state.coverage.windows, name, found.act, xid, text) {
             Shown::No => {}
             Shown::Yes => return Ok(()),
             Shown::InPart => {
@@ -289,10 +275,7 @@ impl Session {
     /// Has a table forgotten and read from its beginning: it was emptied between two parts of its
     /// snapshot, and no event can say so of one part.
     fn read_again(&mut self, name: &TableName) {
-        self.state.gaps.push(name.clone());
-        self.state.windows.retain(|window| window.table != *name);
-        let progress = self.state.tables.entry(name.clone());
-        progress.insert_entry(Progress::Unread);
+        self.state.coverage.read_again(name);
         self.newcomer = Some(name.clone());
     }
 
@@ -301,7 +284,7 @@ impl Session {
             schema: relation.schema.clone(),
             name: relation.name.clone(),
         };
-        if !self.state.tables.contains_key(&name) {
+        if !self.state.coverage.tables.contains_key(&name) {
             self.newcomer.get_or_insert(name.clone());
         }
         let act = format!("describe table {name}");

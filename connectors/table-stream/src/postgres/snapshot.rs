@@ -16,7 +16,8 @@ use super::catalog::{Catalog, Family, Published, literal, quoted, quoted_table};
 use super::failure::{sql, unavailable};
 use super::value::Kind;
 use super::view::{Snapshot, View};
-use crate::table::{Cell, Table, Tuple};
+use crate::coverage::Chunk;
+use crate::table::{Cell, Tuple};
 use crate::window::{KeyOrder, Window};
 
 /// Rows of the first fetch; later ones go by their size.
@@ -31,15 +32,6 @@ pub(super) struct Reader {
     queue: VecDeque<(Published, Option<Vec<String>>)>,
     fetch: usize,
     open: bool,
-}
-
-/// Some rows of one table.
-pub(super) struct Chunk {
-    pub(super) table: Arc<Table<Kind>>,
-    pub(super) rows: Vec<Tuple>,
-    /// What was read of the table under this snapshot, these rows included. It has an end when more
-    /// may follow.
-    pub(super) window: Window<View>,
 }
 
 impl Reader {
@@ -78,7 +70,10 @@ impl Reader {
     }
 
     /// The next rows, of about `max_bytes`; none when all tables were read.
-    pub(super) async fn next(&mut self, max_bytes: usize) -> Result<Option<Chunk>, SourceError> {
+    pub(super) async fn next(
+        &mut self,
+        max_bytes: usize,
+    ) -> Result<Option<Chunk<Kind, View>>, SourceError> {
         let Some((published, after)) = self.queue.front() else {
             return Ok(None);
         };

@@ -16,7 +16,7 @@ use super::position::State;
 use super::session::Session;
 use super::{Lsn, PostgresConfig};
 use crate::change::{TableName, topic};
-use crate::position::{self, Progress};
+use crate::position;
 
 /// A database's published tables.
 pub struct PostgresSource {
@@ -102,7 +102,7 @@ impl PostgresSource {
     fn plans(&self, session: &Session) -> Result<Vec<TopicPlan>, SourceError> {
         let act = "name the topics";
         let mut topics: BTreeMap<TopicName, &TableName> = BTreeMap::new();
-        for table in session.state.tables.keys().chain(&session.state.gaps) {
+        for table in session.state.coverage.written() {
             let name = topic(&self.config.naming.connection, table);
             let name = name.map_err(|error| rejected(act, error))?;
             if let Some(other) = topics.insert(name, table)
@@ -140,18 +140,8 @@ pub(super) fn address(
 #[must_use]
 pub fn show_position(position: &SourcePosition) -> Option<String> {
     let (place, state) = position::read::<State>(position).ok()?;
-    let tables = state.tables.len();
-    let whole = state.tables.values();
-    let whole = whole
-        .filter(|progress| **progress == Progress::Whole)
-        .count();
-    Some(match whole == tables {
-        true => format!("log {}", Lsn::new(place.log)),
-        false => format!(
-            "log {}, reading rows: {whole} of {tables} tables done",
-            Lsn::new(place.log)
-        ),
-    })
+    let log = format!("log {}", Lsn::new(place.log));
+    Some(state.coverage.shown_at(log))
 }
 
 #[async_trait]

@@ -7,6 +7,7 @@ mod postgres;
 mod properties;
 mod s3;
 mod sqlite;
+mod tables;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -232,6 +233,11 @@ impl fmt::Display for Topics {
             Self::OfBucket(bucket) => write!(f, "bucket.{bucket}"),
         }
     }
+}
+
+/// Partitions of a topic that a connector makes.
+const fn default_partitions() -> u32 {
+    4
 }
 
 /// A failure of ours that somebody must see to.

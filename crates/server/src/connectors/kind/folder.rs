@@ -13,8 +13,7 @@ use event::{SourceId, SourcePosition};
 use event_log::SharedLog;
 use serde::{Deserialize, Serialize};
 
-use super::postgres::default_partitions;
-use super::{Kind, Sources, Surroundings, Topics, rejected};
+use super::{Kind, Sources, Surroundings, Topics, default_partitions, rejected};
 use crate::connectors::ConnectorName;
 
 /// Files of a local folder and of those within it: those that are there, then every one that is

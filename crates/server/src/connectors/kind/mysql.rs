@@ -6,13 +6,13 @@ use anyhow::{Context, bail};
 use async_trait::async_trait;
 use clap::Args;
 use connector::SourceError;
-use connector_table_stream::{MysqlAddress, MysqlConfig, MysqlSource, Naming, show_mysql_position};
+use connector_table_stream::{MysqlAddress, MysqlConfig, MysqlSource, show_mysql_position};
 use event::{SourceId, SourcePosition};
 use event_log::SharedLog;
 use serde::{Deserialize, Serialize};
 
-use super::postgres::{EventShape, default_partitions};
-use super::{Kind, Rest, Sources, Surroundings, Tables, Topics, rejected};
+use super::tables::{self, EventShape};
+use super::{Kind, Rest, Sources, Surroundings, Tables, Topics, default_partitions, rejected};
 use crate::config::Secret;
 use crate::connectors::ConnectorName;
 
@@ -65,14 +65,7 @@ impl Mysql {
     fn config(&self, name: &ConnectorName, around: &Surroundings) -> anyhow::Result<MysqlConfig> {
         let password = self.password.as_ref().map(Secret::read).transpose();
         Ok(MysqlConfig {
-            naming: Naming {
-                connection: name.to_string(),
-                home: None,
-                region: around.region.clone(),
-                account: around.account.clone(),
-                shape: self.shape.into(),
-                partitions: self.partitions,
-            },
+            naming: tables::naming(name, around, self.shape, self.partitions),
             url: self.url.clone(),
             password: password.context("read the password")?,
             tables: self.tables.clone(),
@@ -95,23 +88,15 @@ impl Kind for Mysql {
 
     fn check(&self) -> anyhow::Result<()> {
         if self.address()?.holds_password() {
-            bail!(
-                "url holds a password, which would be stored and shown: leave it out, and say where it is with password = \"file:PATH\" or \"env:NAME\""
-            );
+            tables::refuse_password()?;
         }
         if self.tables.is_empty() {
             bail!("name the tables to read in tables");
         }
-        if let Some(table) = self.tables.iter().find(|table| table.trim().is_empty()) {
-            bail!("tables has a name that is empty: {table:?}");
-        }
         if self.server_id == Some(0) {
             bail!("server_id must be at least 1");
         }
-        if self.partitions == 0 {
-            bail!("partitions must be at least 1");
-        }
-        Ok(())
+        tables::check(&self.tables, self.partitions)
     }
 
     fn make_absolute(&mut self) -> std::io::Result<()> {
@@ -128,7 +113,7 @@ impl Kind for Mysql {
     }
 
     fn topics(&self, name: &ConnectorName) -> Topics {
-        Topics::Below(format!("table.{name}."))
+        tables::topics(name)
     }
 
     fn tables(&self) -> Tables {
@@ -137,14 +122,8 @@ impl Kind for Mysql {
             (Some((database, table)), Ok(home)) if database == home => table.to_owned(),
             _ => table.clone(),
         };
-        match self.shape {
-            EventShape::Plain => Tables::None,
-            EventShape::Dynamodb => Tables::Some {
-                names: self.tables.iter().map(short).collect(),
-                rest: Rest::Nothing,
-                partitions: self.partitions,
-            },
-        }
+        let names = self.tables.iter().map(short).collect();
+        tables::streams(self.shape, names, Rest::Nothing, self.partitions)
     }
 
     async fn sources(
@@ -155,16 +134,14 @@ impl Kind for Mysql {
         let act = format!("set up connector {name}");
         let config = self.config(name, around);
         let config = config.map_err(|error| rejected(act.as_str(), error))?;
-        std::fs::create_dir_all(&around.spool)
-            .with_context(|| format!("make the folder {}", around.spool.display()))
-            .map_err(|error| rejected(act.as_str(), error))?;
+        tables::make_spool(&act, around)?;
         let source = MysqlSource::new(config, around.clock.clone());
         let source = source.map_err(|error| rejected(act, error.into()))?;
         Ok(Sources::only(source))
     }
 
     fn source_ids(&self, name: &ConnectorName, _log: &SharedLog) -> Vec<SourceId> {
-        vec![SourceId::new(format!("/tables/{name}"))]
+        tables::source_ids(name)
     }
 
     fn show(&self, position: &SourcePosition) -> Option<String> {

@@ -4,17 +4,17 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use async_trait::async_trait;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use connector::SourceError;
 use connector_table_stream::{
-    Naming, PostgresAddress, PostgresConfig, PostgresSource, Shape, release_postgres,
-    show_postgres_position,
+    PostgresAddress, PostgresConfig, PostgresSource, release_postgres, show_postgres_position,
 };
 use event::{SourceId, SourcePosition};
 use event_log::SharedLog;
 use serde::{Deserialize, Serialize};
 
-use super::{Kind, Rest, Sources, Surroundings, Tables, Topics, rejected};
+use super::tables::{self, EventShape};
+use super::{Kind, Rest, Sources, Surroundings, Tables, Topics, default_partitions, rejected};
 use crate::config::Secret;
 use crate::connectors::ConnectorName;
 
@@ -69,33 +69,9 @@ pub(crate) struct Postgres {
     pub(crate) partitions: u32,
 }
 
-/// The shape of a table's events.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum EventShape {
-    /// The records of DynamoDB Streams
-    #[default]
-    Dynamodb,
-    /// Plain JSON: op, key, before, after
-    Plain,
-}
-
-impl From<EventShape> for Shape {
-    fn from(shape: EventShape) -> Self {
-        match shape {
-            EventShape::Dynamodb => Self::DynamoDb,
-            EventShape::Plain => Self::Plain,
-        }
-    }
-}
-
 /// 1 GiB.
 const fn default_budget() -> u64 {
     1 << 30
-}
-
-pub(super) const fn default_partitions() -> u32 {
-    4
 }
 
 impl Postgres {
@@ -106,14 +82,7 @@ impl Postgres {
     ) -> anyhow::Result<PostgresConfig> {
         let password = self.password.as_ref().map(Secret::read).transpose();
         Ok(PostgresConfig {
-            naming: Naming {
-                connection: name.to_string(),
-                home: None,
-                region: around.region.clone(),
-                account: around.account.clone(),
-                shape: self.shape.into(),
-                partitions: self.partitions,
-            },
+            naming: tables::naming(name, around, self.shape, self.partitions),
             url: self.url.clone(),
             password: password.context("read the password")?,
             tables: self.tables.clone(),
@@ -140,9 +109,7 @@ impl Kind for Postgres {
     fn check(&self) -> anyhow::Result<()> {
         let address: PostgresAddress = self.url.parse().context("url")?;
         if address.holds_password() {
-            bail!(
-                "url holds a password, which would be stored and shown: leave it out, and say where it is with password = \"file:PATH\" or \"env:NAME\""
-            );
+            tables::refuse_password()?;
         }
         if self.tables.is_empty() && self.publication.is_none() {
             bail!("name the tables to read in tables, or a publication that exists");
@@ -152,19 +119,13 @@ impl Kind for Postgres {
                 "tables are for a publication that has to be made, and publication names one that exists: give one of them"
             );
         }
-        if let Some(table) = self.tables.iter().find(|table| table.trim().is_empty()) {
-            bail!("tables has a name that is empty: {table:?}");
-        }
         let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
         if let Some(slot) = &self.slot
             && (slot.is_empty() || slot.len() > 63 || !slot.bytes().all(legal))
         {
             bail!("slot {slot:?} must be 1 to 63 of a-z, 0-9 and _");
         }
-        if self.partitions == 0 {
-            bail!("partitions must be at least 1");
-        }
-        Ok(())
+        tables::check(&self.tables, self.partitions)
     }
 
     fn make_absolute(&mut self) -> std::io::Result<()> {
@@ -184,25 +145,17 @@ impl Kind for Postgres {
     }
 
     fn topics(&self, name: &ConnectorName) -> Topics {
-        Topics::Below(format!("table.{name}."))
+        tables::topics(name)
     }
 
     fn tables(&self) -> Tables {
-        match self.shape {
-            EventShape::Plain => Tables::None,
-            EventShape::Dynamodb => Tables::Some {
-                names: self
-                    .tables
-                    .iter()
-                    .map(|table| table.strip_prefix("public.").unwrap_or(table).to_owned())
-                    .collect(),
-                rest: match self.publication {
-                    None => Rest::Nothing,
-                    Some(_) => Rest::Unknown,
-                },
-                partitions: self.partitions,
-            },
-        }
+        let short = |table: &String| table.strip_prefix("public.").unwrap_or(table).to_owned();
+        let names = self.tables.iter().map(short).collect();
+        let rest = match self.publication {
+            None => Rest::Nothing,
+            Some(_) => Rest::Unknown,
+        };
+        tables::streams(self.shape, names, rest, self.partitions)
     }
 
     async fn sources(
@@ -213,16 +166,14 @@ impl Kind for Postgres {
         let act = format!("set up connector {name}");
         let config = self.config(name, around);
         let config = config.map_err(|error| rejected(act.as_str(), error))?;
-        std::fs::create_dir_all(&around.spool)
-            .with_context(|| format!("make the folder {}", around.spool.display()))
-            .map_err(|error| rejected(act.as_str(), error))?;
+        tables::make_spool(&act, around)?;
         let source = PostgresSource::new(config, around.clock.clone());
         let source = source.map_err(|error| rejected(act, error.into()))?;
         Ok(Sources::only(source))
     }
 
     fn source_ids(&self, name: &ConnectorName, _log: &SharedLog) -> Vec<SourceId> {
-        vec![SourceId::new(format!("/tables/{name}"))]
+        tables::source_ids(name)
     }
 
     fn show(&self, position: &SourcePosition) -> Option<String> {

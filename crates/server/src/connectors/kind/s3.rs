@@ -18,7 +18,7 @@ use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::{Kind, Sources, Surroundings, Topics, rejected};
+use super::{Kind, Sources, Surroundings, Topics, default_partitions, rejected};
 use crate::backing;
 use crate::config::{S3Store, Secret};
 use crate::connectors::ConnectorName;
@@ -84,10 +84,6 @@ fn default_region() -> String {
 
 const fn default_interval() -> u64 {
     30
-}
-
-const fn default_partitions() -> u32 {
-    4
 }
 
 impl S3 {

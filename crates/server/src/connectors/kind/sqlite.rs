@@ -6,13 +6,13 @@ use anyhow::bail;
 use async_trait::async_trait;
 use clap::Args;
 use connector::SourceError;
-use connector_table_stream::{Naming, SqliteConfig, SqliteSource, show_sqlite_position};
+use connector_table_stream::{SqliteConfig, SqliteSource, show_sqlite_position};
 use event::{SourceId, SourcePosition};
 use event_log::SharedLog;
 use serde::{Deserialize, Serialize};
 
-use super::postgres::{EventShape, default_partitions};
-use super::{Kind, Rest, Sources, Surroundings, Tables, Topics, rejected};
+use super::tables::{self, EventShape};
+use super::{Kind, Rest, Sources, Surroundings, Tables, Topics, default_partitions, rejected};
 use crate::connectors::ConnectorName;
 
 /// The tables of a SQLite file: every row once, then every committed change.
@@ -56,13 +56,7 @@ impl Kind for Sqlite {
         if self.file.file_name().is_none() {
             bail!("file {} is no path of a file", self.file.display());
         }
-        if let Some(table) = self.tables.iter().find(|table| table.trim().is_empty()) {
-            bail!("tables has a name that is empty: {table:?}");
-        }
-        if self.partitions == 0 {
-            bail!("partitions must be at least 1");
-        }
-        Ok(())
+        tables::check(&self.tables, self.partitions)
     }
 
     fn make_absolute(&mut self) -> std::io::Result<()> {
@@ -75,21 +69,15 @@ impl Kind for Sqlite {
     }
 
     fn topics(&self, name: &ConnectorName) -> Topics {
-        Topics::Below(format!("table.{name}."))
+        tables::topics(name)
     }
 
     fn tables(&self) -> Tables {
-        match self.shape {
-            EventShape::Plain => Tables::None,
-            EventShape::Dynamodb => Tables::Some {
-                names: self.tables.clone(),
-                rest: match self.tables.is_empty() {
-                    true => Rest::Unknown,
-                    false => Rest::Nothing,
-                },
-                partitions: self.partitions,
-            },
-        }
+        let rest = match self.tables.is_empty() {
+            true => Rest::Unknown,
+            false => Rest::Nothing,
+        };
+        tables::streams(self.shape, self.tables.clone(), rest, self.partitions)
     }
 
     async fn sources(
@@ -98,14 +86,7 @@ impl Kind for Sqlite {
         around: &Surroundings,
     ) -> Result<Sources, SourceError> {
         let config = SqliteConfig {
-            naming: Naming {
-                connection: name.to_string(),
-                home: None,
-                region: around.region.clone(),
-                account: around.account.clone(),
-                shape: self.shape.into(),
-                partitions: self.partitions,
-            },
+            naming: tables::naming(name, around, self.shape, self.partitions),
             file: self.file.clone(),
             tables: self.tables.clone(),
         };
@@ -116,7 +97,7 @@ impl Kind for Sqlite {
     }
 
     fn source_ids(&self, name: &ConnectorName, _log: &SharedLog) -> Vec<SourceId> {
-        vec![SourceId::new(format!("/tables/{name}"))]
+        tables::source_ids(name)
     }
 
     fn show(&self, position: &SourcePosition) -> Option<String> {
