@@ -38,24 +38,18 @@ pub(crate) async fn alter(broker: &Broker, request: AlterConfigsRequest) -> Alte
             let value = value.ok_or_else(|| without_value(&config.name))?;
             Ok((config.name.as_str(), Operation::Set(value)))
         });
-        let changes: Result<Vec<Change<'_>>, Refusal> = changes.collect();
         let asked = Asked {
             from: Some(TopicSettings::DEFAULT),
             validate_only: request.validate_only,
         };
-        let outcome = match (once.check(kind, &name), changes) {
-            (Ok(()), Ok(changes)) => change(broker, kind, &name, &changes, asked).await,
-            (Err(refusal), _) | (_, Err(refusal)) => Err(refusal),
-        };
-        let response = AlterConfigsResourceResponse::default()
-            .with_resource_type(kind)
-            .with_resource_name(name);
-        responses.push(match outcome {
-            Ok(()) => response,
-            Err(refusal) => response
-                .with_error_code(refusal.code())
-                .with_error_message(Some(refusal.message())),
-        });
+        let refused = once.change(broker, kind, &name, changes, asked).await.err();
+        responses.push(
+            AlterConfigsResourceResponse::default()
+                .with_resource_type(kind)
+                .with_resource_name(name)
+                .with_error_code(refused.as_ref().map_or(0, Refusal::code))
+                .with_error_message(refused.as_ref().map(Refusal::message)),
+        );
     }
     AlterConfigsResponse::default().with_responses(responses)
 }
@@ -74,24 +68,18 @@ pub(crate) async fn alter_incrementally(
             let operation = operation(&config.name, config.config_operation, value)?;
             Ok((config.name.as_str(), operation))
         });
-        let changes: Result<Vec<Change<'_>>, Refusal> = changes.collect();
         let asked = Asked {
             from: None,
             validate_only: request.validate_only,
         };
-        let outcome = match (once.check(kind, &name), changes) {
-            (Ok(()), Ok(changes)) => change(broker, kind, &name, &changes, asked).await,
-            (Err(refusal), _) | (_, Err(refusal)) => Err(refusal),
-        };
-        let response = IncrementalResponse::default()
-            .with_resource_type(kind)
-            .with_resource_name(name);
-        responses.push(match outcome {
-            Ok(()) => response,
-            Err(refusal) => response
-                .with_error_code(refusal.code())
-                .with_error_message(Some(refusal.message())),
-        });
+        let refused = once.change(broker, kind, &name, changes, asked).await.err();
+        responses.push(
+            IncrementalResponse::default()
+                .with_resource_type(kind)
+                .with_resource_name(name)
+                .with_error_code(refused.as_ref().map_or(0, Refusal::code))
+                .with_error_message(refused.as_ref().map(Refusal::message)),
+        );
     }
     IncrementalAlterConfigsResponse::default().with_responses(responses)
 }
@@ -130,35 +118,38 @@ impl Once {
             format!("the request names {name} twice"),
         ))
     }
-}
 
-/// Applies changes to one resource, all or none.
-async fn change(
-    broker: &Broker,
-    kind: i8,
-    name: &str,
-    changes: &[Change<'_>],
-    asked: Asked,
-) -> Result<(), Refusal> {
-    if kind != TOPIC {
-        return Err(Refusal::new(
-            ResponseError::InvalidRequest,
-            "only the settings of topics can be changed here: the broker's are in its configuration",
-        ));
+    /// Applies changes to one resource, all or none.
+    async fn change<'a>(
+        &mut self,
+        broker: &Broker,
+        kind: i8,
+        name: &str,
+        changes: impl Iterator<Item = Result<Change<'a>, Refusal>>,
+        asked: Asked,
+    ) -> Result<(), Refusal> {
+        self.check(kind, name)?;
+        let changes = changes.collect::<Result<Vec<_>, _>>()?;
+        if kind != TOPIC {
+            return Err(Refusal::new(
+                ResponseError::InvalidRequest,
+                "only the settings of topics can be changed here: the broker's are in its configuration",
+            ));
+        }
+        let name = TopicName::new(name)?;
+        let topic = broker.topic(&name);
+        let topic = topic.ok_or_else(|| Refusal::unknown(name.as_str()))?;
+        if broker.config.protects(name.as_str()) {
+            return Err(Refusal::protected(name.as_str()));
+        }
+        let settings = changed(asked.from.unwrap_or(topic.config.settings), &changes)?;
+        if asked.validate_only || settings == topic.config.settings {
+            return Ok(());
+        }
+        broker.log.configure_topic(&name, settings).await?;
+        tracing::info!(topic = %name, ?settings, "topic configured");
+        Ok(())
     }
-    let name = TopicName::new(name)?;
-    let topic = broker.topic(&name);
-    let topic = topic.ok_or_else(|| Refusal::unknown(name.as_str()))?;
-    if broker.config.protects(name.as_str()) {
-        return Err(Refusal::protected(name.as_str()));
-    }
-    let settings = changed(asked.from.unwrap_or(topic.config.settings), changes)?;
-    if asked.validate_only || settings == topic.config.settings {
-        return Ok(());
-    }
-    broker.log.configure_topic(&name, settings).await?;
-    tracing::info!(topic = %name, ?settings, "topic configured");
-    Ok(())
 }
 
 fn changed(from: TopicSettings, changes: &[Change<'_>]) -> Result<TopicSettings, Refusal> {

@@ -75,10 +75,16 @@ pub(super) fn python(cache: &Cache) -> Result<Vec<Export>> {
 
 /// The Java client and the command-line tools of Apache Kafka.
 pub(super) fn java(cache: &Cache) -> Result<Vec<Export>> {
+    let (java, jars) = java_and_jars(cache, "kafka-tools", POM)?;
+    Ok(vec![(contract::JAVA, java), (contract::KAFKA_TOOLS, jars)])
+}
+
+/// Java, for a compiler that is there too, and the folder with all jars that `pom` depends on.
+pub(super) fn java_and_jars(cache: &Cache, name: &str, pom: &str) -> Result<(String, String)> {
     COMPILER.installed()?;
     let java = JAVA.installed()?;
-    let folder = cache.fetched("kafka-tools", POM, |folder| {
-        fs::write(folder.join("pom.xml"), POM).context("write pom.xml")?;
+    let folder = cache.fetched(name, pom, |folder| {
+        fs::write(folder.join("pom.xml"), pom).context("write pom.xml")?;
         let mut maven = Command::new(MAVEN.installed()?);
         maven.current_dir(folder).args([
             "--batch-mode",
@@ -90,10 +96,7 @@ pub(super) fn java(cache: &Cache) -> Result<Vec<Export>> {
         ]);
         command::run(&mut maven)
     })?;
-    Ok(vec![
-        (contract::JAVA, text(java)?),
-        (contract::KAFKA_TOOLS, text(folder.join("jars"))?),
-    ])
+    Ok((text(java)?, text(folder.join("jars"))?))
 }
 
 /// kafkajs, for Node.js.
