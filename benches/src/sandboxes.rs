@@ -26,6 +26,10 @@ use crate::table::{Table, percentile, time};
 const STARTS: usize = 100;
 const PAUSE: Duration = Duration::from_millis(50);
 const BURST: usize = 64;
+/// Starts at once: from those that are ready, and far more than are.
+const CROWDS: [usize; 2] = [BURST, 1_000];
+/// How often, so that one disturbance is no result.
+const CROWDED: usize = 5;
 const WARM: usize = 20_000;
 const TOGETHER: usize = 16;
 
@@ -48,6 +52,9 @@ pub(crate) async fn run(table: &mut Table) -> Result<()> {
         );
     }
     bare_starts(table, &spawner, &code).await?;
+    for size in CROWDS {
+        crowd(table, &spawner, &code, size).await?;
+    }
     let sandboxed = pool(folder.path(), Isolation::Sandboxed(spawner))?;
     let plain = pool(folder.path(), Isolation::None(PlainSpawner::start()?))?;
     let mut starts = Numbered::of("provided.al2023", "bootstrap", code)?;
@@ -99,6 +106,7 @@ fn with_waiting(folder: &Path, early: usize) -> Result<Spawner> {
         mount_point: folder.join("sandboxes"),
         disk: folder.join("temporary"),
         spares: 4,
+        spares_at_most: 64,
         early,
     })?)
 }
@@ -223,6 +231,41 @@ async fn bare_starts(table: &mut Table, spawner: &Spawner, code: &Path) -> Resul
         "in a sandbox until executed, p50 / p99",
         both(&walls),
         beside,
+    );
+    Ok(())
+}
+
+/// Sandboxes in a second, when many starts come at once, until the last program has been executed.
+async fn crowd(table: &mut Table, spawner: &Spawner, code: &Path, size: usize) -> Result<()> {
+    let (mut plain, mut walls) = (Vec::new(), Vec::new());
+    for _ in 0..CROWDED {
+        let begun = Instant::now();
+        let children = (0..size)
+            .map(|_| Command::new("/bin/true").stdout(Stdio::null()).spawn())
+            .collect::<std::io::Result<Vec<_>>>()?;
+        plain.push(begun.elapsed());
+        for mut child in children {
+            child.wait()?;
+        }
+        // Until as many are ready again as are kept.
+        tokio::time::sleep(PAUSE * BURST.try_into()?).await;
+        let begun = Instant::now();
+        let started = (0..size).map(|_| spawner.spawn(job(code)));
+        let sandboxes = try_join_all(started).await?;
+        walls.push(begun.elapsed());
+        for sandbox in sandboxes {
+            sandbox.kill().await;
+        }
+    }
+    plain.sort();
+    walls.sort();
+    let [walls, plain] =
+        [walls, plain].map(|times| size as f64 / percentile(&times, 50).as_secs_f64());
+    table.row(
+        "starts of /bin/true at once",
+        &format!("{size}, each in a sandbox, p50 of {CROWDED}"),
+        format!("{walls:.0}/s"),
+        format!("{plain:.0}/s plain spawn and exec, {:.2}x", walls / plain),
     );
     Ok(())
 }

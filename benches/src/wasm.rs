@@ -126,6 +126,7 @@ fn pool(folder: &Path) -> Result<Pool> {
         mount_point: folder.join("sandboxes"),
         disk: folder.join("temporary"),
         spares: 2,
+        spares_at_most: 2,
         early: 0,
     })?;
     let executable = std::env::var("TIDEMILL_TEST_BIN").context("TIDEMILL_TEST_BIN")?;

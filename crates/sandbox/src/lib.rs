@@ -6,7 +6,7 @@
 //! [`Program`] as a [`Tree`] of ordinary processes, for users who ask for no isolation.
 //!
 //! ```text
-//!  server ── control ──▶ spawner process          one thread, forks into fresh namespaces
+//!  server ── control ──▶ spawner processes        one thread each, fork into fresh namespaces
 //!     │                       │
 //!     └────── channel ──▶ first process (1)       root, mounts, listeners; then no right at all
 //!                             │

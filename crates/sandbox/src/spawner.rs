@@ -10,31 +10,25 @@
 mod early;
 pub(crate) mod process;
 mod slot;
+mod workshop;
 
-use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, mpsc};
-
-use parking_lot::Mutex;
-use tokio::sync::oneshot;
+use std::thread::{self, JoinHandle};
 
 use crate::disk::Disk;
-use crate::group::{Groups, Limit, Limits, detect};
+use crate::group::{Limit, Limits, detect};
 use crate::plain::{Task, worker};
 use crate::{Early, Error, Job, Sandbox, Temporary};
 
 pub(crate) use early::EarlySlot;
-use early::Stock;
-use process::{Order, Privilege, SpawnerProcess};
+use process::{Privilege, SpawnerProcess};
 pub(crate) use slot::Slot;
+use workshop::{Plan, Workshop};
 
-/// The first user id of this machine that sandboxes take as theirs when the server is root: beyond
-/// what distributions and container engines give out (systemd ends at 1,879,048,191).
-const FIRST_USER: u32 = 2_000_000_000;
-
-/// After this many sandboxes, user ids are used again. Each takes two.
-const USERS: u32 = 1_000_000;
+/// Spawner processes, at most. The kernel makes more namespaces at a time no faster: they wait for one
+/// another there.
+const PROCESSES: usize = 4;
 
 /// Where, and how many.
 #[derive(Clone, Debug)]
@@ -44,15 +38,18 @@ pub struct SpawnerConfig {
     /// A folder that belongs to the spawner, for temporary files that are kept on disk. Whatever it holds
     /// at the start is removed.
     pub disk: PathBuf,
-    /// How many sandboxes are kept ready.
+    /// How many sandboxes are kept ready at first. Each costs about 0.7 MiB, most of it the kernel's.
     pub spares: usize,
+    /// How many are at most. Whenever a job finds none ready, twice as many are kept from then on: starts
+    /// from those that are ready are several times as many in a second.
+    pub spares_at_most: usize,
     /// How many of each early program are kept waiting, beside them, once a job has named it.
     pub early: usize,
 }
 
-/// Starts programs in sandboxes. Cheap to clone; all clones share one spawner process.
+/// Starts programs in sandboxes. Cheap to clone; all clones share the spawner processes.
 ///
-/// When the last clone is gone, the spawner process ends, and so does everything it has started.
+/// When the last clone is gone, the spawner processes end, and so does everything they have started.
 #[derive(Clone, Debug)]
 pub struct Spawner {
     shared: Arc<Shared>,
@@ -60,19 +57,14 @@ pub struct Spawner {
 
 #[derive(Debug)]
 struct Shared {
-    starts: mpsc::Sender<Task>,
+    workshop: Arc<Workshop>,
+    threads: Vec<JoinHandle<()>>,
     ends: mpsc::Sender<Task>,
-    /// Dropped before the process, so that ready sandboxes end in order.
-    state: Mutex<State>,
-    early: Stock,
-    process: Mutex<SpawnerProcess>,
-    privilege: Privilege,
-    mount_point: PathBuf,
     limits: Limits,
     /// Present where [`Limits::disk`] is enforced.
     disk: Option<Arc<Disk>>,
-    groups: Arc<Groups>,
-    next: AtomicU32,
+    #[cfg(test)]
+    processes: Vec<u32>,
 }
 
 /// What a job can be started in.
@@ -81,15 +73,8 @@ pub(crate) enum Ready {
     Early(EarlySlot),
 }
 
-#[derive(Debug, Default)]
-struct State {
-    ready: VecDeque<Slot>,
-    /// Whoever came when none was ready, first come first served.
-    waiting: VecDeque<oneshot::Sender<Result<Slot, Error>>>,
-}
-
 impl Spawner {
-    /// Starts the spawner process and makes a first sandbox, which shows whether this machine allows
+    /// Starts the spawner processes and makes a first sandbox, which shows whether this machine allows
     /// it. Blocks for some milliseconds. Must run inside the runtime that is to watch sandboxes.
     ///
     /// # Errors
@@ -97,48 +82,50 @@ impl Spawner {
     pub fn start(config: SpawnerConfig) -> Result<Self, Error> {
         std::fs::create_dir_all(&config.mount_point)
             .map_err(|error| Error::prepare("make the folder for sandboxes", error))?;
-        let (limits, groups) = detect();
+        let (mut limits, groups) = detect();
         let process = SpawnerProcess::start()?;
         let privilege = match rustix::process::geteuid().is_root() {
             true => Privilege::Root,
             false => Privilege::User,
         };
-        let mut shared = Shared {
-            starts: worker("sandbox-start")?,
-            ends: worker("sandbox-end")?,
-            state: Mutex::default(),
-            process: Mutex::new(process),
-            privilege,
-            mount_point: config.mount_point,
-            limits,
-            disk: None,
-            groups: Arc::new(groups),
-            next: AtomicU32::new(0),
-            early: Stock::of(config.early),
-        };
-        let first = match (shared.prepare(), privilege) {
+        let mut plan = Plan::new(privilege, config.mount_point.clone(), groups);
+        let first = match (plan.make(&process), privilege) {
             // Root of a container is often not allowed what a user is.
             (Err(error), Privilege::Root) => {
                 tracing::debug!(%error, "no sandbox can be made as root of the machine");
-                shared.privilege = Privilege::User;
-                shared.prepare()?
+                plan.privilege = Privilege::User;
+                plan.make(&process)?
             }
-            (prepared, _) => prepared?,
+            (made, _) => made?,
         };
-        shared.state.lock().ready.push_back(first);
-        let disk = match shared.privilege {
-            Privilege::Root => Disk::over(config.disk),
+        let disk = match plan.privilege {
+            Privilege::Root => Disk::over(config.disk.clone()),
             Privilege::User => Err("only root may mount them".to_owned()),
         };
-        (shared.disk, shared.limits.disk) = match disk {
-            Ok(disk) => (Some(Arc::new(disk)), Limit::Enforced),
-            Err(reason) => (None, Limit::NotEnforced(reason)),
+        let disk = match disk {
+            Ok(disk) => Some(Arc::new(disk)),
+            Err(reason) => {
+                limits.disk = Limit::NotEnforced(reason);
+                None
+            }
         };
-        let shared = Arc::new(shared);
-        for _ in 1..config.spares {
-            shared.prepare_another();
+        let mut shared = Shared {
+            workshop: Arc::new(Workshop::new(plan, first, &config)),
+            threads: Vec::new(),
+            ends: worker("sandbox-end")?,
+            limits,
+            disk,
+            #[cfg(test)]
+            processes: Vec::new(),
+        };
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        shared.add_thread(process)?;
+        for _ in 1..processors.min(PROCESSES) {
+            shared.add_thread(SpawnerProcess::start()?)?;
         }
-        Ok(Self { shared })
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
     }
 
     /// What is limited on this machine.
@@ -152,7 +139,7 @@ impl Spawner {
     #[must_use]
     pub fn weaknesses(&self) -> Vec<String> {
         let mut weaker = Vec::new();
-        if self.shared.privilege == Privilege::User {
+        if self.shared.workshop.plan.privilege == Privilege::User {
             weaker.push(
                 "every function runs as the server's own user, inside a user namespace: what broke \
                  out of one would have this user's rights. Start the server as root to give each \
@@ -189,15 +176,7 @@ impl Spawner {
     /// Has as many of an early program wait as are kept, before a job names it. Returns when they do, or
     /// are about to, or cannot be started; the next job tries again.
     pub async fn expect(&self, early: &Early) {
-        self.shared.restock(early);
-        let (reply, reached) = oneshot::channel();
-        let task = Box::new(move || {
-            // Whoever has asked may have gone.
-            let _ = reply.send(());
-        });
-        // The thread ends only with the last of us, and does what it is given in order.
-        let _ = self.shared.starts.send(task);
-        let _ = reached.await;
+        self.shared.workshop.expect(early).await;
     }
 
     /// Starts a job in a sandbox of its own. Returns once its program has been executed.
@@ -208,42 +187,55 @@ impl Spawner {
     /// [`Error::Start`] when the program cannot be executed, [`Error::Prepare`] when its sandbox
     /// cannot be completed.
     pub async fn spawn(&self, job: Job) -> Result<Sandbox, Error> {
-        if let Some(early) = &job.early {
-            let taken = self.shared.early.take(early);
-            self.shared.restock(early);
-            if let Some(ready) = taken {
-                match self.shared.start(Ready::Early(ready), &job).await {
-                    Ok(sandbox) => return Ok(sandbox),
-                    // Whatever it was: if the job is to blame, it will fail again.
-                    Err(error) => {
-                        let error = error.into_io();
-                        tracing::warn!(%error, "what was started early could not be used");
-                    }
+        let workshop = &self.shared.workshop;
+        let _underway = workshop.begin();
+        if let Some(early) = &job.early
+            && let Some(ready) = workshop.take_early(early)
+        {
+            match self.shared.start(Ready::Early(ready), &job).await {
+                Ok(sandbox) => return Ok(sandbox),
+                // Whatever it was: if the job is to blame, it will fail again.
+                Err(error) => {
+                    let error = error.into_io();
+                    tracing::warn!(%error, "what was started early could not be used");
                 }
             }
         }
-        let ready = Ready::Empty(self.shared.take().await?);
+        let ready = Ready::Empty(workshop.take().await?);
         self.shared.start(ready, &job).await
     }
 }
 
 #[cfg(test)]
 impl Spawner {
-    pub(crate) fn process_id(&self) -> u32 {
-        self.shared.process.lock().id()
+    pub(crate) fn process_ids(&self) -> &[u32] {
+        &self.shared.processes
     }
 
     /// Waits until each early program has printed something, or cannot any more.
     pub(crate) fn until_early_ones_speak(&self) {
-        self.shared.early.until_all_speak();
+        self.shared.workshop.until_early_ones_speak();
     }
 
     pub(crate) fn group_folders(&self) -> Vec<PathBuf> {
-        self.shared.groups.folders()
+        self.shared.workshop.plan.groups.folders()
     }
 }
 
 impl Shared {
+    /// Has `process` make sandboxes on a thread of its own.
+    fn add_thread(&mut self, process: SpawnerProcess) -> Result<(), Error> {
+        #[cfg(test)]
+        self.processes.push(process.id());
+        let workshop = Arc::clone(&self.workshop);
+        let thread = thread::Builder::new()
+            .name("sandbox-start".to_owned())
+            .spawn(move || workshop.run(&process))
+            .map_err(|error| Error::prepare("start a thread", error))?;
+        self.threads.push(thread);
+        Ok(())
+    }
+
     /// Starts a job in a sandbox that is ready, with a disk if it needs one.
     async fn start(&self, ready: Ready, job: &Job) -> Result<Sandbox, Error> {
         let failed = |source| Error::prepare("make a disk for /tmp", source);
@@ -258,102 +250,15 @@ impl Shared {
         };
         Sandbox::start(ready, job, image, self.ends.clone()).await
     }
+}
 
-    /// A ready sandbox; another takes its place.
-    async fn take(self: &Arc<Self>) -> Result<Slot, Error> {
-        let taken = {
-            let mut state = self.state.lock();
-            match state.ready.pop_front() {
-                Some(slot) => Ok(slot),
-                None => {
-                    let (sender, receiver) = oneshot::channel();
-                    state.waiting.push_back(sender);
-                    Err(receiver)
-                }
-            }
-        };
-        self.prepare_another();
-        match taken {
-            Ok(slot) => Ok(slot),
-            Err(receiver) => receiver.await.unwrap_or_else(|_| {
-                Err(Error::prepare(
-                    "take a ready sandbox",
-                    std::io::Error::other("the starting thread has ended"),
-                ))
-            }),
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // What is ready ends before the spawner processes, and so in order.
+        self.workshop.close();
+        for thread in self.threads.drain(..) {
+            // Each ends after what it is making. One that has panicked has ended too.
+            let _ = thread.join();
         }
-    }
-
-    /// Has the starting thread make one more, for whoever waits first.
-    fn prepare_another(self: &Arc<Self>) {
-        let shared = Arc::clone(self);
-        let task = Box::new(move || {
-            let mut prepared = shared.prepare();
-            loop {
-                let mut state = shared.state.lock();
-                // Who has given up waiting hands it on.
-                match (state.waiting.pop_front(), prepared) {
-                    (Some(waiting), result) => match waiting.send(result) {
-                        Ok(()) => return,
-                        Err(returned) => prepared = returned,
-                    },
-                    (None, Ok(slot)) => return state.ready.push_back(slot),
-                    (None, Err(error)) => {
-                        return tracing::warn!(%error, "no sandbox could be kept ready");
-                    }
-                }
-            }
-        });
-        // The thread ends only with the last of us.
-        let _ = self.starts.send(task);
-    }
-
-    /// Has the starting thread start as many of an early program as are to wait.
-    fn restock(self: &Arc<Self>, early: &Early) {
-        for _ in 0..self.early.missing(early) {
-            self.start_early(early.clone());
-        }
-    }
-
-    fn start_early(self: &Arc<Self>, early: Early) {
-        let shared = Arc::clone(self);
-        let task = Box::new(move || {
-            // Whoever waits for a sandbox comes first; what will serve them is on the list already.
-            if !shared.state.lock().waiting.is_empty() {
-                return shared.start_early(early);
-            }
-            let started = shared.prepare().and_then(|slot| {
-                EarlySlot::start(slot, &early).map_err(|source| Error::Start {
-                    executable: early.program.executable.clone(),
-                    source,
-                })
-            });
-            match started {
-                Ok(started) => shared.early.add(early, started),
-                Err(error) => {
-                    tracing::warn!(%error, "nothing could be started early");
-                    shared.early.give_up(&early);
-                }
-            }
-        });
-        let _ = self.starts.send(task);
-    }
-
-    fn prepare(&self) -> Result<Slot, Error> {
-        let number = self.next.fetch_add(1, Ordering::Relaxed) % USERS;
-        let (user, keeper) = match self.privilege {
-            Privilege::Root => (FIRST_USER + 2 * number, FIRST_USER + 2 * number + 1),
-            Privilege::User => {
-                let own = rustix::process::geteuid().as_raw();
-                (own, own)
-            }
-        };
-        let order = Order {
-            privilege: self.privilege,
-            mount_point: self.mount_point.clone(),
-            user,
-            keeper,
-        };
-        Slot::prepare(&self.process, &order, &self.groups)
     }
 }

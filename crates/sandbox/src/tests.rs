@@ -31,6 +31,7 @@ impl Bench {
             mount_point: folder.path().join("root"),
             disk: folder.path().join("disk"),
             spares: 2,
+            spares_at_most: 4,
             early: 2,
         };
         match Spawner::start(config) {
@@ -445,24 +446,12 @@ async fn nothing_is_left_of_hundreds_of_sandboxes() {
         running.sandbox.kill().await;
     }
     let Bench { folder, spawner } = bench;
-    let process = spawner.process_id();
-    let groups = spawner.group_folders();
+    let processes = spawner.process_ids().to_vec();
+    let mut remains = spawner.group_folders();
     drop(spawner);
-    let mut remains = groups;
-    remains.push(PathBuf::from(format!("/proc/{process}")));
-    // The last sandbox may still be on its way to being ready; then it goes with the thread it is made
-    // on. Ten seconds at most.
-    let moment = rustix::event::Timespec {
-        tv_sec: 0,
-        tv_nsec: 10_000_000,
-    };
-    for _ in 0..1_000 {
-        remains.retain(|path| path.exists());
-        if remains.is_empty() {
-            break;
-        }
-        rustix::event::poll(&mut [], Some(&moment)).unwrap();
-    }
+    let process = |id| PathBuf::from(format!("/proc/{id}"));
+    remains.extend(processes.into_iter().map(process));
+    remains.retain(|path| path.exists());
     assert!(remains.is_empty(), "{remains:?}");
     assert_eq!(fs::read_dir(folder.path().join("root")).unwrap().count(), 0);
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
@@ -483,8 +472,10 @@ async fn sandboxes_end_when_the_spawner_process_does() {
     let Some(bench) = Bench::new() else { return };
     let mut running = bench.start(shell("echo up; exec sleep 1000")).await;
     assert_eq!(running.says().await, "up\n");
-    let process = rustix::process::Pid::from_raw(bench.spawner.process_id().cast_signed()).unwrap();
-    rustix::process::kill_process(process, rustix::process::Signal::KILL).unwrap();
+    for id in bench.spawner.process_ids() {
+        let process = rustix::process::Pid::from_raw(id.cast_signed()).unwrap();
+        rustix::process::kill_process(process, rustix::process::Signal::KILL).unwrap();
+    }
     assert_eq!(running.sandbox.exited().await, Exit::KILLED);
     let error = loop {
         // What was ready has ended with its parent, and what is new cannot be made.

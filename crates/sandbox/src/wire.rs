@@ -54,15 +54,17 @@ pub(crate) fn send(
 /// Receives a message; `None` when the other end is gone. Blocks unless `from` does not, and then
 /// fails with `WouldBlock`.
 pub(crate) fn receive(from: BorrowedFd<'_>) -> io::Result<Option<Message>> {
-    let mut bytes = vec![0; MESSAGE];
+    // No more room than it takes: what a forked process writes to, the kernel copies page by page.
+    let Some(length) = length_of_next(from)? else {
+        return Ok(None);
+    };
+    let mut bytes = vec![0; length];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
     let mut beside = RecvAncillaryBuffer::new(&mut space);
     let received = loop {
         let mut into = [IoSliceMut::new(&mut bytes)];
         match rustix::net::recvmsg(from, &mut into, &mut beside, RecvFlags::CMSG_CLOEXEC) {
             Err(rustix::io::Errno::INTR) => {}
-            // A peer that died with messages of ours unread.
-            Err(rustix::io::Errno::CONNRESET) => return Ok(None),
             received => break received?,
         }
     };
@@ -72,15 +74,27 @@ pub(crate) fn receive(from: BorrowedFd<'_>) -> io::Result<Option<Message>> {
             descriptors.extend(received);
         }
     }
-    if received.bytes == 0 {
-        return Ok(None);
-    }
     bytes.truncate(received.bytes);
     Ok(Some(Message {
         bytes,
         descriptors,
         read: 0,
     }))
+}
+
+/// How long the next message is, which stays where it is; `None` when the other end is gone. No message
+/// is empty.
+fn length_of_next(from: BorrowedFd<'_>) -> io::Result<Option<usize>> {
+    let look = RecvFlags::PEEK | RecvFlags::TRUNC;
+    loop {
+        match rustix::net::recv(from, &mut [0_u8; 0], look) {
+            Err(rustix::io::Errno::INTR) => {}
+            // A peer that died with messages of ours unread.
+            Err(rustix::io::Errno::CONNRESET) | Ok((_, 0)) => return Ok(None),
+            Ok((_, length)) => return Ok(Some(length)),
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 /// A received message, read from its beginning.

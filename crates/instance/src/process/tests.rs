@@ -57,6 +57,7 @@ impl Bench {
             mount_point: folder.path().join("root"),
             disk: folder.path().join("disk"),
             spares: 1,
+            spares_at_most: 4,
             early,
         };
         match Spawner::start(config) {

@@ -78,6 +78,12 @@ impl Stock {
         shelf.waiting.push_back(started);
     }
 
+    /// Ends all that wait.
+    pub(super) fn clear(&self) {
+        let shelves = std::mem::take(&mut *self.shelves.lock());
+        drop(shelves);
+    }
+
     /// One that was coming will not come. The next job asks for it again.
     pub(super) fn give_up(&self, early: &Early) {
         if let Some(shelf) = self.shelves.lock().get_mut(early) {

@@ -1,4 +1,4 @@
-//! The spawner: a process of its own, with one thread and little memory, which does what needs
+//! A spawner: a process of its own, with one thread and little memory, which does what needs
 //! privilege before anybody's code runs.
 //!
 //! It is the server's own executable, started anew, so that nothing of the server's memory is in it.

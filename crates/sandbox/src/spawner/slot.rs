@@ -3,7 +3,6 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal};
 
@@ -36,7 +35,7 @@ pub(crate) struct Slot {
 impl Slot {
     /// Makes everything but the job. Blocks for a millisecond or some.
     pub(super) fn prepare(
-        process: &Mutex<SpawnerProcess>,
+        process: &SpawnerProcess,
         order: &Order,
         groups: &Arc<Groups>,
     ) -> Result<Self, Error> {
@@ -45,7 +44,7 @@ impl Slot {
         let group = groups
             .create()
             .map_err(|error| Error::prepare("make control groups", error))?;
-        let forked = process.lock().fork(order, theirs.as_fd());
+        let forked = process.fork(order, theirs.as_fd());
         drop(theirs);
         let (pid, handle) = match forked {
             Ok(forked) => forked,

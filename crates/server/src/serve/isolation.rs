@@ -9,9 +9,12 @@ use sandbox::{Limit, PlainSpawner, Spawner, SpawnerConfig};
 
 use crate::config::IsolationKind;
 
-/// Sandboxes that are kept ready. Each costs some hundred KiB, and saves a cold start some
+/// Sandboxes that are kept ready at first. Each costs about 0.7 MiB, and saves a cold start some
 /// milliseconds.
 const SPARES: usize = 4;
+
+/// Sandboxes that are kept ready once bursts of starts have shown the need, 45 MiB of them.
+const SPARES_AT_MOST: usize = 64;
 
 /// Interpreters that wait for their functions, of each runtime that a function has. Each costs about 6 MiB
 /// (Python) or 9 MiB (Node.js), and saves a cold start what the interpreter takes to start.
@@ -33,6 +36,7 @@ pub(super) fn start(
                 mount_point: dir.join("sandboxes"),
                 disk: dir.join("temporary"),
                 spares: SPARES,
+                spares_at_most: SPARES_AT_MOST,
                 early: EARLY,
             };
             let spawner = Spawner::start(config).context(
