@@ -178,6 +178,25 @@ impl From<function::Error> for ApiError {
             function::Error::FunctionExists { ref function } => {
                 Self::Conflict(format!("Function already exist: {function}"))
             }
+            function::Error::UnknownQualifier { ref target } => {
+                Self::NotFound(format!("Function not found: {target}"))
+            }
+            function::Error::AliasExists {
+                ref function,
+                ref alias,
+            } => Self::Conflict(format!("Alias already exists: {function}:{alias}")),
+            function::Error::VersionInUse {
+                ref function,
+                version,
+                ref alias,
+            } => Self::Conflict(format!(
+                "Version {version} of function {function} cannot be deleted: the alias {alias} \
+                 points at it"
+            )),
+            function::Error::CodeMismatch { ref current, .. } => Self::InvalidParameter(format!(
+                "CodeSHA256 is different from current CodeSHA256 in $LATEST ({current}). Please \
+                 try again with the CodeSHA256 in $LATEST."
+            )),
             function::Error::UnknownTrigger { .. } => {
                 Self::NotFound("The resource you requested does not exist.".to_owned())
             }
@@ -289,7 +308,7 @@ mod tests {
             ),
             (
                 ApiError::NotSupported {
-                    operation: "GetAlias",
+                    operation: "InvokeAsync",
                 },
                 501,
                 "NotImplementedException",

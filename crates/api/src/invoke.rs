@@ -36,8 +36,7 @@ enum LogType {
 }
 
 pub(crate) async fn invoke(state: &State, request: Request) -> Result<Response, ApiError> {
-    let (function, qualifier) =
-        state.qualified(request.piece(0), request.query.get("Qualifier"))?;
+    let target = request.target(state)?;
     let kind = kind(&request.headers)?;
     let log_type = log_type(&request.headers)?;
     for (header, parameter) in NOT_APPLIED {
@@ -48,7 +47,7 @@ pub(crate) async fn invoke(state: &State, request: Request) -> Result<Response, 
         }
     }
     let client_context = client_context(&request.headers)?;
-    state.expect_function(&function)?;
+    state.expect_version(&target)?;
     if kind == Kind::Event && request.body.len() > ASYNC_PAYLOAD_BYTES {
         return Err(ApiError::PayloadTooLarge {
             limit: ASYNC_PAYLOAD_BYTES,
@@ -56,8 +55,7 @@ pub(crate) async fn invoke(state: &State, request: Request) -> Result<Response, 
     }
     let payload = payload(request.body)?;
     let invocation = InvokeRequest {
-        function: function.clone(),
-        qualifier,
+        target,
         request_id: request.request_id.clone(),
         payload,
         client_context,
@@ -85,9 +83,11 @@ fn shown(response: InvokeResponse, log_type: LogType) -> Response {
     let mut shown = body.into_response();
     let headers = shown.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if let Ok(version) = HeaderValue::from_str(&response.executed_version) {
-        headers.insert("x-amz-executed-version", version);
-    }
+    let version = HeaderValue::from_str(&response.executed_version.to_string());
+    headers.insert(
+        "x-amz-executed-version",
+        version.expect("a version is legal in a header"),
+    );
     if let Some(error) = error {
         headers.insert("x-amz-function-error", HeaderValue::from_static(error));
     }
@@ -110,7 +110,7 @@ fn failure(
     error: InvokeError,
 ) -> Result<Response, ApiError> {
     match error {
-        InvokeError::UnknownFunction { function } => Err(state.function_not_found(&function)),
+        InvokeError::UnknownFunction { target } => Err(state.not_found(&target)),
         InvokeError::Throttled { reason, .. } => Err(ApiError::Throttled {
             message: "Rate Exceeded.".to_owned(),
             reason: match reason {
@@ -121,11 +121,13 @@ fn failure(
         InvokeError::Launch { ref source, .. } if source.is_transient() => {
             Err(ApiError::service(&error))
         }
-        InvokeError::Launch { source, .. } => Ok(shown(
+        InvokeError::Launch {
+            version, source, ..
+        } => Ok(shown(
             InvokeResponse {
                 result: FunctionResult::FunctionError(source.body(request_id)),
                 log_tail: Bytes::new(),
-                executed_version: function::Function::VERSION.to_owned(),
+                executed_version: version,
             },
             log_type,
         )),

@@ -185,6 +185,27 @@ impl Members {
             .map(Some)
     }
 
+    /// A map to numbers.
+    pub(crate) fn numbers(
+        &mut self,
+        name: &str,
+    ) -> Result<Option<BTreeMap<String, f64>>, ApiError> {
+        let Some(value) = self.take(name) else {
+            return Ok(None);
+        };
+        let Value::Object(entries) = value else {
+            return Err(self.not_a(name, "map"));
+        };
+        entries
+            .into_iter()
+            .map(|(key, value)| match value.as_f64() {
+                Some(number) => Ok((key, number)),
+                None => Err(self.not_a(name, "map of numbers")),
+            })
+            .collect::<Result<_, _>>()
+            .map(Some)
+    }
+
     pub(crate) fn object(&mut self, name: &str) -> Result<Option<Self>, ApiError> {
         match self.take(name) {
             None => Ok(None),

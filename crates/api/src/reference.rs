@@ -1,6 +1,11 @@
 //! How requests name functions and mappings.
 
-use function::{FunctionName, LayerId, LayerName, Qualifier, TriggerId};
+use std::sync::Arc;
+
+use function::{
+    Alias, AliasName, Function, FunctionName, LayerId, LayerName, QualifiedName, Qualifier,
+    TriggerId,
+};
 use uuid::Uuid;
 
 use crate::{ApiError, State};
@@ -14,14 +19,14 @@ const LAYER_PATTERN: &str =
 
 impl State {
     /// The function that `text` names: a name, a partial ARN or an ARN, each with or without a
-    /// qualifier, which may also come apart. Only `$LATEST` exists.
+    /// qualifier, which may also come apart.
     ///
-    /// Says nothing about whether the function exists.
+    /// Says nothing about whether the function exists, or the version or alias.
     pub(crate) fn qualified(
         &self,
         text: &str,
         qualifier: Option<&str>,
-    ) -> Result<(FunctionName, Option<Qualifier>), ApiError> {
+    ) -> Result<QualifiedName, ApiError> {
         let invalid = || {
             ApiError::Validation(format!(
                 "Value '{}' at 'functionName' failed to satisfy constraint: Member must satisfy \
@@ -67,16 +72,15 @@ impl State {
             ));
         }
         let qualifier = own.or(qualifier).filter(|qualifier| !qualifier.is_empty());
-        let known = match qualifier {
-            None => Some(None),
-            Some(text) if text == Qualifier::Latest.as_str() => Some(Some(Qualifier::Latest)),
-            Some(_) => None,
-        };
-        if let Some(known) = known
+        let read = qualifier.map(str::parse::<Qualifier>).transpose();
+        if let Ok(qualifier) = read
             && region == self.region
             && account == self.account
         {
-            return Ok((parsed, known));
+            return Ok(QualifiedName {
+                name: parsed,
+                qualifier,
+            });
         }
         let suffix = qualifier.map(|qualifier| format!(":{qualifier}"));
         Err(ApiError::NotFound(format!(
@@ -85,34 +89,63 @@ impl State {
         )))
     }
 
-    /// Likewise, where the qualifier makes no difference.
+    /// Likewise for what belongs to the whole function: `$LATEST` is the only qualifier there.
     pub(crate) fn function_name(
         &self,
         text: &str,
         qualifier: Option<&str>,
     ) -> Result<FunctionName, ApiError> {
-        self.qualified(text, qualifier).map(|(name, _)| name)
+        let target = self.qualified(text, qualifier)?;
+        match target.meant() {
+            Qualifier::Version(function::Version::Latest) => Ok(target.name),
+            other => Err(ApiError::InvalidParameter(format!(
+                "This operation is for a function and not for its versions and aliases: leave the \
+                 qualifier {other} out"
+            ))),
+        }
     }
 
-    /// The ARN of a function.
-    pub(crate) fn function_arn(&self, name: &FunctionName) -> String {
-        format!(
-            "arn:aws:lambda:{}:{}:function:{name}",
-            self.region, self.account
-        )
+    /// The ARN of a function, or of a version or alias of it.
+    pub(crate) fn target_arn(&self, target: &QualifiedName) -> String {
+        let (region, account) = (&self.region, &self.account);
+        format!("arn:aws:lambda:{region}:{account}:function:{target}")
     }
 
-    /// The function of that name.
-    pub(crate) fn expect_function(
-        &self,
-        name: &FunctionName,
-    ) -> Result<std::sync::Arc<function::Function>, ApiError> {
+    /// The function of that name at `$LATEST`.
+    pub(crate) fn expect_function(&self, name: &FunctionName) -> Result<Arc<Function>, ApiError> {
         let found = self.registry.function(name);
-        found.ok_or_else(|| self.function_not_found(name))
+        found.ok_or_else(|| self.not_found(&QualifiedName::unqualified(name.clone())))
     }
 
-    pub(crate) fn function_not_found(&self, name: &FunctionName) -> ApiError {
-        ApiError::NotFound(format!("Function not found: {}", self.function_arn(name)))
+    /// The version that `target` means: of an alias with two, the one that it points at first.
+    pub(crate) fn expect_version(&self, target: &QualifiedName) -> Result<Arc<Function>, ApiError> {
+        let version = match target.meant() {
+            Qualifier::Version(version) => Some(*version),
+            Qualifier::Alias(alias) => {
+                let alias = self.registry.alias(&target.name, alias);
+                alias.map(|alias| alias.version)
+            }
+        };
+        let found = version.and_then(|version| self.registry.version(&target.name, version));
+        found.ok_or_else(|| self.not_found(target))
+    }
+
+    /// The alias of a function.
+    pub(crate) fn expect_alias(
+        &self,
+        function: &FunctionName,
+        name: &str,
+    ) -> Result<Arc<Alias>, ApiError> {
+        let alias = AliasName::new(name).ok();
+        let found = alias.and_then(|alias| self.registry.alias(function, &alias));
+        found.ok_or_else(|| {
+            let function = self.target_arn(&QualifiedName::unqualified(function.clone()));
+            ApiError::NotFound(format!("Cannot find alias arn: {function}:{name}"))
+        })
+    }
+
+    pub(crate) fn not_found(&self, target: &QualifiedName) -> ApiError {
+        ApiError::NotFound(format!("Function not found: {}", self.target_arn(target)))
     }
 
     /// The layer that `text` names, by its name or its ARN.

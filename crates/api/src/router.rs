@@ -39,7 +39,12 @@ impl Request {
         self.pieces.get(index).map_or("", String::as_str)
     }
 
-    /// The function that the path names, with the query's qualifier.
+    /// What the path names, with the query's qualifier.
+    pub(crate) fn target(&self, state: &State) -> Result<function::QualifiedName, ApiError> {
+        state.qualified(self.piece(0), self.query.get("Qualifier"))
+    }
+
+    /// The function that the path names, where versions and aliases make no sense.
     pub(crate) fn function(&self, state: &State) -> Result<function::FunctionName, ApiError> {
         state.function_name(self.piece(0), self.query.get("Qualifier"))
     }
@@ -106,6 +111,12 @@ async fn run(state: &State, operation: Operation, request: Request) -> Result<Re
         }
         Operation::DeleteFunction => functions::delete(state, &request).await,
         Operation::ListFunctions => functions::list(state, &request),
+        Operation::PublishVersion => functions::publish_version(state, &request).await,
+        Operation::CreateAlias => functions::create_alias(state, &request).await,
+        Operation::GetAlias => functions::get_alias(state, &request),
+        Operation::UpdateAlias => functions::update_alias(state, &request).await,
+        Operation::DeleteAlias => functions::delete_alias(state, &request).await,
+        Operation::ListAliases => functions::list_aliases(state, &request),
         Operation::ListVersionsByFunction => functions::list_versions(state, &request),
         Operation::GetFunctionCodeSigningConfig => functions::get_code_signing(state, &request),
         Operation::GetFunctionRecursionConfig => functions::get_recursion(state, &request),

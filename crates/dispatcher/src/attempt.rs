@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clock::Timestamp;
-use function::{Function, TriggerId};
+use function::{Draw, Function, TriggerId, Version};
 use instance::{Metrics, Outcome};
 use metering::{AttemptId, UsageId, UsageOutcome, UsageRecord};
 use uuid::Uuid;
@@ -38,8 +38,24 @@ pub(crate) enum Tariff {
 }
 
 impl Attempt {
+    /// The only one at a request that its caller waits for.
+    pub(crate) fn of_request(request_id: &str) -> Self {
+        Self {
+            event: request_id.to_owned(),
+            trigger: None,
+            number: 1,
+            records: 1,
+            tariff: Tariff::Flat,
+        }
+    }
+
+    /// Decides which of an alias's two versions serves the attempt.
+    pub(crate) fn draw(&self) -> Draw {
+        Draw::of(&self.event, self.number)
+    }
+
     /// The attempt's id in every usage record of it.
-    pub(crate) fn usage_id(&self, account: &str, function: &str) -> UsageId {
+    pub(crate) fn usage_id(&self, account: &str, function: &str, version: Version) -> UsageId {
         let trigger = self
             .trigger
             .map(|trigger| trigger.to_string())
@@ -47,16 +63,16 @@ impl Attempt {
         UsageId::of(AttemptId {
             account,
             function,
-            version: Function::VERSION,
+            version: &version.to_string(),
             event: &self.event,
             trigger: &trigger,
             attempt: self.number,
         })
     }
 
-    /// A request id that a replay of this attempt repeats.
+    /// A request id that a replay of this attempt repeats, whichever version serves it.
     pub(crate) fn request_id(&self, account: &str, function: &str) -> String {
-        let usage = self.usage_id(account, function);
+        let usage = self.usage_id(account, function, Version::Latest);
         Uuid::new_v5(&Uuid::NAMESPACE_OID, usage.as_str().as_bytes()).to_string()
     }
 
@@ -82,6 +98,7 @@ impl Attempt {
             ..self.void(
                 &function.account,
                 function.name.as_str(),
+                function.version,
                 request_id,
                 ran.ended_at,
             )
@@ -93,14 +110,15 @@ impl Attempt {
         &self,
         account: &str,
         function: &str,
+        version: Version,
         request_id: &str,
         ended_at: Timestamp,
     ) -> UsageRecord {
         UsageRecord {
-            usage_id: self.usage_id(account, function),
+            usage_id: self.usage_id(account, function, version),
             account: account.to_owned(),
             function: function.to_owned(),
-            version: Function::VERSION.to_owned(),
+            version: version.to_string(),
             request_id: request_id.to_owned(),
             event: self.event.clone(),
             trigger: self.trigger.map(|trigger| trigger.to_string()),

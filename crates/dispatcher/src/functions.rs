@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use function::{Function, FunctionName, Registry, Trigger};
+use function::{AsyncPolicy, Draw, Function, FunctionName, QualifiedName, Registry, Trigger};
 use tokio::sync::watch;
 
 /// What instances of a function are shown.
@@ -19,11 +19,20 @@ pub struct Folders {
 /// The registry as the dispatcher sees it. Lookups answer from memory.
 #[async_trait]
 pub trait Functions: Send + Sync + std::fmt::Debug + 'static {
-    /// The function of that name.
+    /// The function of that name at `$LATEST`.
     fn function(&self, name: &FunctionName) -> Option<Arc<Function>>;
 
-    /// Every function, in any order.
+    /// Every function at `$LATEST`, in any order.
     fn functions(&self) -> Vec<Arc<Function>>;
+
+    /// The published versions of all functions, in any order.
+    fn versions(&self) -> Vec<Arc<Function>>;
+
+    /// The version that runs when `target` is invoked; `draw` decides where an alias has two.
+    fn resolve(&self, target: &QualifiedName, draw: Draw) -> Option<Arc<Function>>;
+
+    /// What happens to asynchronous invocations of `target` that fail.
+    fn async_policy(&self, target: &QualifiedName) -> Option<AsyncPolicy>;
 
     /// Every trigger, enabled or not, in any order.
     fn triggers(&self) -> Vec<Arc<Trigger>>;
@@ -51,6 +60,19 @@ impl Functions for Registry {
 
     fn functions(&self) -> Vec<Arc<Function>> {
         Registry::functions(self)
+    }
+
+    fn versions(&self) -> Vec<Arc<Function>> {
+        self.every_version()
+    }
+
+    fn resolve(&self, target: &QualifiedName, draw: Draw) -> Option<Arc<Function>> {
+        Registry::resolve(self, target, draw)
+    }
+
+    fn async_policy(&self, target: &QualifiedName) -> Option<AsyncPolicy> {
+        let (attributes, _) = self.attributes(target)?;
+        Some(attributes.asynchronous)
     }
 
     fn triggers(&self) -> Vec<Arc<Trigger>> {

@@ -1,15 +1,13 @@
 //! What a direct caller asks and gets.
 
 use bytes::Bytes;
-use function::{FunctionName, Qualifier};
+use function::{FunctionName, QualifiedName, Version};
 
 /// One invocation, synchronous or asynchronous.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvokeRequest {
-    /// The function.
-    pub function: FunctionName,
-    /// The qualifier that the caller gave, which the function sees in the ARN that was invoked.
-    pub qualifier: Option<Qualifier>,
+    /// The function as the caller named it, which the function sees in the ARN that was invoked.
+    pub target: QualifiedName,
     /// The request's id, a UUID: also the event's id in the usage record.
     pub request_id: String,
     /// The event as the caller sent it.
@@ -28,7 +26,7 @@ pub struct InvokeResponse {
     /// The last 4 KiB of its log.
     pub log_tail: Bytes,
     /// The version that ran.
-    pub executed_version: String,
+    pub executed_version: Version,
 }
 
 /// How a function answered.
@@ -43,11 +41,11 @@ pub enum FunctionResult {
 /// Why an invocation did not run.
 #[derive(Debug, thiserror::Error)]
 pub enum InvokeError {
-    /// Reject: there is no such function.
-    #[error("function {function} does not exist")]
+    /// Reject: there is no such function, version or alias.
+    #[error("function {target} does not exist")]
     UnknownFunction {
-        /// The function asked for.
-        function: FunctionName,
+        /// What was asked for.
+        target: QualifiedName,
     },
     /// Retry later: too many invocations run.
     #[error("function {function} is throttled: {reason}")]
@@ -62,6 +60,8 @@ pub enum InvokeError {
     Launch {
         /// The function asked for.
         function: FunctionName,
+        /// The version that was to run.
+        version: Version,
         /// Why.
         #[source]
         source: instance::LaunchError,

@@ -1,19 +1,21 @@
 //! The one way to run a function.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use clock::SharedClock;
 use event_log::{RecordBatch, Settlement, SharedLog};
-use function::{Function, FunctionName, LogLevel, Logging, Qualifier};
+use function::{
+    Draw, Function, FunctionName, LogLevel, Logging, QualifiedName, Qualifier, Version,
+};
 use instance::{Invocation, LaunchError, LogFormat, Outcome, Pool, Severity, Spec};
 use metering::UsageRecord;
 use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
 
-use crate::attempt::{Attempt, Ran, Tariff};
+use crate::attempt::{Attempt, Ran};
 use crate::concurrency::{Concurrency, Permit};
 use crate::queue::{self, OWN_TOPIC, own_topic};
 use crate::{
@@ -41,8 +43,8 @@ pub struct InvokerParts {
 pub struct Invoker {
     parts: InvokerParts,
     concurrency: Arc<Concurrency>,
-    /// What instances of the functions' present revisions are started from.
-    specs: Mutex<BTreeMap<FunctionName, Arc<Spec>>>,
+    /// What instances of the versions' present revisions are started from.
+    specs: Mutex<BTreeMap<(FunctionName, Version), Arc<Spec>>>,
     /// The registry's state that reservations were last read at.
     seen: Mutex<Option<u64>>,
     running: TaskTracker,
@@ -98,12 +100,14 @@ impl Invoker {
         self: &Arc<Self>,
         request: InvokeRequest,
     ) -> Result<InvokeResponse, InvokeError> {
-        let function = self.function(&request.function)?;
+        let attempt = Attempt::of_request(&request.request_id);
+        let function = self.resolve(&request.target, attempt.draw())?;
         let permit = self.try_permit(&function)?;
         let this = Arc::clone(self);
-        let run = self
-            .running
-            .spawn(async move { this.run_to_the_end(function, request, permit).await });
+        let run = self.running.spawn(async move {
+            this.run_to_the_end(function, attempt, request, permit)
+                .await
+        });
         run.await.unwrap_or_else(|source| {
             Err(InvokeError::Unavailable {
                 act: "run the invocation".to_owned(),
@@ -117,7 +121,8 @@ impl Invoker {
     /// # Errors
     /// [`InvokeError::UnknownFunction`]; [`InvokeError::Unavailable`] when the log does not take it.
     pub async fn enqueue(&self, request: InvokeRequest) -> Result<(), InvokeError> {
-        self.function(&request.function)?;
+        let attempt = Attempt::of_request(&request.request_id);
+        self.resolve(&request.target, attempt.draw())?;
         let unavailable = |source: event_log::Error| InvokeError::Unavailable {
             act: "write down an asynchronous invocation".to_owned(),
             source: Box::new(source),
@@ -184,13 +189,16 @@ impl Invoker {
         let functions = self.parts.functions.functions();
         self.concurrency
             .set_reservations(functions.iter().map(AsRef::as_ref));
-        self.specs.lock().retain(|name, spec| {
-            let current = functions.iter().find(|function| function.name == *name);
-            let revision = current.map(|function| function.revision.to_string());
-            let stays = revision.as_ref() == Some(&spec.revision);
+        let versions = self.parts.functions.versions();
+        let deployed: BTreeSet<_> = functions
+            .iter()
+            .chain(&versions)
+            .map(|version| version.revision.to_string())
+            .collect();
+        self.specs.lock().retain(|_, spec| {
+            let stays = deployed.contains(&spec.revision);
             if !stays {
-                let keep: Vec<&str> = revision.as_deref().into_iter().collect();
-                self.parts.pool.retire(&spec.account, name.as_str(), &keep);
+                self.parts.pool.retire(spec);
             }
             stays
         });
@@ -216,7 +224,7 @@ impl Invoker {
             payload: run.payload,
             arn: match run.qualifier {
                 None => spec.arn.clone(),
-                Some(qualifier) => format!("{}:{}", spec.arn, qualifier.as_str()),
+                Some(qualifier) => format!("{}:{qualifier}", spec.arn),
             },
             trace_id: run.trace_id,
             client_context: run.client_context,
@@ -237,19 +245,13 @@ impl Invoker {
     async fn run_to_the_end(
         &self,
         function: Arc<Function>,
+        attempt: Attempt,
         request: InvokeRequest,
         permit: Permit,
     ) -> Result<InvokeResponse, InvokeError> {
-        let attempt = Attempt {
-            event: request.request_id.clone(),
-            trigger: None,
-            number: 1,
-            records: 1,
-            tariff: Tariff::Flat,
-        };
         let request_id = request.request_id.clone();
         let run = Run {
-            qualifier: request.qualifier,
+            qualifier: request.target.qualifier,
             request_id: request.request_id,
             payload: request.payload,
             client_context: request.client_context,
@@ -259,6 +261,7 @@ impl Invoker {
         let ran = ran.map_err(|not_run| match not_run {
             NotRun::Launch(source) => InvokeError::Launch {
                 function: function.name.clone(),
+                version: function.version,
                 source,
             },
             NotRun::Unavailable { act, source } => InvokeError::Unavailable { act, source },
@@ -275,7 +278,7 @@ impl Invoker {
                 | Outcome::Crashed { .. } => FunctionResult::FunctionError(body),
             },
             log_tail: ran.log_tail,
-            executed_version: Function::VERSION.to_owned(),
+            executed_version: function.version,
         })
     }
 
@@ -301,10 +304,10 @@ impl Invoker {
         Ok(())
     }
 
-    fn function(&self, name: &FunctionName) -> Result<Arc<Function>, InvokeError> {
-        let found = self.parts.functions.function(name);
+    fn resolve(&self, target: &QualifiedName, draw: Draw) -> Result<Arc<Function>, InvokeError> {
+        let found = self.parts.functions.resolve(target, draw);
         found.ok_or_else(|| InvokeError::UnknownFunction {
-            function: name.clone(),
+            target: target.clone(),
         })
     }
 
@@ -324,7 +327,8 @@ impl Invoker {
     /// What instances of this revision are started from.
     async fn spec(&self, function: &Function) -> Result<Arc<Spec>, NotRun> {
         let revision = function.revision.to_string();
-        let known = self.specs.lock().get(&function.name).cloned();
+        let key = (function.name.clone(), function.version);
+        let known = self.specs.lock().get(&key).cloned();
         if let Some(spec) = known.filter(|spec| spec.revision == revision) {
             return Ok(spec);
         }
@@ -336,14 +340,9 @@ impl Invoker {
         let folders = folders.map_err(unavailable)?;
         let spec = self.new_spec(function, revision, folders);
         let spec = Arc::new(spec.map_err(unavailable)?);
-        let replaced = self
-            .specs
-            .lock()
-            .insert(function.name.clone(), Arc::clone(&spec));
-        if replaced.is_some() {
-            self.parts
-                .pool
-                .retire(&spec.account, &spec.function, &[&spec.revision]);
+        let replaced = self.specs.lock().insert(key, Arc::clone(&spec));
+        if let Some(replaced) = replaced.filter(|replaced| replaced.revision != spec.revision) {
+            self.parts.pool.retire(&replaced);
         }
         Ok(spec)
     }
@@ -360,7 +359,7 @@ impl Invoker {
         Ok(Spec {
             account: function.account.clone(),
             function: function.name.as_str().to_owned(),
-            version: Function::VERSION.to_owned(),
+            version: function.version.to_string(),
             revision,
             arn: function.arn(&settings.region),
             region: settings.region.clone(),

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use clock::Timestamp;
 use event::{Event, EventId, Header, Record, SourceId};
 use event_log::{Lifetime, TopicConfig, TopicName};
-use function::{FunctionName, Qualifier};
+use function::{FunctionName, QualifiedName};
 
 use crate::InvokeRequest;
 
@@ -30,21 +30,18 @@ pub(crate) fn own_topic(name: &'static str) -> TopicName {
 
 /// The record that keeps an accepted invocation.
 pub(crate) fn encode(request: InvokeRequest, now: Timestamp) -> Record {
-    let mut extensions = vec![header(FUNCTION, request.function.as_str().to_owned())];
+    let mut extensions = vec![header(FUNCTION, request.target.name.as_str().to_owned())];
     extensions.extend(
         request
             .client_context
             .map(|context| header(CLIENT_CONTEXT, context)),
     );
     extensions.extend(request.trace_id.map(|id| header(TRACE_ID, id)));
-    extensions.extend(
-        request
-            .qualifier
-            .map(|qualifier| header(QUALIFIER, qualifier.as_str().to_owned())),
-    );
+    let qualifier = request.target.qualifier.as_ref();
+    extensions.extend(qualifier.map(|qualifier| header(QUALIFIER, qualifier.to_string())));
     Event {
         id: EventId::new(request.request_id),
-        source: SourceId::new(format!("/functions/{}", request.function)),
+        source: SourceId::new(format!("/functions/{}", request.target.name)),
         kind: KIND.to_owned(),
         subject: None,
         time: now,
@@ -63,11 +60,12 @@ pub(crate) fn decode(record: &Record) -> Option<InvokeRequest> {
             .header(name)
             .and_then(|value| String::from_utf8(value.to_vec()).ok())
     };
+    let qualifier = text(QUALIFIER).map(|qualifier| qualifier.parse());
     Some(InvokeRequest {
-        function: FunctionName::new(text(FUNCTION)?).ok()?,
-        qualifier: text(QUALIFIER)
-            .filter(|qualifier| qualifier == Qualifier::Latest.as_str())
-            .map(|_| Qualifier::Latest),
+        target: QualifiedName {
+            name: FunctionName::new(text(FUNCTION)?).ok()?,
+            qualifier: qualifier.transpose().ok()?,
+        },
         request_id: text("ce_id")?,
         payload: record.value.clone().unwrap_or_default(),
         client_context: text(CLIENT_CONTEXT),
@@ -89,8 +87,10 @@ mod tests {
     #[test]
     fn an_accepted_invocation_is_read_back_as_it_was() {
         let request = InvokeRequest {
-            function: FunctionName::new("resize").unwrap(),
-            qualifier: Some(Qualifier::Latest),
+            target: QualifiedName {
+                name: FunctionName::new("resize").unwrap(),
+                qualifier: Some("live".parse().unwrap()),
+            },
             request_id: "0d6c".to_owned(),
             payload: Bytes::from_static(b"{}"),
             client_context: Some("e30=".to_owned()),

@@ -10,15 +10,22 @@ use event_log::TopicName;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{LayerId, Logging, limits};
+use crate::{LayerId, Logging, Version, limits};
 
-/// One function at `$LATEST`: configuration and code, as one document of the registry.
+/// One version of a function: configuration and code, as one document of the registry. What is said
+/// of the whole function (tags, reserved concurrency, the last number) is in the document of `$LATEST`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Function {
     /// The owning account: twelve digits.
     pub account: String,
     /// Its name, unique within the account.
     pub name: FunctionName,
+    /// Which version it is.
+    #[serde(default)]
+    pub version: Version,
+    /// The highest number that was ever given to a version, 0 when none was. No number is given twice.
+    #[serde(default)]
+    pub last_version: u64,
     /// AWS's identifier of the runtime, for example `python3.13`.
     pub runtime: String,
     /// What the runtime calls; empty for `provided.*`.
@@ -133,15 +140,6 @@ pub enum Destination {
 #[serde(try_from = "String", into = "String")]
 pub struct FunctionName(Arc<str>);
 
-/// Which version of a function is meant. Published versions and aliases are not kept yet, so there
-/// is one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Qualifier {
-    /// The unpublished head, `$LATEST`.
-    #[default]
-    Latest,
-}
-
 /// Text that is no function name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("function name {name:?} is invalid: use 1 to 64 of a-z A-Z 0-9 - _")]
@@ -149,20 +147,7 @@ pub struct NameError {
     name: String,
 }
 
-impl Qualifier {
-    /// As it stands in requests and at the end of ARNs.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Latest => Function::VERSION,
-        }
-    }
-}
-
 impl Function {
-    /// The version that runs, as users and bills see it.
-    pub const VERSION: &str = "$LATEST";
-
     /// The longest invocation.
     #[must_use]
     pub fn timeout(&self) -> Duration {
@@ -176,6 +161,25 @@ impl Function {
             "arn:aws:lambda:{region}:{}:function:{}",
             self.account, self.name
         )
+    }
+}
+
+impl Function {
+    /// Whether code and configuration are those of `other`, another version of the same function.
+    /// Descriptions make no difference: a version may have one of its own.
+    #[must_use]
+    pub fn runs_like(&self, other: &Self) -> bool {
+        let mut like = self.clone();
+        like.version = other.version;
+        like.last_version = other.last_version;
+        like.description.clone_from(&other.description);
+        like.tags.clone_from(&other.tags);
+        like.reserved_concurrency = other.reserved_concurrency;
+        like.asynchronous.clone_from(&other.asynchronous);
+        like.policy.clone_from(&other.policy);
+        like.revision = other.revision;
+        like.last_modified = other.last_modified;
+        like == *other
     }
 }
 

@@ -4,6 +4,7 @@
 //! that keeps them in an object store. What this crate does not know: Lambda's JSON, how an
 //! instance runs, how events are dispatched.
 
+mod alias;
 mod bucket_match;
 mod filter;
 mod function;
@@ -13,18 +14,20 @@ mod logging;
 mod package;
 mod registry;
 mod trigger;
+mod version;
 
+pub use alias::{AdditionalVersion, Alias, Draw, Weight, WeightError};
 pub use bucket_match::BucketMatch;
 pub use filter::{Filter, FilterError};
 pub use function::{
     AsyncPolicy, CodePackage, Destination, Function, FunctionName, NameError, PolicyStatement,
-    Qualifier,
 };
 pub use layer::{LayerId, LayerName, LayerNameError, LayerVersion, NewLayerVersion};
 pub use logging::{LogLevel, Logging};
 pub use package::{PackageError, unpack};
-pub use registry::{Error, NewFunction, Registry, Writers};
+pub use registry::{Attributes, Error, NewAlias, NewFunction, NewVersion, Registry, Writers};
 pub use trigger::{
     Backoff, BatchPolicy, Ordering, Problem, RetryPolicy, StartingPosition, Trigger, TriggerId,
     TriggerSource,
 };
+pub use version::{AliasName, QualifiedName, Qualifier, QualifierError, Version};

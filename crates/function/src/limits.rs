@@ -7,6 +7,8 @@ use std::ops::RangeInclusive;
 
 /// Characters of a function's name (model, `FunctionName`).
 pub const FUNCTION_NAME_CHARS: usize = 64;
+/// Characters of an alias's name (model, `Alias`).
+pub const ALIAS_NAME_CHARS: usize = 128;
 /// Characters of a handler (model, `Handler`).
 pub const HANDLER_CHARS: usize = 128;
 /// Characters of a description (model, `Description`).

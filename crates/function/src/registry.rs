@@ -1,18 +1,22 @@
 //! The registry: functions, layers and triggers, kept in an object store and known in memory.
 //!
-//! One JSON document per thing (`functions/<account>/<name>.json`, `triggers/<id>.json`,
-//! `layers/<account>/<name>/<version>.json`) and each code archive once (`code/<sha256>.zip`). Documents are written by conditional put, so that a
+//! One JSON document per thing (`functions/<account>/<name>.json`, published versions in
+//! `versions/<account>/<name>/<number>.json`, `aliases/<account>/<name>/<alias>.json`,
+//! `triggers/<id>.json`, `layers/<account>/<name>/<version>.json`) and each code archive once
+//! (`code/<sha256>.zip`). Documents are written by conditional put, so that a
 //! writer elsewhere is never overwritten unseen; reads are answered from memory. Where several nodes
 //! share a store ([`Writers::Several`]), each must be told when to look again ([`Registry::reread`]).
 //!
 //! Triggers name their function without an account, so a name is unique across accounts here.
 //!
-//! When a function is deleted its triggers stay, switched off, with [`Problem::FunctionNotFound`].
+//! When a function, a version or an alias is deleted its triggers stay, switched off, with [`Problem::FunctionNotFound`].
 //! Creating a function of that name again switches its bucket triggers on (a bucket's notification
 //! configuration outlives the function, as with AWS); mappings wait until the user enables them.
 //!
 //! [`Problem::FunctionNotFound`]: crate::Problem::FunctionNotFound
 
+mod aliases;
+mod attributes;
 mod code;
 mod document;
 mod error;
@@ -23,6 +27,7 @@ mod reread;
 #[cfg(test)]
 mod tests;
 mod triggers;
+mod versions;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -33,12 +38,18 @@ use object_store::ObjectStore;
 use parking_lot::RwLock;
 use tokio::sync::{Mutex, watch};
 
-use crate::{CodePackage, Function, FunctionName, LayerId, LayerVersion, Trigger, TriggerId};
+use crate::{
+    Alias, AliasName, CodePackage, Function, FunctionName, LayerId, LayerVersion, Trigger,
+    TriggerId, Version,
+};
 use code::CodeCache;
 use document::{Documents, Kept};
 
+pub use aliases::NewAlias;
+pub use attributes::Attributes;
 pub use error::Error;
 pub use functions::NewFunction;
+pub use versions::NewVersion;
 
 /// Functions and triggers. Share it in an `Arc`.
 #[derive(Debug)]
@@ -69,7 +80,11 @@ pub enum Writers {
 /// What the store holds, as far as this process knows.
 #[derive(Clone, Debug, Default)]
 struct Known {
+    /// At `$LATEST`.
     functions: BTreeMap<FunctionName, Kept<Function>>,
+    /// Published ones.
+    versions: BTreeMap<(FunctionName, Version), Kept<Function>>,
+    aliases: BTreeMap<(FunctionName, AliasName), Kept<Alias>>,
     triggers: BTreeMap<TriggerId, Kept<Trigger>>,
     layers: BTreeMap<LayerId, Kept<LayerVersion>>,
 }
@@ -77,14 +92,12 @@ struct Known {
 impl Known {
     /// Every package that something names: functions' code, layers' content.
     fn packages(&self) -> impl Iterator<Item = &CodePackage> {
-        let functions = self.functions.values().map(|kept| &kept.value.code);
-        let used = |id: &LayerId| {
-            let mut functions = self.functions.values();
-            functions.any(|kept| kept.value.layers.contains(id))
-        };
+        let functions = || self.functions.values().chain(self.versions.values());
+        let used = move |id: &LayerId| functions().any(|kept| kept.value.layers.contains(id));
         let layers = self.layers.values().map(|kept| kept.value.as_ref());
         let layers = layers.filter(move |layer| !layer.deleted || used(&layer.id));
-        functions.chain(layers.map(|layer| &layer.content))
+        let code = functions().map(|kept| &kept.value.code);
+        code.chain(layers.map(|layer| &layer.content))
     }
 }
 

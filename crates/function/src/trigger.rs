@@ -8,7 +8,7 @@ use event_log::{ConsumerId, Offset, TopicName};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{Destination, FunctionName};
+use crate::{Destination, FunctionName, QualifiedName, Qualifier};
 
 /// Topic → function, with the rules in between. One document of the registry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +17,9 @@ pub struct Trigger {
     pub id: TriggerId,
     /// The function it runs.
     pub function: FunctionName,
+    /// Which version of it; `None` for `$LATEST` without saying so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub qualifier: Option<Qualifier>,
     /// What it reads.
     pub source: TriggerSource,
     /// Event patterns (EventBridge language, JSON texts): an event must match one of them; none at
@@ -51,7 +54,7 @@ pub struct Trigger {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Problem {
-    /// Its function was deleted.
+    /// Its function, or the version or alias of it, was deleted.
     FunctionNotFound,
 }
 
@@ -175,6 +178,15 @@ impl Trigger {
             }
             TriggerSource::Bucket { bucket, .. } => TopicName::new(format!("bucket.{bucket}"))
                 .expect("a bucket's name is legal in a topic's"),
+        }
+    }
+
+    /// What it runs.
+    #[must_use]
+    pub fn target(&self) -> QualifiedName {
+        QualifiedName {
+            name: self.function.clone(),
+            qualifier: self.qualifier.clone(),
         }
     }
 

@@ -141,15 +141,10 @@ impl Pool {
         Ok(finished)
     }
 
-    /// Ends the instances of a function whose revision is not among `keep`: idle ones now, busy
-    /// ones after their invocation. Call it when code or configuration has changed, and with an
-    /// empty `keep` when the function is gone.
-    pub fn retire(&self, account: &str, function: &str, keep: &[&str]) {
-        let retired = |spec: &Spec| {
-            spec.account == account
-                && spec.function == function
-                && !keep.contains(&spec.revision.as_str())
-        };
+    /// Ends the instances of this revision of this version: idle ones now, busy ones after their
+    /// invocation. Call it when code or configuration has changed, or when the version is gone.
+    pub fn retire(&self, spec: &Spec) {
+        let retired = |of: &Spec| same(of, spec);
         let mut state = self.state.lock();
         for busy in state.busy.values_mut() {
             busy.retired |= retired(&busy.spec);

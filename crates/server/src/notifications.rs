@@ -8,8 +8,8 @@ use bucket::{BucketName, FunctionNotification, NotificationError, Notifications}
 use clock::SharedClock;
 use event_log::SharedLog;
 use function::{
-    Backoff, BatchPolicy, FunctionName, Ordering, Registry, RetryPolicy, StartingPosition, Trigger,
-    TriggerId, TriggerSource,
+    Backoff, BatchPolicy, FunctionName, Ordering, QualifiedName, Registry, RetryPolicy,
+    StartingPosition, Trigger, TriggerId, TriggerSource,
 };
 use uuid::Uuid;
 
@@ -74,14 +74,15 @@ impl RegistryNotifications {
         let unknown = || NotificationError::UnknownFunction {
             arn: notification.function_arn.clone(),
         };
-        let name = self
+        let target = self
             .own_function(&notification.function_arn)
             .ok_or_else(unknown)?;
-        let function = self.registry.function(&name).ok_or_else(unknown)?;
-        let retries = &function.asynchronous;
+        let (attributes, _) = self.registry.attributes(&target).ok_or_else(unknown)?;
+        let retries = attributes.asynchronous;
         let mut trigger = Trigger {
             id: TriggerId::random(),
-            function: name,
+            function: target.name,
+            qualifier: target.qualifier,
             source: TriggerSource::Bucket {
                 bucket: bucket.as_str().to_owned(),
                 configuration_id: notification.id,
@@ -100,7 +101,7 @@ impl RegistryNotifications {
                 maximum_record_age_seconds: Some(retries.maximum_event_age_seconds),
                 bisect_batch_on_function_error: false,
                 backoff: Backoff::Asynchronous,
-                on_failure: retries.on_failure.clone(),
+                on_failure: retries.on_failure,
             },
             ordering: Ordering::None,
             report_batch_item_failures: false,
@@ -131,12 +132,17 @@ impl RegistryNotifications {
         StartingPosition::Latest { ends }
     }
 
-    /// The function's name when `arn` is one of this account's unqualified functions, or
-    /// `$LATEST` of one.
-    fn own_function(&self, arn: &str) -> Option<FunctionName> {
+    /// What `arn` names, when it is one of this account's functions, versions or aliases.
+    fn own_function(&self, arn: &str) -> Option<QualifiedName> {
         let own = format!("arn:aws:lambda:{}:{}:function:", self.region, self.account);
-        let name = arn.strip_prefix(&own)?;
-        FunctionName::new(name.strip_suffix(":$LATEST").unwrap_or(name)).ok()
+        let (name, qualifier) = match arn.strip_prefix(&own)?.split_once(':') {
+            Some((name, qualifier)) => (name, Some(qualifier.parse().ok()?)),
+            None => (arn.strip_prefix(&own)?, None),
+        };
+        Some(QualifiedName {
+            name: FunctionName::new(name).ok()?,
+            qualifier,
+        })
     }
 
     fn notification(&self, bucket: &BucketName, trigger: &Trigger) -> Option<FunctionNotification> {
@@ -154,7 +160,9 @@ impl RegistryNotifications {
             id: configuration_id.clone(),
             function_arn: format!(
                 "arn:aws:lambda:{}:{}:function:{}",
-                self.region, self.account, trigger.function
+                self.region,
+                self.account,
+                trigger.target()
             ),
             events: events.clone(),
             prefix: prefix.clone(),

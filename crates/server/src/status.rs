@@ -26,7 +26,7 @@ impl StatusSource {
         for trigger in &triggers {
             let line = TriggerLine {
                 trigger: trigger.id.to_string(),
-                function: Some(trigger.function.to_string()),
+                function: Some(trigger.target().to_string()),
                 topic: trigger.topic().to_string(),
                 enabled: trigger.enabled,
                 last_result: self

@@ -19,7 +19,9 @@ pub(crate) fn account_settings(state: &State) -> Result<Response, ApiError> {
         .filter_map(|function| function.reserved_concurrency)
         .sum();
     let concurrency = state.invoker.account_concurrency();
-    let code: u64 = functions.iter().map(|function| function.code.size).sum();
+    let versions = state.registry.every_version();
+    let every = functions.iter().chain(&versions);
+    let code: u64 = every.map(|version| version.code.size).sum();
     let shown = json!({
         "AccountLimit": {
             "TotalCodeSize": CODE_STORAGE_BYTES,

@@ -6,8 +6,8 @@ use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use function::Function;
 use function::limits::{UNZIPPED_BYTES, ZIP_BYTES};
+use function::{Function, Version};
 use http::HeaderValue;
 use http::header::{CONTENT_TYPE, HOST};
 use serde_json::json;
@@ -27,13 +27,16 @@ pub(super) fn code_location(
 ) -> Option<String> {
     let host = request.headers.get(HOST)?.to_str().ok()?;
     let signer = state.verifier.signer(&state.region, SERVICE)?;
-    let path = format!("/2015-03-31/functions/{}/code", function.name);
+    let mut path = format!("/2015-03-31/functions/{}/code", function.name);
+    if let Version::Published(number) = function.version {
+        path.push_str(&format!("?Qualifier={number}"));
+    }
     signer.presign(host, &path, state.clock.now(), LOCATION_LIFE)
 }
 
 pub(crate) async fn download_code(state: &State, request: &Request) -> Result<Response, ApiError> {
-    let function = state.expect_function(&request.function(state)?)?;
-    let archive = state.registry.archive(&function).await?;
+    let version = state.expect_version(&request.target(state)?)?;
+    let archive = state.registry.archive(&version).await?;
     let mut response = archive.into_response();
     let zip = HeaderValue::from_static("application/zip");
     response.headers_mut().insert(CONTENT_TYPE, zip);

@@ -5,10 +5,11 @@
 
 use axum::response::Response;
 use function::limits::{ASYNC_EVENT_AGE_SECONDS, ASYNC_RETRY_ATTEMPTS};
-use function::{AsyncPolicy, Destination, Function, FunctionName, TriggerSource};
+use function::{AsyncPolicy, Destination, QualifiedName, Qualifier, TriggerSource};
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use super::permissions::attributes;
 use super::read::listed;
 use crate::mappings::{ensure_destination, failure_destination, shown_destination};
 use crate::router::{Request, empty, json as answer};
@@ -21,33 +22,35 @@ pub(crate) async fn put_event_invoke(
     state: &State,
     request: &Request,
 ) -> Result<Response, ApiError> {
-    let name = request.function(state)?;
-    let function = state.expect_function(&name)?;
+    let target = request.target(state)?;
+    attributes(state, &target)?;
     let stated = Stated::read(state, request).await?;
     let mut policy = AsyncPolicy::default();
     stated.apply(&mut policy);
-    set(state, &function, policy).await
+    set(state, &target, policy).await
 }
 
 pub(crate) async fn update_event_invoke(
     state: &State,
     request: &Request,
 ) -> Result<Response, ApiError> {
-    let function = state.expect_function(&request.function(state)?)?;
+    let target = request.target(state)?;
+    let (before, _) = attributes(state, &target)?;
     let stated = Stated::read(state, request).await?;
-    if function.asynchronous.configured_at.is_none() {
-        return Err(none(state, &function.name));
+    let mut policy = before.asynchronous;
+    if policy.configured_at.is_none() {
+        return Err(none(state, &target));
     }
-    let mut policy = function.asynchronous.clone();
     stated.apply(&mut policy);
-    set(state, &function, policy).await
+    set(state, &target, policy).await
 }
 
 pub(crate) fn get_event_invoke(state: &State, request: &Request) -> Result<Response, ApiError> {
-    let function = state.expect_function(&request.function(state)?)?;
-    match shape(state, &function) {
+    let target = request.target(state)?;
+    let (attributes, _) = attributes(state, &target)?;
+    match shape(state, &target, &attributes.asynchronous) {
         Some(shown) => Ok(answer(StatusCode::OK, shown)),
-        None => Err(none(state, &function.name)),
+        None => Err(none(state, &target)),
     }
 }
 
@@ -55,19 +58,37 @@ pub(crate) async fn delete_event_invoke(
     state: &State,
     request: &Request,
 ) -> Result<Response, ApiError> {
-    let function = state.expect_function(&request.function(state)?)?;
-    if function.asynchronous.configured_at.is_none() {
-        return Err(none(state, &function.name));
+    let target = request.target(state)?;
+    let (before, _) = attributes(state, &target)?;
+    if before.asynchronous.configured_at.is_none() {
+        return Err(none(state, &target));
     }
-    write(state, &function.name, AsyncPolicy::default()).await?;
+    write(state, &target, AsyncPolicy::default()).await?;
     Ok(empty(StatusCode::NO_CONTENT))
 }
 
 pub(crate) fn list_event_invoke(state: &State, request: &Request) -> Result<Response, ApiError> {
     let page = request.query.page(PAGE, PAGE)?;
     let function = state.expect_function(&request.function(state)?)?;
-    let key = |_: &Value| Function::VERSION.to_owned();
-    let (shown, next) = page.cut(shape(state, &function), key);
+    let registry = &state.registry;
+    let versions = registry.versions(&function.name).into_iter();
+    let versions = versions.map(|version| Qualifier::Version(version.version));
+    let aliases = registry.aliases(&function.name).into_iter();
+    let aliases = aliases.map(|alias| Qualifier::Alias(alias.name.clone()));
+    let mut qualifiers: Vec<_> = versions.chain(aliases).collect();
+    qualifiers.push(Qualifier::LATEST);
+    qualifiers.sort_by_key(Qualifier::to_string);
+    let configured = qualifiers.into_iter().filter_map(|qualifier| {
+        let key = qualifier.to_string();
+        let target = QualifiedName {
+            name: function.name.clone(),
+            qualifier: Some(qualifier),
+        };
+        let (attributes, _) = registry.attributes(&target)?;
+        Some((key, shape(state, &target, &attributes.asynchronous)?))
+    });
+    let (shown, next) = page.cut(configured, |(key, _)| key.clone());
+    let shown = shown.into_iter().map(|(_, shown)| shown).collect();
     Ok(answer(
         StatusCode::OK,
         listed("FunctionEventInvokeConfigs", shown, next),
@@ -111,25 +132,24 @@ impl Stated {
 
 async fn set(
     state: &State,
-    function: &Function,
+    target: &QualifiedName,
     mut policy: AsyncPolicy,
 ) -> Result<Response, ApiError> {
     policy.configured_at = Some(state.clock.now());
-    write(state, &function.name, policy).await?;
-    let function = state.expect_function(&function.name)?;
-    let shown = shape(state, &function).unwrap_or_default();
+    let shown = shape(state, target, &policy).unwrap_or_default();
+    write(state, target, policy).await?;
     Ok(answer(StatusCode::OK, shown))
 }
 
-async fn write(state: &State, name: &FunctionName, policy: AsyncPolicy) -> Result<(), ApiError> {
+async fn write(state: &State, target: &QualifiedName, policy: AsyncPolicy) -> Result<(), ApiError> {
     let stored = policy.clone();
     state
         .registry
-        .update_attributes(name, None, |function| function.asynchronous = stored)
+        .update_attributes_of(target, None, |attributes| attributes.asynchronous = stored)
         .await?;
     for trigger in state.registry.triggers() {
         let bucket = matches!(trigger.source, TriggerSource::Bucket { .. });
-        if !bucket || trigger.function != *name {
+        if !bucket || !trigger.target().means_the_same(target) {
             continue;
         }
         let change = |trigger: &mut function::Trigger| {
@@ -143,12 +163,11 @@ async fn write(state: &State, name: &FunctionName, policy: AsyncPolicy) -> Resul
     Ok(())
 }
 
-fn shape(state: &State, function: &Function) -> Option<Value> {
-    let policy = &function.asynchronous;
+fn shape(state: &State, target: &QualifiedName, policy: &AsyncPolicy) -> Option<Value> {
     let configured_at = policy.configured_at?;
     Some(json!({
         "LastModified": seconds(configured_at),
-        "FunctionArn": format!("{}:{}", function.arn(&state.region), Function::VERSION),
+        "FunctionArn": whole_arn(state, target),
         "MaximumRetryAttempts": policy.maximum_retry_attempts,
         "MaximumEventAgeInSeconds": policy.maximum_event_age_seconds,
         "DestinationConfig": {
@@ -156,6 +175,14 @@ fn shape(state: &State, function: &Function) -> Option<Value> {
             "OnFailure": shown_destination(&policy.on_failure),
         },
     }))
+}
+
+/// The ARN with the qualifier that is meant.
+fn whole_arn(state: &State, target: &QualifiedName) -> String {
+    state.target_arn(&QualifiedName {
+        name: target.name.clone(),
+        qualifier: Some(target.meant().clone()),
+    })
 }
 
 /// Seconds since the epoch, as AWS's JSON writes moments.
@@ -167,9 +194,9 @@ pub(crate) fn seconds(at: clock::Timestamp) -> f64 {
     at.as_millis() as f64 / 1e3
 }
 
-fn none(state: &State, name: &FunctionName) -> ApiError {
+fn none(state: &State, target: &QualifiedName) -> ApiError {
     ApiError::NotFound(format!(
-        "The function {}:$LATEST doesn't have an EventInvokeConfig",
-        state.function_arn(name)
+        "The function {} doesn't have an EventInvokeConfig",
+        whole_arn(state, target)
     ))
 }

@@ -1,12 +1,14 @@
 //! Creating, changing and deleting functions.
 
+use std::sync::Arc;
+
 use axum::response::Response;
 use function::limits::{
     DEFAULT_EPHEMERAL_STORAGE_MIB, DEFAULT_MEMORY_MIB, DEFAULT_TIMEOUT_SECONDS,
 };
-use function::{Function, NewFunction};
+use function::{Function, NewFunction, NewVersion, Qualifier, Version};
 use http::StatusCode;
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::code;
@@ -24,6 +26,7 @@ pub(crate) async fn create(state: &State, request: &Request) -> Result<Response,
     let settings = Settings::take(state, &mut members, &name)?;
     let tags = members.map("Tags")?.unwrap_or_default();
     check_tags(&tags)?;
+    let publish = members.flag("Publish")?.unwrap_or_default();
     members.only("PackageType", &json!("Zip"))?;
     members.only("Architectures", &json!([ARCHITECTURE]))?;
     let Some(mut place) = members.object("Code")? else {
@@ -72,20 +75,23 @@ pub(crate) async fn create(state: &State, request: &Request) -> Result<Response,
     };
     let function = state.registry.create_function(new, package).await;
     let function = function.map_err(|error| refused(state, error))?;
-    Ok(answer(StatusCode::CREATED, configuration(state, &function)))
+    let shown = published(state, function, publish).await?;
+    Ok(answer(StatusCode::CREATED, shown))
 }
 
 pub(crate) async fn update_code(state: &State, request: &Request) -> Result<Response, ApiError> {
     let name = request.function(state)?;
     let mut members = request.members()?;
     let expected = revision(&mut members)?;
+    let publish = members.flag("Publish")?.unwrap_or_default();
     members.only("Architectures", &json!([ARCHITECTURE]))?;
     let current = state.expect_function(&name)?;
     let package = code::package(state, &mut members).await?;
     members.finish()?;
     wasm::check_module(state, &name, &current.runtime, &current.handler, &package).await?;
     let function = state.registry.update_code(&name, expected, package).await?;
-    Ok(answer(StatusCode::OK, configuration(state, &function)))
+    let shown = published(state, function, publish).await?;
+    Ok(answer(StatusCode::OK, shown))
 }
 
 pub(crate) async fn update_configuration(
@@ -107,15 +113,48 @@ pub(crate) async fn update_configuration(
 }
 
 pub(crate) async fn delete(state: &State, request: &Request) -> Result<Response, ApiError> {
-    let name = request.function(state)?;
-    if request.query.get("Qualifier").is_some() {
-        return Err(ApiError::InvalidParameter(
-            "$LATEST version cannot be deleted without deleting the function.".to_owned(),
-        ));
+    let target = request.target(state)?;
+    match &target.qualifier {
+        None => {
+            state.expect_function(&target.name)?;
+            state.registry.delete_function(&target.name).await?;
+        }
+        Some(Qualifier::Version(Version::Latest)) => {
+            return Err(ApiError::InvalidParameter(
+                "$LATEST version cannot be deleted without deleting the function.".to_owned(),
+            ));
+        }
+        Some(Qualifier::Version(Version::Published(number))) => {
+            state.expect_version(&target)?;
+            state.registry.delete_version(&target.name, *number).await?;
+        }
+        Some(Qualifier::Alias(_)) => {
+            return Err(ApiError::InvalidParameter(
+                "Deletion of aliases is not currently supported.".to_owned(),
+            ));
+        }
     }
-    state.expect_function(&name)?;
-    state.registry.delete_function(&name).await?;
     Ok(empty(StatusCode::NO_CONTENT))
+}
+
+/// What is shown of a function that was created or got new code: the version that was to be
+/// published with it, or itself.
+async fn published(
+    state: &State,
+    function: Arc<Function>,
+    publish: bool,
+) -> Result<Value, ApiError> {
+    let shown = match publish {
+        false => function,
+        true => {
+            let new = NewVersion {
+                expected: Some(function.revision),
+                ..NewVersion::default()
+            };
+            state.registry.publish_version(&function.name, new).await?
+        }
+    };
+    Ok(configuration(state, &shown))
 }
 
 /// An error of the registry's, with names as the caller knows them.

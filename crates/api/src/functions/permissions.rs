@@ -3,9 +3,10 @@
 
 use axum::response::Response;
 use function::limits::POLICY_BYTES;
-use function::{Function, PolicyStatement};
+use function::{Attributes, PolicyStatement, QualifiedName};
 use http::StatusCode;
 use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
 use super::manage::revision;
 use crate::members::Members;
@@ -13,7 +14,7 @@ use crate::router::{Request, empty, json as answer};
 use crate::{ApiError, State};
 
 pub(crate) async fn add_permission(state: &State, request: &Request) -> Result<Response, ApiError> {
-    let name = request.function(state)?;
+    let target = request.target(state)?;
     let mut members = request.members()?;
     let id = statement_id(&mut members)?;
     let expected = revision(&mut members)?;
@@ -38,27 +39,27 @@ pub(crate) async fn add_permission(state: &State, request: &Request) -> Result<R
             statement.action
         )));
     }
-    let function = state.expect_function(&name)?;
-    if function.policy.contains_key(&id) {
+    let (mut grown, _) = attributes(state, &target)?;
+    if grown.policy.contains_key(&id) {
         return Err(ApiError::Conflict(format!(
             "The statement id ({id}) provided already exists. Please provide a new statement id, \
              or remove the existing statement."
         )));
     }
-    let mut grown = function.as_ref().clone();
     grown.policy.insert(id.clone(), statement.clone());
-    let size = document(state, &grown).to_string().len();
+    let arn = state.target_arn(&target);
+    let size = document(&arn, &grown).to_string().len();
     if size > POLICY_BYTES {
         return Err(ApiError::PolicyTooLong {
             size,
             limit: POLICY_BYTES,
         });
     }
-    let shown = shape(state, &function, &id, &statement).to_string();
+    let shown = shape(&arn, &id, &statement).to_string();
     state
         .registry
-        .update_attributes(&name, expected, |function| {
-            function.policy.insert(id, statement);
+        .update_attributes_of(&target, expected, |attributes| {
+            attributes.policy.insert(id, statement);
         })
         .await?;
     Ok(answer(StatusCode::CREATED, json!({"Statement": shown})))
@@ -68,37 +69,38 @@ pub(crate) async fn remove_permission(
     state: &State,
     request: &Request,
 ) -> Result<Response, ApiError> {
-    let name = request.function(state)?;
+    let target = request.target(state)?;
     let id = request.piece(1);
-    let function = state.expect_function(&name)?;
+    let (before, _) = attributes(state, &target)?;
     let expected = match request.query.get("RevisionId") {
         None => None,
-        Some(text) => Some(uuid::Uuid::parse_str(text).map_err(|_| ApiError::PreconditionFailed)?),
+        Some(text) => Some(Uuid::parse_str(text).map_err(|_| ApiError::PreconditionFailed)?),
     };
-    if !function.policy.contains_key(id) {
+    if !before.policy.contains_key(id) {
         return Err(ApiError::NotFound(format!(
             "Statement {id} is not found in resource policy."
         )));
     }
     state
         .registry
-        .update_attributes(&name, expected, |function| {
-            function.policy.remove(id);
+        .update_attributes_of(&target, expected, |attributes| {
+            attributes.policy.remove(id);
         })
         .await?;
     Ok(empty(StatusCode::NO_CONTENT))
 }
 
 pub(crate) fn get_policy(state: &State, request: &Request) -> Result<Response, ApiError> {
-    let function = state.expect_function(&request.function(state)?)?;
-    if function.policy.is_empty() {
+    let target = request.target(state)?;
+    let (attributes, revision) = attributes(state, &target)?;
+    if attributes.policy.is_empty() {
         return Err(ApiError::NotFound(
             "The resource you requested does not exist.".to_owned(),
         ));
     }
     let shown = json!({
-        "Policy": document(state, &function).to_string(),
-        "RevisionId": function.revision.to_string(),
+        "Policy": document(&state.target_arn(&target), &attributes).to_string(),
+        "RevisionId": revision.to_string(),
     });
     Ok(answer(StatusCode::OK, shown))
 }
@@ -113,18 +115,27 @@ fn statement_id(members: &mut Members) -> Result<String, ApiError> {
     Err(members.unsatisfied("StatementId", &id, constraint))
 }
 
-/// The whole policy.
-fn document(state: &State, function: &Function) -> Value {
-    let statements: Vec<_> = function
+/// What is configured of a function, a version or an alias, and its revision.
+pub(super) fn attributes(
+    state: &State,
+    target: &QualifiedName,
+) -> Result<(Attributes, Uuid), ApiError> {
+    let found = state.registry.attributes(target);
+    found.ok_or_else(|| state.not_found(target))
+}
+
+/// The whole policy of what has this ARN.
+fn document(arn: &str, attributes: &Attributes) -> Value {
+    let statements: Vec<_> = attributes
         .policy
         .iter()
-        .map(|(id, statement)| shape(state, function, id, statement))
+        .map(|(id, statement)| shape(arn, id, statement))
         .collect();
     json!({"Version": "2012-10-17", "Id": "default", "Statement": statements})
 }
 
 /// One statement as IAM writes it.
-fn shape(state: &State, function: &Function, id: &str, statement: &PolicyStatement) -> Value {
+fn shape(arn: &str, id: &str, statement: &PolicyStatement) -> Value {
     let principal = statement.principal.as_str();
     let account = principal.len() == 12 && principal.bytes().all(|byte| byte.is_ascii_digit());
     let principal = match principal {
@@ -155,7 +166,7 @@ fn shape(state: &State, function: &Function, id: &str, statement: &PolicyStateme
         "Effect": "Allow",
         "Principal": principal,
         "Action": statement.action,
-        "Resource": function.arn(&state.region),
+        "Resource": arn,
     });
     if !condition.is_empty() {
         shown["Condition"] = Value::Object(condition);

@@ -5,7 +5,8 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::code::code_location;
-use super::shape::configuration;
+use super::shape::{configuration, configuration_of, numbered};
+use super::versions::place;
 use crate::router::{Request, json as answer};
 use crate::{ApiError, State};
 
@@ -14,12 +15,14 @@ const PAGE: usize = 50;
 const LONGEST_PAGE: usize = 10_000;
 
 pub(crate) fn get(state: &State, request: &Request) -> Result<Response, ApiError> {
-    let function = state.expect_function(&request.function(state)?)?;
+    let target = request.target(state)?;
+    let version = state.expect_version(&target)?;
+    let function = state.expect_function(&target.name)?;
     let mut shown = json!({
-        "Configuration": configuration(state, &function),
+        "Configuration": configuration_of(state, &version, &target),
         "Code": {"RepositoryType": "S3"},
     });
-    if let Some(location) = code_location(state, request, &function) {
+    if let Some(location) = code_location(state, request, &version) {
         shown["Code"]["Location"] = json!(location);
     }
     if !function.tags.is_empty() {
@@ -32,21 +35,25 @@ pub(crate) fn get(state: &State, request: &Request) -> Result<Response, ApiError
 }
 
 pub(crate) fn get_configuration(state: &State, request: &Request) -> Result<Response, ApiError> {
-    let function = state.expect_function(&request.function(state)?)?;
-    Ok(answer(StatusCode::OK, configuration(state, &function)))
+    let target = request.target(state)?;
+    let version = state.expect_version(&target)?;
+    let shown = configuration_of(state, &version, &target);
+    Ok(answer(StatusCode::OK, shown))
 }
 
 pub(crate) fn list(state: &State, request: &Request) -> Result<Response, ApiError> {
     let page = request.query.page(PAGE, LONGEST_PAGE)?;
-    match request.query.get("FunctionVersion") {
-        None | Some("ALL") => {}
+    let versions = match request.query.get("FunctionVersion") {
+        None => Vec::new(),
+        Some("ALL") => state.registry.every_version(),
         Some(other) => {
             return Err(ApiError::Validation(format!(
                 "Value '{other}' at 'functionVersion' failed to satisfy constraint: Member must \
                  satisfy enum value set: [ALL]"
             )));
         }
-    }
+    };
+    let every = request.query.get("FunctionVersion").is_some();
     if request
         .query
         .get("MasterRegion")
@@ -56,23 +63,18 @@ pub(crate) fn list(state: &State, request: &Request) -> Result<Response, ApiErro
             "MasterRegion is not supported by this server: leave it out".to_owned(),
         ));
     }
-    let (functions, next) = page.cut(state.registry.functions(), |function| {
-        function.name.as_str().to_owned()
-    });
+    let mut functions = state.registry.functions();
+    functions.extend(versions);
+    functions.sort_by_cached_key(|function| place(function));
+    let (functions, next) = page.cut(functions, |function| place(function));
     let shown: Vec<_> = functions
         .iter()
-        .map(|function| configuration(state, function))
+        .map(|function| match every {
+            true => numbered(state, function),
+            false => configuration(state, function),
+        })
         .collect();
     Ok(answer(StatusCode::OK, listed("Functions", shown, next)))
-}
-
-pub(crate) fn list_versions(state: &State, request: &Request) -> Result<Response, ApiError> {
-    let page = request.query.page(PAGE, LONGEST_PAGE)?;
-    let function = state.expect_function(&request.function(state)?)?;
-    let mut latest = configuration(state, &function);
-    latest["FunctionArn"] = json!(format!("{}:$LATEST", function.arn(&state.region)));
-    let (versions, next) = page.cut([latest], |_| function::Function::VERSION.to_owned());
-    Ok(answer(StatusCode::OK, listed("Versions", versions, next)))
 }
 
 /// No function has one: packages are not signed here.

@@ -1,7 +1,7 @@
 //! How a function is shown.
 
 use clock::Timestamp;
-use function::Function;
+use function::{Function, QualifiedName, Qualifier, Version};
 use serde_json::{Value, json};
 use time::macros::format_description;
 
@@ -19,9 +19,35 @@ pub(super) const ARCHITECTURE: &str = if cfg!(target_arch = "aarch64") {
 /// AWS's `FunctionConfiguration`. A function is active at once: its package was unpacked before it
 /// became visible.
 pub(super) fn configuration(state: &State, function: &Function) -> Value {
+    let qualifier = match function.version {
+        Version::Latest => None,
+        published @ Version::Published(_) => Some(Qualifier::Version(published)),
+    };
+    let target = QualifiedName {
+        name: function.name.clone(),
+        qualifier,
+    };
+    configuration_of(state, function, &target)
+}
+
+/// The same with the version in the ARN, that of `$LATEST` too: as lists of versions show it.
+pub(super) fn numbered(state: &State, function: &Function) -> Value {
+    let target = QualifiedName {
+        name: function.name.clone(),
+        qualifier: Some(Qualifier::Version(function.version)),
+    };
+    configuration_of(state, function, &target)
+}
+
+/// The same with the ARN that was asked for.
+pub(super) fn configuration_of(
+    state: &State,
+    function: &Function,
+    target: &QualifiedName,
+) -> Value {
     let mut shown = json!({
         "FunctionName": function.name.as_str(),
-        "FunctionArn": function.arn(&state.region),
+        "FunctionArn": state.target_arn(target),
         "Runtime": function.runtime,
         "Role": function.role,
         "Handler": function.handler,
@@ -31,7 +57,7 @@ pub(super) fn configuration(state: &State, function: &Function) -> Value {
         "Timeout": function.timeout_seconds,
         "MemorySize": function.memory_mib,
         "LastModified": moment(function.last_modified),
-        "Version": Function::VERSION,
+        "Version": function.version.to_string(),
         "RevisionId": function.revision.to_string(),
         "State": "Active",
         "LastUpdateStatus": "Successful",

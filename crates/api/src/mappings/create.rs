@@ -7,7 +7,7 @@ use clock::Timestamp;
 use event_log::Topic;
 use function::limits::DEFAULT_BATCH_SIZE;
 use function::{
-    Backoff, BatchPolicy, Destination, FunctionName, Ordering, RetryPolicy, StartingPosition,
+    Backoff, BatchPolicy, Destination, Ordering, QualifiedName, RetryPolicy, StartingPosition,
     Trigger, TriggerId, TriggerSource,
 };
 use http::StatusCode;
@@ -24,15 +24,15 @@ use crate::{ApiError, State};
 pub(crate) async fn create(state: &State, request: &Request) -> Result<Response, ApiError> {
     let mut members = request.members()?;
     let named = members.required_text("FunctionName")?;
-    let function = state.function_name(&named, None)?;
+    let target = state.qualified(&named, None)?;
     let source = Source::take(state, &mut members)?;
     let id = TriggerId::random();
     let start = Start::take(state, &mut members)?;
     source.check_start(&start)?;
     let tags = members.map("Tags")?.unwrap_or_default();
     check_tags(&tags)?;
-    state.expect_function(&function)?;
-    refuse_second(state, &function, source.topic_name())?;
+    state.expect_version(&target)?;
+    refuse_second(state, &target, source.topic_name())?;
     let settings = Settings::take(&mut members)?;
     members.finish()?;
     refuse_own_output(source.topic_name())?;
@@ -41,7 +41,8 @@ pub(crate) async fn create(state: &State, request: &Request) -> Result<Response,
     settings.prepare(state).await?;
     let mut trigger = Trigger {
         id,
-        function,
+        function: target.name,
+        qualifier: target.qualifier,
         batch: BatchPolicy {
             batch_size: DEFAULT_BATCH_SIZE,
             maximum_batching_window_ms: source.default_batching_window_ms(),
@@ -145,18 +146,18 @@ fn refuse_own_output(topic: &str) -> Result<(), ApiError> {
     Ok(())
 }
 
-fn refuse_second(state: &State, function: &FunctionName, topic: &str) -> Result<(), ApiError> {
+fn refuse_second(state: &State, target: &QualifiedName, topic: &str) -> Result<(), ApiError> {
     let triggers = state.registry.triggers();
     let same = triggers.iter().find(|trigger| {
         let mapping = match &trigger.source {
             TriggerSource::Topic { .. } | TriggerSource::TableStream { .. } => true,
             TriggerSource::Bucket { .. } => false,
         };
-        mapping && trigger.topic().as_str() == topic && trigger.function == *function
+        mapping && trigger.topic().as_str() == topic && trigger.target().means_the_same(target)
     });
     match same {
         Some(trigger) => Err(ApiError::Conflict(format!(
-            "An event source mapping with topic (\"{topic}\") and function (\"{function}\") already \
+            "An event source mapping with topic (\"{topic}\") and function (\"{target}\") already \
              exists. Please update or delete the existing mapping with UUID {}",
             trigger.id
         ))),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::response::Response;
-use function::{Trigger, TriggerSource};
+use function::{QualifiedName, Trigger, TriggerSource};
 use http::StatusCode;
 
 use super::settings::Settings;
@@ -27,7 +27,7 @@ pub(crate) fn list(state: &State, request: &Request) -> Result<Response, ApiErro
     let function = request
         .query
         .get("FunctionName")
-        .map(|text| state.function_name(text, None))
+        .map(|text| state.qualified(text, None))
         .transpose()?;
     let arn = request.query.get("EventSourceArn");
     let triggers = state.registry.triggers().into_iter().filter(|trigger| {
@@ -35,7 +35,7 @@ pub(crate) fn list(state: &State, request: &Request) -> Result<Response, ApiErro
             && arn.is_none_or(|arn| stream_arn(trigger) == Some(arn))
             && function
                 .as_ref()
-                .is_none_or(|function| trigger.function == *function)
+                .is_none_or(|wanted| is_of(trigger, wanted))
     });
     let (shown, next) = page.cut(triggers, |trigger| trigger.id.to_string());
     let shown = shown.iter().map(|trigger| mapping(state, trigger, None));
@@ -50,10 +50,10 @@ pub(crate) async fn update(state: &State, request: &Request) -> Result<Response,
     let mut members = request.members()?;
     let function = members.text("FunctionName")?;
     let function = function
-        .map(|text| state.function_name(&text, None))
+        .map(|text| state.qualified(&text, None))
         .transpose()?;
-    if let Some(function) = &function {
-        state.expect_function(function)?;
+    if let Some(target) = &function {
+        state.expect_version(target)?;
     }
     let settings = Settings::take(&mut members)?;
     members.finish()?;
@@ -61,11 +61,12 @@ pub(crate) async fn update(state: &State, request: &Request) -> Result<Response,
     settings.prepare(state).await?;
     let transition = settings.transition(&before);
     if transition == "Enabling" && function.is_none() {
-        state.expect_function(&before.function)?;
+        state.expect_version(&before.target())?;
     }
     let change = |trigger: &mut Trigger| {
         if let Some(function) = function {
-            trigger.function = function;
+            trigger.function = function.name;
+            trigger.qualifier = function.qualifier;
         }
         settings.apply(trigger);
     };
@@ -90,6 +91,14 @@ fn find(state: &State, request: &Request) -> Result<Arc<Trigger>, ApiError> {
     let trigger = state.registry.trigger(id);
     let mapping = trigger.filter(|trigger| is_mapping(trigger));
     mapping.ok_or_else(mapping_not_found)
+}
+
+/// Without a qualifier, whichever version or alias a mapping runs.
+fn is_of(trigger: &Trigger, wanted: &QualifiedName) -> bool {
+    match wanted.qualifier {
+        None => trigger.function == wanted.name,
+        Some(_) => trigger.target().means_the_same(wanted),
+    }
 }
 
 fn is_mapping(trigger: &Trigger) -> bool {

@@ -15,7 +15,7 @@ pub(super) fn mapping(state: &State, trigger: &Trigger, transition: Option<&str>
     let mut shown = json!({
         "UUID": trigger.id.to_string(),
         "EventSourceMappingArn": state.mapping_arn(trigger.id),
-        "FunctionArn": state.function_arn(&trigger.function),
+        "FunctionArn": state.target_arn(&trigger.target()),
         "LastModified": seconds(trigger.last_modified),
         "LastProcessingResult": last_result(state, trigger),
         "State": transition.unwrap_or(if trigger.enabled { "Enabled" } else { "Disabled" }),

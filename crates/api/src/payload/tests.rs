@@ -38,6 +38,7 @@ fn trigger(source: TriggerSource) -> Trigger {
         enabled: true,
         problem: None,
         tags: BTreeMap::new(),
+        qualifier: None,
         starting_position: StartingPosition::TrimHorizon,
         last_modified: Timestamp::default(),
         revision: Uuid::nil(),

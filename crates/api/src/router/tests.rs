@@ -6,3 +6,4 @@ mod invoking;
 mod layers;
 mod mappings;
 mod surroundings;
+mod versions;

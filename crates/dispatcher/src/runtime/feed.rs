@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use event_log::{ConsumerId, Offset, Partition, StoredRecord, TopicName, TopicPartition};
 use function::{
-    AsyncPolicy, Backoff, Destination, Filter, FilterError, Function, FunctionName, Ordering,
-    Trigger, TriggerId,
+    Backoff, Destination, Filter, FilterError, FunctionName, Ordering, QualifiedName, Trigger,
+    TriggerId,
 };
 
 use super::Shared;
@@ -143,10 +143,10 @@ impl Feed {
     }
 
     /// The function that a batch is for; `None` when the record names none.
-    pub(super) fn function_of(&self, records: &[StoredRecord]) -> Option<FunctionName> {
+    pub(super) fn function_of(&self, records: &[StoredRecord]) -> Option<QualifiedName> {
         match self {
-            Self::Trigger(feed) => Some(feed.trigger.function.clone()),
-            Self::Asynchronous => queue::decode(&records.first()?.record).map(|it| it.function),
+            Self::Trigger(feed) => Some(feed.trigger.target()),
+            Self::Asynchronous => queue::decode(&records.first()?.record).map(|it| it.target),
         }
     }
 
@@ -211,20 +211,23 @@ impl Feed {
             Self::Trigger(_) => None,
             Self::Asynchronous => records.first().and_then(|it| queue::decode(&it.record)),
         };
-        let payload = match self {
-            Self::Trigger(feed) => shared.payloads.encode(&feed.trigger, partition, records),
-            Self::Asynchronous => Bytes::new(),
+        let (payload, qualifier) = match self {
+            Self::Trigger(feed) => (
+                shared.payloads.encode(&feed.trigger, partition, records),
+                feed.trigger.qualifier.clone(),
+            ),
+            Self::Asynchronous => (Bytes::new(), None),
         };
         match queued {
             Some(queued) => Run {
-                qualifier: queued.qualifier,
+                qualifier: queued.target.qualifier,
                 request_id,
                 payload: queued.payload,
                 client_context: queued.client_context,
                 trace_id: queued.trace_id,
             },
             None => Run {
-                qualifier: None,
+                qualifier,
                 request_id,
                 payload,
                 client_context: None,
@@ -249,13 +252,20 @@ impl Feed {
         }
     }
 
-    /// Where an event of `function` goes that was given up.
-    pub(super) fn destination(&self, function: Option<&Function>) -> Destination {
+    /// Where an event for `target` goes that was given up.
+    pub(super) fn destination(
+        &self,
+        functions: &dyn Functions,
+        target: Option<&QualifiedName>,
+    ) -> Destination {
         match self {
             Self::Trigger(feed) => feed.trigger.retry.on_failure.clone(),
-            Self::Asynchronous => function.map_or_else(Destination::default, |it| {
-                it.asynchronous.on_failure.clone()
-            }),
+            Self::Asynchronous => {
+                target
+                    .and_then(|target| functions.async_policy(target))
+                    .unwrap_or_default()
+                    .on_failure
+            }
         }
     }
 
@@ -301,15 +311,13 @@ fn async_arrival(shared: &Shared, stored: &StoredRecord) -> (ArrivalKind, Limits
         return (ArrivalKind::Unreadable, Limits::default(), None);
     };
     let functions: &dyn Functions = shared.parts().functions.as_ref();
-    let policy = functions
-        .function(&queued.function)
-        .map_or_else(AsyncPolicy::default, |it| it.asynchronous.clone());
+    let policy = functions.async_policy(&queued.target).unwrap_or_default();
     let age = Duration::from_secs(policy.maximum_event_age_seconds.into());
     let limits = Limits {
         maximum_retry_attempts: Some(policy.maximum_retry_attempts),
         maximum_age: Some(age),
     };
-    let target = Target(hash(&queued.function));
+    let target = Target(hash(&queued.target.name));
     (ArrivalKind::Matched, limits, Some(target))
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use clock::Timestamp;
 use event_log::{StoredRecord, TopicPartition};
-use function::{Function, FunctionName};
+use function::{Draw, Function, QualifiedName};
 use instance::Outcome;
 use metering::UsageRecord;
 use tokio::time::Instant;
@@ -17,6 +17,7 @@ use super::feed::Feed;
 use super::reading;
 use super::status::{OK, problem};
 use crate::BatchAnswer;
+use crate::attempt::Attempt;
 use crate::concurrency::Permit;
 use crate::schedule::{Flight, FlightId, Verdict};
 
@@ -75,7 +76,7 @@ impl Departure {
     /// Waits for all that an attempt needs: the records, the function, its concurrency.
     async fn begin(&mut self) -> Result<(Arc<Function>, Permit), Grounded> {
         self.complete_records().await?;
-        let Some(name) = self.feed.function_of(&self.records) else {
+        let Some(target) = self.feed.function_of(&self.records) else {
             return Err(Grounded::Rejected(
                 "the record names no function".to_owned(),
             ));
@@ -89,32 +90,36 @@ impl Departure {
             }
         };
         tokio::select! {
-            ready = self.function_with_room(&name) => ready,
+            ready = self.function_with_room(&target) => ready,
             () = self.halt.cancelled() => Err(Grounded::Refused("the trigger stops".to_owned())),
             () = expired => Err(Grounded::Refused("the event waited too long".to_owned())),
         }
     }
 
-    /// The function as it is once there is room for it. A trigger waits for a function that does not
-    /// exist; an asynchronous invocation does not.
+    /// The version that serves this attempt, as it is once there is room for it. A trigger waits for
+    /// what does not exist; an asynchronous invocation does not.
     async fn function_with_room(
         &self,
-        name: &FunctionName,
+        target: &QualifiedName,
     ) -> Result<(Arc<Function>, Permit), Grounded> {
         let functions = &self.shared.parts().functions;
         let mut changes = functions.changes();
+        let draw = self.draw();
         loop {
             changes.mark_unchanged();
-            let missing = format!("function {name} does not exist");
-            match functions.function(name) {
-                Some(function) if self.is_off(&function) => {
-                    let reason = format!("function {name} is switched off: it reserves nothing");
+            let missing = format!("function {target} does not exist");
+            match functions.resolve(target, draw) {
+                Some(_) if self.is_off(target) => {
+                    let reason = format!(
+                        "function {} is switched off: it reserves nothing",
+                        target.name
+                    );
                     return Err(Grounded::Rejected(reason));
                 }
                 Some(_) => {
-                    let permit = self.shared.invoker.permit(name).await;
+                    let permit = self.shared.invoker.permit(&target.name).await;
                     // It may have changed, or gone, while we waited.
-                    if let Some(function) = functions.function(name) {
+                    if let Some(function) = functions.resolve(target, draw) {
                         return Ok((function, permit));
                     }
                 }
@@ -129,10 +134,23 @@ impl Departure {
         }
     }
 
+    fn draw(&self) -> Draw {
+        self.attempt().draw()
+    }
+
+    fn attempt(&self) -> Attempt {
+        let offsets = self.flight.offsets.iter().copied();
+        self.feed.attempt(&self.place, offsets, self.flight.attempt)
+    }
+
     /// A function that reserves nothing runs nothing: an asynchronous invocation fails at once, as
     /// with AWS; a trigger waits.
-    fn is_off(&self, function: &Function) -> bool {
-        self.feed.id().is_none() && function.reserved_concurrency == Some(0)
+    fn is_off(&self, target: &QualifiedName) -> bool {
+        let functions = &self.shared.parts().functions;
+        let reserved = functions
+            .function(&target.name)
+            .and_then(|it| it.reserved_concurrency);
+        self.feed.id().is_none() && reserved == Some(0)
     }
 
     async fn complete_records(&mut self) -> Result<(), Grounded> {
@@ -150,11 +168,7 @@ impl Departure {
 
     async fn run(self, function: &Function, permit: Permit) -> Flown {
         self.started.store(true, Ordering::Release);
-        let attempt = self.feed.attempt(
-            &self.place,
-            self.flight.offsets.iter().copied(),
-            self.flight.attempt,
-        );
+        let attempt = self.attempt();
         let request_id =
             self.feed
                 .request_id(&attempt, &function.account, &function.name, &self.records);

@@ -235,14 +235,22 @@ impl PartitionTask {
         self.step(Input::StopIntake);
     }
 
-    /// How long what runs may take to its end: the function's timeout, and the drain setting for
+    /// How long what runs may take to its end: the longest timeout of the function's
+    /// versions, and the drain setting for
     /// what comes before and after.
     fn longest_run(&self) -> Duration {
         let parts = self.shared.parts();
-        let name = self.feed.function_of(&[]);
-        let function = name.and_then(|name| parts.functions.function(&name));
-        let timeout = function.map_or(Duration::ZERO, |function| function.timeout());
-        timeout + parts.settings.drain
+        let target = self.feed.function_of(&[]);
+        // Whichever version an alias has chosen, or pointed at when the run began.
+        let versions = target.into_iter().flat_map(|target| {
+            let latest = parts.functions.function(&target.name);
+            let published = parts.functions.versions().into_iter();
+            latest
+                .into_iter()
+                .chain(published.filter(move |version| version.name == target.name))
+        });
+        let timeouts = versions.map(|version| version.timeout());
+        timeouts.max().unwrap_or_default() + parts.settings.drain
     }
 
     /// Begins to read if the schedule wants more and there is room. Says whether the end of the

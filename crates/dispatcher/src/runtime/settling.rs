@@ -9,7 +9,7 @@ use event_log::{
     Append, CheckpointUpdate, Error, Lifetime, Offset, RecordBatch, Rule, Settlement, StoredRecord,
     Topic, TopicName, TopicPartition,
 };
-use function::{Destination, Function};
+use function::{Destination, Function, QualifiedName, Qualifier, Version};
 use metering::UsageRecord;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -162,18 +162,20 @@ impl Outgoing {
             Feed::Asynchronous => reading::load(&self.shared, &self.place, &offsets).await?,
         };
         let attempt = self.feed.attempt(&self.place, offsets, voided.attempt);
-        let Some(name) = self.feed.function_of(&records) else {
+        let Some(target) = self.feed.function_of(&records) else {
             tracing::warn!(place = %attempt.event, "an attempt was cut off and its record is gone");
             return Ok(None);
         };
         let parts = self.shared.parts();
-        let function = parts.functions.function(&name);
+        let function = parts.functions.resolve(&target, attempt.draw());
         let account = self.account(function.as_deref());
-        let request_id = self.feed.request_id(&attempt, account, &name, &records);
+        let name = &target.name;
+        let request_id = self.feed.request_id(&attempt, account, name, &records);
+        let version = version(function.as_deref(), &target);
         let now = parts.clock.now();
         Ok(Some(UsageRecord {
             memory_mib: function.as_ref().map_or(0, |function| function.memory_mib),
-            ..attempt.void(account, name.as_str(), &request_id, now)
+            ..attempt.void(account, name.as_str(), version, &request_id, now)
         }))
     }
 
@@ -183,20 +185,21 @@ impl Outgoing {
             .records
             .binary_search_by_key(&given_up.offset, |stored| stored.offset);
         let stored = at.ok().map(|at| &self.records[at]);
-        let name = self
+        let target = self
             .feed
             .function_of(stored.map_or(&[], std::slice::from_ref));
-        let function = name
+        let function = target
             .as_ref()
-            .and_then(|name| parts.functions.function(name));
-        let arn = name.map_or_else(String::new, |name| {
+            .and_then(|target| parts.functions.function(&target.name));
+        let arn = target.as_ref().map_or_else(String::new, |target| {
             let account = self.account(function.as_deref());
             format!(
-                "arn:aws:lambda:{}:{account}:function:{name}",
+                "arn:aws:lambda:{}:{account}:function:{target}",
                 parts.settings.region
             )
         });
         let flown = given_up.flight.and_then(|id| self.flown.get(&id));
+        let usage = flown.and_then(|flown| flown.usage.as_ref());
         let rejected = flown.filter(|flown| flown.response.is_none());
         let detail = self.unreadable.get(&given_up.offset);
         let letter = DeadLetter {
@@ -205,7 +208,7 @@ impl Outgoing {
             offset: given_up.offset,
             stored,
             function_arn: &arn,
-            version: Function::VERSION,
+            version: usage.map_or(Version::LATEST, |usage| &usage.version),
             reason: given_up.reason,
             detail: detail
                 .or(rejected.map(|flown| &flown.result))
@@ -214,7 +217,8 @@ impl Outgoing {
             response: flown.and_then(|flown| flown.response.as_ref()),
             now: parts.clock.now(),
         };
-        let destination = self.feed.destination(function.as_deref());
+        let functions = parts.functions.as_ref();
+        let destination = self.feed.destination(functions, target.as_ref());
         (destination, letter.to_record(payload))
     }
 
@@ -240,6 +244,15 @@ impl Outgoing {
 
     fn account<'a>(&'a self, function: Option<&'a Function>) -> &'a str {
         function.map_or(&self.shared.parts().settings.account, |it| &it.account)
+    }
+}
+
+/// The version that an attempt was made with, as far as that can still be told.
+fn version(function: Option<&Function>, target: &QualifiedName) -> Version {
+    match (function, target.meant()) {
+        (Some(function), _) => function.version,
+        (None, Qualifier::Version(version)) => *version,
+        (None, Qualifier::Alias(_)) => Version::Latest,
     }
 }
 

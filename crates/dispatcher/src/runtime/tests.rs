@@ -8,4 +8,5 @@ mod retries;
 mod settlements;
 mod sharing;
 mod transactions;
+mod versions;
 mod world;

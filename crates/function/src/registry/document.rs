@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Error;
-use crate::{Function, LayerVersion, Trigger};
+use crate::{Alias, Function, LayerVersion, Trigger, Version};
 
 /// A thing that is one document.
 pub(super) trait Document: Serialize + DeserializeOwned {
@@ -22,7 +22,20 @@ pub(super) trait Document: Serialize + DeserializeOwned {
 
 impl Document for Function {
     fn path(&self) -> Path {
-        Path::from(format!("functions/{}/{}.json", self.account, self.name))
+        let (account, name) = (&self.account, &self.name);
+        match self.version {
+            Version::Latest => Path::from(format!("functions/{account}/{name}.json")),
+            Version::Published(number) => {
+                Path::from(format!("versions/{account}/{name}/{number}.json"))
+            }
+        }
+    }
+}
+
+impl Document for Alias {
+    fn path(&self) -> Path {
+        let (account, function) = (&self.account, &self.function);
+        Path::from(format!("aliases/{account}/{function}/{}.json", self.name))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::{FunctionName, LayerId, PackageError, TriggerId};
+use crate::{AliasName, FunctionName, LayerId, PackageError, QualifiedName, TriggerId, Version};
 
 /// A change or a read that did not happen. Nothing of a failed change is visible.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +19,38 @@ pub enum Error {
     FunctionExists {
         /// The function asked for.
         function: FunctionName,
+    },
+    /// Reject: the function has no such version or alias.
+    #[error("function {target} does not exist")]
+    UnknownQualifier {
+        /// What was asked for.
+        target: QualifiedName,
+    },
+    /// Reject: the function has an alias of that name already.
+    #[error("alias {alias} of function {function} exists already")]
+    AliasExists {
+        /// The function.
+        function: FunctionName,
+        /// The alias.
+        alias: AliasName,
+    },
+    /// Reject: an alias points at the version.
+    #[error("version {version} of function {function} is what alias {alias} points at")]
+    VersionInUse {
+        /// The function.
+        function: FunctionName,
+        /// The version.
+        version: Version,
+        /// One such alias.
+        alias: AliasName,
+    },
+    /// Reject: the code of `$LATEST` is not the one that the caller means.
+    #[error("the code of function {function} has the SHA-256 {current}, not the one given")]
+    CodeMismatch {
+        /// The function.
+        function: FunctionName,
+        /// The SHA-256 of its code, base64.
+        current: String,
     },
     /// Reject: there is no such trigger.
     #[error("trigger {trigger} does not exist")]
@@ -47,7 +79,7 @@ pub enum Error {
         bytes: u64,
     },
     /// Reject: the caller's revision is not the current one.
-    #[error("function {function} has another revision than the one given")]
+    #[error("function {function}, or its alias, has another revision than the one given")]
     RevisionMismatch {
         /// The function asked for.
         function: FunctionName,

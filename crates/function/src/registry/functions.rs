@@ -8,9 +8,10 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::document::{Document as _, Written};
-use super::{Error, Kept, Registry, Writers};
+use super::{Error, Kept, Known, Registry, Writers};
 use crate::{
-    AsyncPolicy, CodePackage, Function, FunctionName, LayerId, Logging, Problem, TriggerSource,
+    AsyncPolicy, CodePackage, Function, FunctionName, LayerId, Logging, Problem, QualifiedName,
+    TriggerSource, Version,
 };
 
 /// What a new function is made of; the rest begins at its default.
@@ -45,7 +46,7 @@ pub struct NewFunction {
 }
 
 impl Registry {
-    /// The function of that name, if it exists.
+    /// The function of that name at `$LATEST`, if it exists.
     #[must_use]
     pub fn function(&self, name: &FunctionName) -> Option<Arc<Function>> {
         let known = self.known.read();
@@ -55,7 +56,7 @@ impl Registry {
             .map(|kept| Arc::clone(&kept.value))
     }
 
-    /// Every function, by name.
+    /// Every function at `$LATEST`, by name.
     #[must_use]
     pub fn functions(&self) -> Vec<Arc<Function>> {
         let known = self.known.read();
@@ -85,10 +86,14 @@ impl Registry {
             return Err(exists);
         }
         self.expect_layers(&new.layers, &[])?;
+        // Another node may have published a version while the function was being deleted.
+        self.remove_versions_and_aliases(&new.name).await?;
         let code = self.code.add(archive).await?;
         let function = Function {
             account: new.account,
             name: new.name,
+            version: Version::Latest,
+            last_version: 0,
             runtime: new.runtime,
             handler: new.handler,
             role: new.role,
@@ -112,7 +117,8 @@ impl Registry {
         match self.documents.create(function).await? {
             Written::Done(kept) => {
                 let function = self.remember_function(kept);
-                self.revive_bucket_triggers(&function.name).await?;
+                let target = QualifiedName::unqualified(function.name.clone());
+                self.revive_bucket_triggers(&target).await?;
                 Ok(function)
             }
             Written::Conflict => {
@@ -198,6 +204,8 @@ impl Registry {
         change(&mut function);
         function.account.clone_from(&before.value.account);
         function.name = name.clone();
+        function.version = Version::Latest;
+        function.last_version = before.value.last_version;
         function.code.clone_from(&before.value.code);
         if function.layers != before.value.layers {
             self.expect_layers(&function.layers, &before.value.layers)?;
@@ -208,7 +216,8 @@ impl Registry {
         Ok(function)
     }
 
-    /// Deletes a function. Its triggers stay, switched off. Durable on return.
+    /// Deletes a function with all of its versions and aliases. Its triggers stay, switched off.
+    /// Durable on return.
     ///
     /// # Errors
     /// [`Error::UnknownFunction`], [`Error::Conflict`], [`Error::Store`].
@@ -217,13 +226,29 @@ impl Registry {
         let before = self.expect_function(name, None)?;
         // Triggers first: a crash in between leaves them off and the function there, never on and
         // without a function.
-        self.switch_triggers_off(name, Problem::FunctionNotFound)
-            .await?;
+        self.switch_triggers_off(name, |_| true).await?;
+        self.remove_versions_and_aliases(name).await?;
         self.documents.delete(before.value.as_ref()).await?;
         self.known.write().functions.remove(name);
         self.changed();
         self.drop_unused_code(&before.value.code).await;
         self.drop_unused_layers(&before.value).await;
+        Ok(())
+    }
+
+    async fn remove_versions_and_aliases(&self, name: &FunctionName) -> Result<(), Error> {
+        let (aliases, versions) = {
+            let known = self.known.read();
+            let aliases: Vec<_> = known.aliases_of(name).cloned().collect();
+            let versions: Vec<_> = known.versions_of(name).cloned().collect();
+            (aliases, versions)
+        };
+        for alias in &aliases {
+            self.remove_alias(alias).await?;
+        }
+        for version in &versions {
+            self.remove_version(version).await?;
+        }
         Ok(())
     }
 
@@ -245,7 +270,7 @@ impl Registry {
         self.code.archive(&function.code).await
     }
 
-    fn expect_function(
+    pub(super) fn expect_function(
         &self,
         name: &FunctionName,
         expected: Option<Uuid>,
@@ -262,7 +287,7 @@ impl Registry {
         Ok(kept)
     }
 
-    async fn write_function(
+    pub(super) async fn write_function(
         &self,
         before: &Kept<Function>,
         function: Function,
@@ -274,7 +299,7 @@ impl Registry {
                 match self.documents.load(&path).await? {
                     Some(kept) => drop(self.remember_function(kept)),
                     None => {
-                        self.known.write().functions.remove(&before.value.name);
+                        self.known.write().forget(&before.value);
                         self.changed();
                     }
                 }
@@ -285,16 +310,15 @@ impl Registry {
         }
     }
 
-    fn remember_function(&self, kept: Kept<Function>) -> Arc<Function> {
+    pub(super) fn remember_function(&self, kept: Kept<Function>) -> Arc<Function> {
         let function = Arc::clone(&kept.value);
-        let name = function.name.clone();
-        self.known.write().functions.insert(name, kept);
+        self.known.write().keep(kept);
         self.changed();
         function
     }
 
     /// Removes deleted layers' archives that only `before` has named.
-    async fn drop_unused_layers(&self, before: &Function) {
+    pub(super) async fn drop_unused_layers(&self, before: &Function) {
         for id in &before.layers {
             let kept = self.known.read().layers.get(id).cloned();
             if let Some(kept) = kept {
@@ -315,28 +339,51 @@ impl Registry {
         }
     }
 
-    async fn revive_bucket_triggers(&self, name: &FunctionName) -> Result<(), Error> {
-        self.change_triggers_of(name, |trigger| {
+    pub(super) async fn revive_bucket_triggers(&self, target: &QualifiedName) -> Result<(), Error> {
+        self.change_triggers_of(&target.name, |trigger| {
             let bucket = matches!(trigger.source, TriggerSource::Bucket { .. });
-            if bucket && trigger.problem.take().is_some() {
+            let revived = bucket && trigger.target().means_the_same(target);
+            if revived && trigger.problem.take().is_some() {
                 trigger.enabled = true;
             }
         })
         .await
     }
 
-    async fn switch_triggers_off(
+    /// Switches the triggers of a function off whose targets are `gone`.
+    pub(super) async fn switch_triggers_off(
         &self,
         name: &FunctionName,
-        problem: Problem,
+        gone: impl Fn(&QualifiedName) -> bool + Send,
     ) -> Result<(), Error> {
-        self.change_triggers_of(name, |trigger| {
+        self.change_triggers_of(name, move |trigger| {
             // One that the user had switched off stays off when the function comes back.
-            if trigger.enabled {
+            if trigger.enabled && gone(&trigger.target()) {
                 trigger.enabled = false;
-                trigger.problem = Some(problem);
+                trigger.problem = Some(Problem::FunctionNotFound);
             }
         })
         .await
+    }
+}
+
+impl Known {
+    /// Puts a version, `$LATEST` included, in its place.
+    pub(super) fn keep(&mut self, kept: Kept<Function>) {
+        let (name, version) = (kept.value.name.clone(), kept.value.version);
+        match version {
+            Version::Latest => drop(self.functions.insert(name, kept)),
+            Version::Published(_) => drop(self.versions.insert((name, version), kept)),
+        }
+    }
+
+    fn forget(&mut self, function: &Function) {
+        match function.version {
+            Version::Latest => drop(self.functions.remove(&function.name)),
+            Version::Published(_) => {
+                let key = (function.name.clone(), function.version);
+                drop(self.versions.remove(&key));
+            }
+        }
     }
 }

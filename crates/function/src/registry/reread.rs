@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::document::Documents;
 use super::{Error, Known, Registry};
-use crate::{Function, LayerVersion, Trigger};
+use crate::{Alias, Function, LayerVersion, Trigger};
 
 impl Registry {
     /// Looks at the store again and takes in what others have changed there: documents that are new
@@ -34,6 +34,10 @@ impl Known {
         let functions = documents
             .load_all::<Function>("functions", functions)
             .await?;
+        let versions = self.versions.into_values().collect();
+        let versions = documents.load_all::<Function>("versions", versions).await?;
+        let aliases = self.aliases.into_values().collect();
+        let aliases = documents.load_all::<Alias>("aliases", aliases).await?;
         let triggers = self.triggers.into_values().collect();
         let triggers = documents.load_all::<Trigger>("triggers", triggers).await?;
         let layers = self.layers.into_values().collect();
@@ -46,6 +50,17 @@ impl Known {
             functions: functions
                 .into_iter()
                 .map(|kept| (kept.value.name.clone(), kept))
+                .collect(),
+            versions: versions
+                .into_iter()
+                .map(|kept| ((kept.value.name.clone(), kept.value.version), kept))
+                .collect(),
+            aliases: aliases
+                .into_iter()
+                .map(|kept| {
+                    let key = (kept.value.function.clone(), kept.value.name.clone());
+                    (key, kept)
+                })
                 .collect(),
             triggers: triggers
                 .into_iter()
@@ -67,6 +82,8 @@ impl Known {
                 })
         }
         same(&self.functions, &other.functions)
+            && same(&self.versions, &other.versions)
+            && same(&self.aliases, &other.aliases)
             && same(&self.triggers, &other.triggers)
             && same(&self.layers, &other.layers)
     }

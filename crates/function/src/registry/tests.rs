@@ -1,3 +1,5 @@
+mod versions;
+
 use std::collections::BTreeMap;
 use std::io::{Cursor, Write as _};
 use std::sync::Arc;
@@ -93,6 +95,7 @@ fn trigger(function: &str, source: TriggerSource) -> Trigger {
         enabled: true,
         problem: None,
         tags: BTreeMap::new(),
+        qualifier: None,
         starting_position: StartingPosition::Latest {
             ends: BTreeMap::from([(0, Offset::new(7))]),
         },

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::document::{Document as _, Written};
 use super::{Error, Kept, Registry};
-use crate::{FunctionName, Trigger, TriggerId, TriggerSource};
+use crate::{FunctionName, QualifiedName, Trigger, TriggerId, TriggerSource};
 
 impl Registry {
     /// The trigger of that id, if it exists.
@@ -27,7 +27,8 @@ impl Registry {
     /// Adds a trigger; durable on return. Its revision and time are set here.
     ///
     /// # Errors
-    /// [`Error::UnknownFunction`], [`Error::TriggerExists`], [`Error::Store`].
+    /// [`Error::UnknownFunction`], [`Error::UnknownQualifier`], [`Error::TriggerExists`],
+    /// [`Error::Store`].
     pub async fn create_trigger(&self, trigger: Trigger) -> Result<Arc<Trigger>, Error> {
         let _writer = self.writer.lock().await;
         self.add_trigger(trigger).await
@@ -36,8 +37,8 @@ impl Registry {
     /// Changes a trigger; its id stays. Durable on return.
     ///
     /// # Errors
-    /// [`Error::UnknownTrigger`], [`Error::UnknownFunction`] when the change names another function
-    /// that does not exist, [`Error::Conflict`], [`Error::Store`].
+    /// [`Error::UnknownTrigger`], [`Error::UnknownFunction`] or [`Error::UnknownQualifier`] when the
+    /// change names another function that does not exist, [`Error::Conflict`], [`Error::Store`].
     pub async fn update_trigger(
         &self,
         id: TriggerId,
@@ -47,8 +48,8 @@ impl Registry {
         let before = self.expect_trigger(id)?;
         let mut trigger = before.value.as_ref().clone();
         change(&mut trigger);
-        if trigger.function != before.value.function {
-            self.expect_target(&trigger.function)?;
+        if trigger.target() != before.value.target() {
+            self.expect_target(&trigger.target())?;
         }
         self.write_trigger(&before, trigger).await
     }
@@ -70,7 +71,7 @@ impl Registry {
     /// are removed and added. `wanted` must read this bucket. Each trigger is durable by itself, not all at once: repeat after an error.
     ///
     /// # Errors
-    /// [`Error::UnknownFunction`], before anything is changed; [`Error::Conflict`],
+    /// [`Error::UnknownFunction`] or [`Error::UnknownQualifier`], before anything is changed; [`Error::Conflict`],
     /// [`Error::Store`].
     pub async fn replace_bucket_triggers(
         &self,
@@ -79,7 +80,7 @@ impl Registry {
     ) -> Result<(), Error> {
         let _writer = self.writer.lock().await;
         for trigger in &wanted {
-            self.expect_target(&trigger.function)?;
+            self.expect_target(&trigger.target())?;
         }
         let mut existing: Vec<_> = {
             let known = self.known.read();
@@ -88,7 +89,7 @@ impl Registry {
         };
         for trigger in &wanted {
             let same = |kept: &Kept<Trigger>| {
-                kept.value.function == trigger.function
+                kept.value.target() == trigger.target()
                     && kept.value.source.wants_the_same(&trigger.source)
             };
             let Some(place) = existing.iter().position(same) else {
@@ -136,7 +137,7 @@ impl Registry {
     }
 
     async fn add_trigger(&self, mut trigger: Trigger) -> Result<Arc<Trigger>, Error> {
-        self.expect_target(&trigger.function)?;
+        self.expect_target(&trigger.target())?;
         let exists = Error::TriggerExists {
             trigger: trigger.id,
         };
@@ -160,11 +161,12 @@ impl Registry {
         kept.ok_or(Error::UnknownTrigger { trigger: id })
     }
 
-    fn expect_target(&self, name: &FunctionName) -> Result<(), Error> {
-        match self.function(name) {
+    fn expect_target(&self, target: &QualifiedName) -> Result<(), Error> {
+        self.expect_function(&target.name, None)?;
+        match self.attributes(target) {
             Some(_) => Ok(()),
-            None => Err(Error::UnknownFunction {
-                function: name.clone(),
+            None => Err(Error::UnknownQualifier {
+                target: target.clone(),
             }),
         }
     }

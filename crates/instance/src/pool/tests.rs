@@ -241,15 +241,26 @@ async fn a_retired_revision_serves_nobody_again() {
         async move { served_by(&pool, &old).await }
     });
     until_busy(&pool, 1).await;
-    pool.retire("a", "f", &["new"]);
+    pool.retire(&old);
     gate.add_permits(100);
     busy.await.unwrap();
     served_by(&pool, &new).await;
     assert_eq!(pool.count().idle, 2, "the new one and the other function's");
-    pool.retire("a", "f", &["new"]);
+    pool.retire(&old);
     assert_eq!(pool.count().idle, 2);
-    pool.retire("a", "f", &[]);
+    pool.retire(&new);
     assert_eq!(pool.count().idle, 1);
+}
+
+#[tokio::test]
+async fn retiring_a_version_leaves_the_others() {
+    let (pool, _) = pool(Fake::default(), 100);
+    let versions = ["$LATEST", "1", "2"].map(|version| spec("a", "f", version, "r"));
+    for version in &versions {
+        served_by(&pool, version).await;
+    }
+    pool.retire(&versions[1]);
+    assert_eq!(pool.count().idle, 2);
 }
 
 #[tokio::test]

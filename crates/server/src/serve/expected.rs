@@ -17,9 +17,10 @@ pub(super) async fn run(
     let mut seen = BTreeSet::new();
     let looking = async {
         loop {
-            let functions = registry.functions();
+            let (functions, versions) = (registry.functions(), registry.every_version());
             let runtimes = functions
                 .iter()
+                .chain(&versions)
                 .filter_map(|function| function.runtime.parse::<Runtime>().ok());
             for runtime in runtimes {
                 if seen.insert(runtime)

@@ -134,6 +134,7 @@ async fn retry_rules_reach_the_functions_bucket_triggers() {
         enabled: true,
         problem: None,
         tags: std::collections::BTreeMap::new(),
+        qualifier: None,
         starting_position: StartingPosition::TrimHorizon,
         last_modified: clock::Timestamp::default(),
         revision: uuid::Uuid::nil(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use function::FunctionName;
+use function::{FunctionName, QualifiedName};
 use metering::UsageOutcome;
 use tokio::time::Instant;
 
@@ -14,8 +14,7 @@ use crate::{FunctionResult, InvokeError, InvokeRequest, Settings, Throttle};
 
 fn request(function: &str) -> InvokeRequest {
     InvokeRequest {
-        qualifier: None,
-        function: FunctionName::new(function).unwrap(),
+        target: QualifiedName::unqualified(FunctionName::new(function).unwrap()),
         request_id: "5f0e9f5e-0000-4000-8000-000000000001".to_owned(),
         payload: Bytes::from_static(br#"{"n":1}"#),
         client_context: None,

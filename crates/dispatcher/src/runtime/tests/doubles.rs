@@ -10,7 +10,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use clock::{Clock, Monotonic, Timestamp};
 use event_log::{Offset, Partition, StoredRecord};
-use function::{Function, FunctionName, Trigger, TriggerId};
+use function::{
+    Alias, AsyncPolicy, Draw, Function, FunctionName, QualifiedName, Qualifier, Trigger, TriggerId,
+    Version,
+};
 use instance::{Finished, Instance, Invocation, LaunchError, Launcher, Metrics, Outcome, Spec};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -49,6 +52,8 @@ impl Clock for PausedClock {
 #[derive(Debug, Default)]
 pub(super) struct Listed {
     functions: Mutex<BTreeMap<FunctionName, Arc<Function>>>,
+    versions: Mutex<Vec<Arc<Function>>>,
+    aliases: Mutex<Vec<Alias>>,
     triggers: Mutex<BTreeMap<TriggerId, Arc<Trigger>>>,
     changes: watch::Sender<u64>,
 }
@@ -57,6 +62,20 @@ impl Listed {
     pub(super) fn put_function(&self, function: Function) {
         let name = function.name.clone();
         self.functions.lock().insert(name, Arc::new(function));
+        self.changed();
+    }
+
+    pub(super) fn put_version(&self, version: Function) {
+        self.versions.lock().push(Arc::new(version));
+        self.changed();
+    }
+
+    /// Points an alias of whichever function elsewhere.
+    pub(super) fn put_alias(&self, alias: Alias) {
+        let mut aliases = self.aliases.lock();
+        aliases.retain(|other| other.name != alias.name);
+        aliases.push(alias);
+        drop(aliases);
         self.changed();
     }
 
@@ -90,6 +109,33 @@ impl Functions for Listed {
 
     fn functions(&self) -> Vec<Arc<Function>> {
         self.functions.lock().values().cloned().collect()
+    }
+
+    fn versions(&self) -> Vec<Arc<Function>> {
+        self.versions.lock().clone()
+    }
+
+    fn resolve(&self, target: &QualifiedName, draw: Draw) -> Option<Arc<Function>> {
+        let version = match target.meant() {
+            Qualifier::Version(version) => *version,
+            Qualifier::Alias(name) => {
+                let aliases = self.aliases.lock();
+                let alias = aliases.iter().find(|alias| alias.name == *name)?;
+                alias.choose(draw)
+            }
+        };
+        if version == Version::Latest {
+            return self.function(&target.name);
+        }
+        let versions = self.versions.lock();
+        let found = versions
+            .iter()
+            .find(|it| it.name == target.name && it.version == version);
+        found.cloned()
+    }
+
+    fn async_policy(&self, target: &QualifiedName) -> Option<AsyncPolicy> {
+        Some(self.function(&target.name)?.asynchronous.clone())
     }
 
     fn triggers(&self) -> Vec<Arc<Trigger>> {
@@ -154,6 +200,8 @@ impl Payloads for Lists {
 #[derive(Clone, Debug)]
 pub(super) struct Call {
     pub(super) function: String,
+    pub(super) version: String,
+    pub(super) arn: String,
     pub(super) request_id: String,
     pub(super) payload: Bytes,
 }
@@ -192,6 +240,7 @@ impl Script {
 struct Actor {
     script: Script,
     function: String,
+    version: String,
 }
 
 #[async_trait]
@@ -200,6 +249,7 @@ impl Launcher for Script {
         Ok(Box::new(Actor {
             script: self.clone(),
             function: spec.function.clone(),
+            version: spec.version.clone(),
         }))
     }
 }
@@ -209,6 +259,8 @@ impl Instance for Actor {
     async fn invoke(self: Box<Self>, invocation: Invocation) -> Finished {
         let call = Call {
             function: self.function.clone(),
+            version: self.version.clone(),
+            arn: invocation.arn,
             request_id: invocation.request_id,
             payload: invocation.payload,
         };

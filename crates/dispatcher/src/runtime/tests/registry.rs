@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use clock::Timestamp;
-use function::{Function, FunctionName, Ordering, StartingPosition, Trigger};
+use function::{
+    AsyncPolicy, Draw, Function, FunctionName, Ordering, QualifiedName, StartingPosition, Trigger,
+};
 use instance::{Pool, PoolConfig};
 use metering::UsageOutcome;
 use parking_lot::Mutex;
@@ -164,6 +166,18 @@ impl Functions for Interrupted {
             happens();
         }
         listed
+    }
+
+    fn versions(&self) -> Vec<Arc<Function>> {
+        self.listed.versions()
+    }
+
+    fn resolve(&self, target: &QualifiedName, draw: Draw) -> Option<Arc<Function>> {
+        self.listed.resolve(target, draw)
+    }
+
+    fn async_policy(&self, target: &QualifiedName) -> Option<AsyncPolicy> {
+        self.listed.async_policy(target)
     }
 
     fn triggers(&self) -> Vec<Arc<Trigger>> {

@@ -306,7 +306,7 @@ async fn a_handler_that_cannot_be_loaded_is_an_error_with_awss_type() {
             error["errorMessage"].as_str().unwrap().starts_with(message),
             "{error}"
         );
-        bench.pool.retire("000000000000", "f", &[]);
+        bench.pool.retire(&spec);
     }
     assert_eq!(bench.pool.count().idle, 0, "none of them can serve again");
     assert!(bench.log().contains("Phase: init\tStatus: error"));
