@@ -136,7 +136,7 @@ fn another_s3_server_passes_the_same_script() -> Result<()> {
     script("boto3_buckets.py", "boto3", &[], &environment)
 }
 
-fn on_a_server(name: &str, module: &str) -> Result<()> {
+pub(crate) fn on_a_server(name: &str, module: &str) -> Result<()> {
     on_a_server_with(name, module, &[])
 }
 

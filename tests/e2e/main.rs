@@ -16,6 +16,7 @@ mod connectors;
 mod crash;
 mod demo;
 mod failures;
+mod function_versions;
 mod kafka_clients;
 mod layers;
 mod lifecycle;

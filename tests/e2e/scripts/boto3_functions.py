@@ -91,8 +91,8 @@ try:
 except functions.exceptions.ResourceNotFoundException:
     pass
 try:
-    functions.create_alias(FunctionName="greet", Name="live", FunctionVersion="1")
-    raise AssertionError("aliases are not supported and were accepted")
+    functions.create_function_url_config(FunctionName="greet", AuthType="NONE")
+    raise AssertionError("function URLs are not supported and were accepted")
 except ClientError as error:
-    assert "CreateAlias" in str(error), error
+    assert "CreateFunctionUrlConfig" in str(error), error
 print(json.dumps({"ok": True}))
