@@ -11,15 +11,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use clock::SystemClock;
+use clock::{SystemClock, Timestamp};
 use connector::{Runner, Settings};
-use connector_object_store::{Config, Listing, ObjectStoreSource};
+use connector_object_store::{Config, Listed, Listing, ObjectStoreSource};
 use event_log::{EmbeddedConfig, EmbeddedLog, SharedLog, TopicName, TopicPartition};
 use futures::StreamExt as _;
 use futures::channel::mpsc;
 use futures::stream::{self, BoxStream};
-use object_store::ObjectMeta;
-use object_store::path::Path;
 use tokio_util::sync::CancellationToken;
 
 use crate::table::{Table, time};
@@ -36,29 +34,28 @@ struct Imagined {
 }
 
 impl Imagined {
-    fn object(number: u64, changes: u64) -> ObjectMeta {
+    fn object(number: u64, changes: u64) -> Listed {
         // Every change replaces the objects of one stretch, so that none is as it was before.
         let state = changes * u64::from((OBJECTS / 2..OBJECTS / 2 + DIFFERENT).contains(&number));
-        ObjectMeta {
-            location: Path::from(format!(
+        Listed {
+            key: format!(
                 "measurements/plant-{:03}/line-{:02}/{number:012}.parquet",
                 number / 4_096,
                 number % 16
-            )),
-            last_modified: Default::default(),
+            ),
+            modified: Timestamp::default(),
             size: 4_096 + state,
-            e_tag: Some(format!(
+            etag: Some(format!(
                 "\"{:032x}\"",
                 u128::from(number) << 64 | u128::from(state)
             )),
-            version: None,
         }
     }
 }
 
 #[async_trait::async_trait]
 impl Listing for Imagined {
-    fn all(&self, _prefix: Option<&Path>) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
+    fn all(&self, _prefix: Option<&str>) -> BoxStream<'static, object_store::Result<Listed>> {
         let changes = self.changes.load(Ordering::Relaxed);
         self.listed.fetch_add(1, Ordering::Relaxed);
         let from = changes * DIFFERENT;
@@ -67,7 +64,7 @@ impl Listing for Imagined {
             .boxed()
     }
 
-    async fn one(&self, _key: &Path) -> object_store::Result<Option<ObjectMeta>> {
+    async fn one(&self, _key: &str) -> object_store::Result<Option<Listed>> {
         Ok(None)
     }
 }

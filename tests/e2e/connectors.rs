@@ -1,5 +1,6 @@
 //! Foreign sources: added by command, read exactly once whatever crashes, told of, and removed.
 
+mod clouds;
 mod folder;
 mod folder_files;
 mod kafka;
@@ -9,6 +10,7 @@ mod notifications;
 mod postgres;
 mod refusals;
 mod s3;
+mod s3_keys;
 mod sqlite;
 
 use anyhow::{Context, Result, ensure};

@@ -13,6 +13,7 @@
 mod bootstrap;
 mod brokers;
 mod clients;
+mod cloud;
 mod database;
 mod kafka;
 mod ledger;
@@ -31,6 +32,7 @@ mod zip;
 pub use bootstrap::order_total;
 pub use brokers::Brokers;
 pub use clients::{Cli, map_topic, s3};
+pub use cloud::Cloud;
 pub use database::Database;
 pub use kafka::{
     Consumed, consume_all, create_topic, delete_topic, grow_topic, producer, publish, publish_to,

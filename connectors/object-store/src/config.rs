@@ -3,15 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use object_store::path::Path;
-
 /// How a watched store appears in events.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The bucket's name in events; the topic is `bucket.<name>`.
     pub bucket: String,
-    /// Only objects below this path; everything without.
-    pub prefix: Option<Path>,
+    /// Only objects whose keys begin so; everything without.
+    pub prefix: Option<String>,
     /// The region in events.
     pub region: String,
     /// The account that owns the bucket in events.

@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use clock::Timestamp;
 use connector::Note;
-use object_store::ObjectMeta;
 use serde::{Deserialize, Serialize};
+
+use crate::Listed;
 
 /// What tells one state of an object from another.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -65,14 +66,16 @@ impl Change {
     }
 }
 
-impl From<ObjectMeta> for Entry {
-    fn from(object: ObjectMeta) -> Self {
-        Self {
+impl Entry {
+    /// The key and state of an object.
+    pub(crate) fn of(object: Listed) -> (String, Self) {
+        let entry = Self {
             // Without the quotes that belong to HTTP.
-            etag: object.e_tag.map(|etag| etag.trim_matches('"').to_owned()),
+            etag: object.etag.map(|etag| etag.trim_matches('"').to_owned()),
             size: object.size,
-            modified: Timestamp::from_millis(object.last_modified.timestamp_millis()),
-        }
+            modified: object.modified,
+        };
+        (object.key, entry)
     }
 }
 

@@ -1,8 +1,14 @@
 //! A folder or bucket of files as a source of events.
 //!
-//! **What is read**: the listing of any [`ObjectStore`](object_store::ObjectStore) (a local folder,
-//! an S3-compatible store, Azure, GCS), held against the manifest of what was there before. The
-//! difference becomes events in AWS's S3 shape in the topic `bucket.<name>`. No object is opened.
+//! **What is read**: a [`Listing`], that of a bucket of another store ([`Remote`]: S3-compatible ones, Azure
+//! Blob Storage, Google Cloud Storage), held against the manifest of what was there before. The difference
+//! becomes events in the topic `bucket.<name>`. No object is opened.
+//!
+//! **What is told**, of every store: AWS's S3 record, so that handlers need not know where an object lies.
+//! `bucket.name` is the bucket's (Azure's container's) and `bucket.arn` `arn:aws:s3:::` with it; `eTag` is
+//! what the store calls it: at Azure an opaque text, at Google the MD5 in hexadecimal digits, or the
+//! generation of an object that has none. `versionId` is absent, as a listing of what is there has none, and
+//! so is whatever only the store's own log could tell: who changed it, from where, how.
 //!
 //! **When**: once after opening and then at every wake-up that is handed in. Between listings, a
 //! [`Hint`] (a notification) has one object looked at. Hints are good for latency only: however many are
@@ -18,8 +24,7 @@
 //! object takes 24 bytes and a little, a pass another few MiB, whatever the number of objects: names are
 //! not kept but read from the manifest when objects are missing.
 //!
-//! **Limits**: a key that cannot be a path (`a//b`, `./a`) stops the source with its name, and a key loses
-//! a slash at its end.
+//! **Keys** are told byte for byte, also `a//b`, `./a` and `a/`.
 //!
 //! A local folder ([`FolderSource`]) is kept likewise, with hints of its own from inotify, and with care
 //! for files that are still being written; what one look finds different is in memory as a whole. A
@@ -33,6 +38,8 @@ mod hint;
 mod notification;
 
 mod listing;
+
+mod remote;
 
 mod source;
 
@@ -51,7 +58,8 @@ mod s3_event;
 pub use config::{Config, FolderConfig};
 pub use folder::{FileState, FolderFiles, FolderSource, FolderWalk};
 pub use hint::{Hint, Hints, Unheard, hint_queue};
-pub use listing::{ByHead, ByListing, Listing};
+pub use listing::{Listed, Listing};
 pub use notification::{NotificationError, hints_of};
 pub use position::show_position;
+pub use remote::{AzureKey, AzurePlace, GcsPlace, Remote, S3Place};
 pub use source::ObjectStoreSource;

@@ -102,7 +102,7 @@ pub fn hints_of(body: &[u8], watched: &str) -> Result<Vec<Hint>, NotificationErr
 }
 
 /// Undoes form encoding; `None` when that is none, or not of UTF-8.
-fn form_decoded(text: &str) -> Option<String> {
+pub(crate) fn form_decoded(text: &str) -> Option<String> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {

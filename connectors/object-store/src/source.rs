@@ -11,13 +11,11 @@ use event::{SourceId, SourcePosition};
 use event_log::TopicName;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
-use object_store::ObjectMeta;
-use object_store::path::Path;
 
 use crate::backlog::Backlog;
 use crate::entry::Entry;
 use crate::position::generation_of;
-use crate::{Config, Hint, Listing};
+use crate::{Config, Hint, Listed, Listing};
 
 /// Objects that arrive together are compared together: as many as S3 puts on a page.
 const PAGE: usize = 1_000;
@@ -45,9 +43,9 @@ pub struct ObjectStoreSource {
     /// Whether another pass is to follow at once.
     again: Again,
     /// What hints have named and was not looked at yet.
-    hinted: BTreeSet<Path>,
+    hinted: BTreeSet<String>,
     /// What was looked at since the pass has begun: what the pass says of it may be older.
-    looked_at: HashSet<Path>,
+    looked_at: HashSet<String>,
 }
 
 /// Where the source is with listing.
@@ -57,7 +55,7 @@ enum Pass {
     /// It begins.
     Due,
     /// What there is comes in.
-    Listing(BoxStream<'static, Vec<object_store::Result<ObjectMeta>>>),
+    Listing(BoxStream<'static, Vec<object_store::Result<Listed>>>),
     /// Everything has come; what is missing is named.
     Naming,
 }
@@ -128,12 +126,10 @@ impl ObjectStoreSource {
     fn note(&mut self, hint: Hint) {
         match (hint, &self.pass) {
             (Hint::Object(key), _) => {
-                let path = Path::parse(&key).ok();
-                // Others have another name in listings.
-                let path = path.filter(|path| path.as_ref() == key);
-                let prefix = self.config.prefix.as_ref();
-                let within = |path: &Path| prefix.is_none_or(|it| path.prefix_matches(it));
-                self.hinted.extend(path.filter(within));
+                let prefix = self.config.prefix.as_deref().unwrap_or_default();
+                if key.starts_with(prefix) {
+                    self.hinted.insert(key);
+                }
             }
             (Hint::Anything, Pass::Resting) => self.pass = Pass::Due,
             (Hint::Anything, Pass::Due) => {}
@@ -154,7 +150,7 @@ impl ObjectStoreSource {
             let found = listing.one(&key).await?;
             Ok((key, found))
         });
-        let looks: object_store::Result<Vec<(Path, Option<ObjectMeta>)>> =
+        let looks: object_store::Result<Vec<(String, Option<Listed>)>> =
             looks.buffer_unordered(LOOKS).try_collect().await;
         let looks = looks.map_err(|error| {
             let act = format!("look at objects of {}", self.config.bucket);
@@ -163,8 +159,8 @@ impl ObjectStoreSource {
         self.hinted.clear();
         for (key, found) in looks {
             match found {
-                Some(object) => self.backlog.seen(key.into(), Entry::from(object)),
-                None => self.backlog.gone(key.into()),
+                Some(object) => self.backlog.seen(key, Entry::of(object).1),
+                None => self.backlog.gone(key),
             }
         }
         self.backlog.release();
@@ -188,7 +184,7 @@ impl ObjectStoreSource {
                 self.backlog.begin_pass();
                 self.looked_at.clear();
                 self.again = Again::No;
-                let all = self.listing.all(self.config.prefix.as_ref());
+                let all = self.listing.all(self.config.prefix.as_deref());
                 self.pass = Pass::Listing(all.ready_chunks(PAGE).boxed());
             }
             Pass::Listing(pages) => tokio::select! {
@@ -215,13 +211,13 @@ impl ObjectStoreSource {
         Ok(())
     }
 
-    fn compare(&mut self, page: Vec<object_store::Result<ObjectMeta>>) -> Result<(), SourceError> {
+    fn compare(&mut self, page: Vec<object_store::Result<Listed>>) -> Result<(), SourceError> {
         for object in page {
             let act = || format!("list {}", self.config.bucket);
             let object = object.map_err(|error| classify(act(), error))?;
-            if !self.looked_at.contains(&object.location) {
-                let key = object.location.to_string();
-                self.backlog.listed(key, Entry::from(object));
+            if !self.looked_at.contains(&object.key) {
+                let (key, entry) = Entry::of(object);
+                self.backlog.listed(key, entry);
             }
         }
         self.backlog.release_full();

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+use time::format_description::well_known::{Rfc2822, Rfc3339};
 use time::macros::format_description;
 
 /// A moment: milliseconds since 1970-01-01T00:00:00Z, the resolution of Kafka's record timestamps.
@@ -63,6 +63,13 @@ impl Timestamp {
             .map(Self)
     }
 
+    /// Reads a date as HTTP headers have it: `Fri, 20 Nov 2026 23:19:00 GMT`. `None` when `text` is none.
+    #[must_use]
+    pub fn parse_http_date(text: &str) -> Option<Self> {
+        let date = OffsetDateTime::parse(text, &Rfc2822).ok()?;
+        date.unix_timestamp().checked_mul(1_000).map(Self)
+    }
+
     /// The same moment as a calendar date in UTC. Moments that no calendar holds clamp to its ends.
     #[must_use]
     pub fn to_utc(self) -> OffsetDateTime {
@@ -112,6 +119,13 @@ mod tests {
             let at = Timestamp::from_millis(millis);
             assert_eq!(Timestamp::parse_rfc3339(&at.to_rfc3339()), Some(at));
         }
+    }
+
+    #[test]
+    fn http_dates_are_read() {
+        let at = Timestamp::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(at, Timestamp::parse_rfc3339("1994-11-06T08:49:37Z"));
+        assert_eq!(Timestamp::parse_http_date("1994-11-06T08:49:37Z"), None);
     }
 
     #[test]

@@ -23,6 +23,10 @@ const PYTHON: Tool = Tool {
     program: "python3",
     package: "python3",
 };
+const NPM: Tool = Tool {
+    program: "npm",
+    package: "npm",
+};
 
 /// What `cargo xtask clients` is asked for.
 #[derive(clap::Args)]
@@ -221,6 +225,16 @@ fn python(cache: &Cache) -> Result<Vec<Export>> {
         (contract::PYTHON, text(folder.join("bin/python"))?),
         (contract::AWS, text(folder.join("bin/aws"))?),
     ])
+}
+
+/// The folder of Node.js modules with `package`.
+pub(crate) fn node_modules(cache: &Cache, name: &str, package: &str) -> Result<PathBuf> {
+    let folder = cache.fetched(name, package, |folder| {
+        let mut npm = Command::new(NPM.installed()?);
+        npm.args(["install", "--silent", "--no-audit", "--no-fund", "--prefix"]);
+        command::run(npm.arg(folder).arg(package))
+    })?;
+    Ok(folder.join("node_modules"))
 }
 
 fn text(path: PathBuf) -> Result<String> {

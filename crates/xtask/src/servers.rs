@@ -14,7 +14,7 @@ use signal_hook::iterator::Signals;
 
 use crate::checkout::Checkout;
 use crate::contract;
-use crate::peers::{self, Kafka, KafkaCluster, Mariadb, Peer, Postgres, S3};
+use crate::peers::{self, Azure, Gcs, Kafka, KafkaCluster, Mariadb, Peer, Postgres, S3};
 use crate::steps::Steps;
 
 /// What `cargo xtask servers` is asked for.
@@ -30,6 +30,10 @@ pub(crate) struct Args {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Server {
+    /// Azurite, an emulator of Azure Blob Storage, from npm
+    Azure,
+    /// An emulator of Google Cloud Storage, from PyPI
+    Gcs,
     /// Apache Kafka (KRaft, one node), from Maven Central
     Kafka,
     /// Apache Kafka as a cluster of three nodes, replication factor 3
@@ -40,19 +44,21 @@ enum Server {
     Postgres,
     /// An S3-compatible store, built through the Go module proxy
     S3,
-    /// Kafka with one node, MariaDB, PostgreSQL and the store
+    /// Kafka with one node, MariaDB, PostgreSQL, the store and the emulators
     All,
 }
 
 impl Server {
     fn peers(self) -> &'static [&'static dyn Peer] {
         match self {
+            Self::Azure => &[&Azure],
+            Self::Gcs => &[&Gcs],
             Self::Kafka => &[&Kafka],
             Self::KafkaCluster => &[&KafkaCluster],
             Self::Mariadb => &[&Mariadb],
             Self::Postgres => &[&Postgres],
             Self::S3 => &[&S3],
-            Self::All => &[&Kafka, &Mariadb, &Postgres, &S3],
+            Self::All => &[&Azure, &Gcs, &Kafka, &Mariadb, &Postgres, &S3],
         }
     }
 }

@@ -7,18 +7,53 @@ use connector::{Runner, Settings};
 use event::{Event, Place, Record};
 use event_log::{MemoryLog, Offset, Partition, SharedLog};
 use futures::channel::mpsc;
+use futures::future;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
+use object_store::{Error, ObjectMeta, ObjectStore as _, ObjectStoreExt as _};
 use parking_lot::Mutex;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::ByHead;
 
 /// Decides nothing but how long a failure takes.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A folder's files as a store's objects.
+#[derive(Debug)]
+struct Files(LocalFileSystem);
+
+impl Files {
+    fn shown(object: ObjectMeta) -> Listed {
+        Listed {
+            key: object.location.into(),
+            etag: object.e_tag,
+            size: object.size,
+            modified: Timestamp::from_millis(object.last_modified.timestamp_millis()),
+        }
+    }
+}
+
+#[async_trait]
+impl Listing for Files {
+    fn all(&self, prefix: Option<&str>) -> BoxStream<'static, object_store::Result<Listed>> {
+        let prefix = prefix.unwrap_or_default().to_owned();
+        let objects = self.0.list(None).map_ok(Self::shown);
+        objects
+            .try_filter(move |object| future::ready(object.key.starts_with(&prefix)))
+            .boxed()
+    }
+
+    async fn one(&self, key: &str) -> object_store::Result<Option<Listed>> {
+        match self.0.head(&Path::from(key)).await {
+            Ok(object) => Ok(Some(Self::shown(object))),
+            Err(Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
 
 struct Watched {
     folder: TempDir,
@@ -55,10 +90,14 @@ impl Watched {
         std::fs::remove_file(self.folder.path().join(name)).unwrap();
     }
 
-    fn source(&self, wake_ups: BoxStream<'static, ()>, prefix: Option<Path>) -> ObjectStoreSource {
+    fn source(
+        &self,
+        wake_ups: BoxStream<'static, ()>,
+        prefix: Option<String>,
+    ) -> ObjectStoreSource {
         let store = LocalFileSystem::new_with_prefix(self.folder.path()).unwrap();
         let clock = ManualClock::starting_at(Timestamp::from_millis(1_795_000_000_000));
-        let listing = Arc::new(ByHead(store));
+        let listing = Arc::new(Files(store));
         ObjectStoreSource::new(listing, wake_ups, Arc::new(clock), inbox(prefix)).unwrap()
     }
 
@@ -86,7 +125,7 @@ impl Watched {
     }
 }
 
-fn inbox(prefix: Option<Path>) -> Config {
+fn inbox(prefix: Option<String>) -> Config {
     Config {
         bucket: "inbox".to_owned(),
         prefix,
@@ -254,7 +293,7 @@ async fn only_objects_below_the_prefix_are_seen() {
     watched.write("in/a", "1");
     watched.write("out/b", "1");
     let wake_ups = futures::stream::pending().boxed();
-    let mut source = watched.source(wake_ups, Some(Path::from("in")));
+    let mut source = watched.source(wake_ups, Some("in/".to_owned()));
     source.open(None).await.unwrap();
     let batch = source.next(1 << 20).await.unwrap();
     let keys: Vec<Bytes> = batch
@@ -281,7 +320,7 @@ async fn a_position_of_something_else_is_rejected() {
 #[derive(Debug, Default)]
 struct Paged {
     objects: Mutex<BTreeMap<String, u64>>,
-    pages: Mutex<Vec<mpsc::UnboundedSender<Vec<ObjectMeta>>>>,
+    pages: Mutex<Vec<mpsc::UnboundedSender<Vec<Listed>>>>,
 }
 
 impl Paged {
@@ -293,19 +332,18 @@ impl Paged {
         self.objects.lock().remove(key);
     }
 
-    fn shown(&self, key: &str) -> Option<ObjectMeta> {
+    fn shown(&self, key: &str) -> Option<Listed> {
         let size = *self.objects.lock().get(key)?;
-        Some(ObjectMeta {
-            location: Path::from(key),
-            last_modified: Default::default(),
+        Some(Listed {
+            key: key.to_owned(),
+            modified: Timestamp::default(),
             size,
-            e_tag: None,
-            version: None,
+            etag: None,
         })
     }
 
     /// The listings that were begun, each to be given its pages.
-    async fn listing(&self, number: usize) -> mpsc::UnboundedSender<Vec<ObjectMeta>> {
+    async fn listing(&self, number: usize) -> mpsc::UnboundedSender<Vec<Listed>> {
         let begun = async {
             loop {
                 if let Some(listing) = self.pages.lock().get(number) {
@@ -321,7 +359,7 @@ impl Paged {
 
 #[async_trait]
 impl Listing for Paged {
-    fn all(&self, _prefix: Option<&Path>) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
+    fn all(&self, _prefix: Option<&str>) -> BoxStream<'static, object_store::Result<Listed>> {
         let (sender, pages) = mpsc::unbounded();
         self.pages.lock().push(sender);
         pages
@@ -329,8 +367,8 @@ impl Listing for Paged {
             .boxed()
     }
 
-    async fn one(&self, key: &Path) -> object_store::Result<Option<ObjectMeta>> {
-        Ok(self.shown(key.as_ref()))
+    async fn one(&self, key: &str) -> object_store::Result<Option<Listed>> {
+        Ok(self.shown(key))
     }
 }
 

@@ -40,7 +40,7 @@ pub(super) async fn open_s3(store: &S3Store) -> anyhow::Result<Arc<dyn ObjectSto
 ///
 /// # Errors
 /// No credentials are to be had.
-pub(crate) fn bucket_of(store: &S3Store) -> anyhow::Result<AmazonS3> {
+fn bucket_of(store: &S3Store) -> anyhow::Result<AmazonS3> {
     let bucket = builder(store)?.with_bucket_name(&store.bucket);
     Ok(bucket.build()?)
 }
@@ -98,8 +98,7 @@ impl CodeSource for S3Code {
 }
 
 fn builder(store: &S3Store) -> anyhow::Result<AmazonS3Builder> {
-    let keys = credentials_of(&store.credentials)
-        .context("find the credentials of the store: name a file with them in `credentials`")?;
+    let keys = keys_of(store)?;
     let builder = AmazonS3Builder::new()
         .with_region(&store.region)
         .with_access_key_id(keys.access_key_id)
@@ -115,6 +114,15 @@ fn builder(store: &S3Store) -> anyhow::Result<AmazonS3Builder> {
     } else {
         builder.with_endpoint(store.endpoint.trim_end_matches('/'))
     })
+}
+
+/// The keys that the store is used with, read now.
+///
+/// # Errors
+/// There are none.
+pub(crate) fn keys_of(store: &S3Store) -> anyhow::Result<Credentials> {
+    credentials_of(&store.credentials)
+        .context("find the credentials of the store: name a file with them in `credentials`")
 }
 
 fn credentials_of(file: &Path) -> anyhow::Result<Credentials> {

@@ -1,6 +1,9 @@
 //! The kinds of connectors.
 
+mod azure;
+mod buckets;
 mod folder;
+mod gcs;
 mod kafka;
 mod mysql;
 mod postgres;
@@ -29,7 +32,9 @@ use super::{ConnectorName, HintBoard};
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, Subcommand)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub(crate) enum Settings {
+    Azure(azure::Azure),
     Folder(folder::Folder),
+    Gcs(gcs::Gcs),
     Kafka(kafka::Kafka),
     Mysql(mysql::Mysql),
     Postgres(postgres::Postgres),
@@ -177,7 +182,9 @@ impl Settings {
     /// What knows of it.
     pub(crate) fn as_kind(&self) -> &dyn Kind {
         match self {
+            Self::Azure(kind) => kind,
             Self::Folder(kind) => kind,
+            Self::Gcs(kind) => kind,
             Self::Kafka(kind) => kind,
             Self::Mysql(kind) => kind,
             Self::Postgres(kind) => kind,
@@ -189,7 +196,9 @@ impl Settings {
     /// The same, to be changed.
     pub(crate) fn as_kind_mut(&mut self) -> &mut dyn Kind {
         match self {
+            Self::Azure(kind) => kind,
             Self::Folder(kind) => kind,
+            Self::Gcs(kind) => kind,
             Self::Kafka(kind) => kind,
             Self::Mysql(kind) => kind,
             Self::Postgres(kind) => kind,

@@ -44,10 +44,6 @@ pub(super) const COMPILER: Tool = Tool {
     program: "javac",
     package: "openjdk-17-jdk-headless",
 };
-pub(super) const NPM: Tool = Tool {
-    program: "npm",
-    package: "npm",
-};
 
 /// confluent-kafka, kafka-python and aiokafka. Apart from the AWS libraries, which pin old versions.
 pub(super) fn python(cache: &Cache) -> Result<Vec<Export>> {
@@ -101,15 +97,8 @@ pub(super) fn java_and_jars(cache: &Cache, name: &str, pom: &str) -> Result<(Str
 
 /// kafkajs, for Node.js.
 pub(super) fn kafkajs(cache: &Cache) -> Result<Vec<Export>> {
-    let folder = cache.fetched("kafkajs", KAFKAJS, |folder| {
-        let mut npm = Command::new(NPM.installed()?);
-        npm.args(["install", "--silent", "--no-audit", "--no-fund", "--prefix"]);
-        command::run(npm.arg(folder).arg(KAFKAJS))
-    })?;
-    Ok(vec![(
-        contract::KAFKAJS,
-        text(folder.join("node_modules"))?,
-    )])
+    let modules = super::node_modules(cache, "kafkajs", KAFKAJS)?;
+    Ok(vec![(contract::KAFKAJS, text(modules)?)])
 }
 
 /// franz-go, as a program that goes through the list.

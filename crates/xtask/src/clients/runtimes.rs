@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
-use super::{PYTHON, kafka, text};
+use super::{NPM, PYTHON, kafka, text};
 use crate::cache::Cache;
 use crate::command::{self, output};
 use crate::contract::{self, Export};
@@ -102,7 +102,7 @@ pub(super) fn node(cache: &Cache) -> Result<Vec<Export>> {
         if !Path::new(NODE_HEADERS).is_file() {
             debian::install("libnode-dev")?;
         }
-        let mut npm = Command::new(kafka::NPM.installed()?);
+        let mut npm = Command::new(NPM.installed()?);
         npm.args(["install", "--silent", "--no-audit", "--no-fund", "--prefix"]);
         npm.env("npm_config_nodedir", "/usr")
             .env("MAKEFLAGS", "-j2");

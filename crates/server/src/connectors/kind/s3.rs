@@ -1,23 +1,17 @@
 //! `s3`: a bucket of another store.
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, bail};
 use async_trait::async_trait;
-use bucket::BucketName;
 use clap::Args;
 use connector::SourceError;
-use connector_object_store::{ByListing, Config, ObjectStoreSource, hint_queue, show_position};
+use connector_object_store::{ObjectStoreSource, Remote, S3Place, hint_queue, show_position};
 use event::{SourceId, SourcePosition};
 use event_log::SharedLog;
-use futures::StreamExt as _;
-use futures::stream::{self, BoxStream};
-use object_store::path::Path;
 use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
 
+use super::buckets::{self, WatchedBucket, default_interval};
 use super::{Kind, Sources, Surroundings, Topics, default_partitions, rejected};
 use crate::backing;
 use crate::config::{S3Store, Secret};
@@ -82,10 +76,6 @@ fn default_region() -> String {
     "us-east-1".to_owned()
 }
 
-const fn default_interval() -> u64 {
-    30
-}
-
 impl S3 {
     fn store(&self) -> S3Store {
         S3Store {
@@ -97,23 +87,31 @@ impl S3 {
         }
     }
 
+    fn bucket(&self) -> WatchedBucket<'_> {
+        WatchedBucket {
+            name: &self.bucket,
+            prefix: self.prefix.as_deref(),
+            endpoint: self.endpoint.as_deref(),
+            interval_seconds: self.interval_seconds,
+            partitions: self.partitions,
+        }
+    }
+
     fn source(
         &self,
         name: &ConnectorName,
         around: &Surroundings,
     ) -> anyhow::Result<ObjectStoreSource> {
-        let store = backing::bucket_of(&self.store())?;
-        let config = Config {
-            bucket: self.bucket.clone(),
-            prefix: self.prefix.as_deref().map(Path::from),
-            region: self.region.clone(),
-            account: around.account.clone(),
-            partitions: self.partitions,
-        };
-        let wake_ups = every(Duration::from_secs(self.interval_seconds));
-        let clock = around.clock.clone();
-        let listing = Arc::new(ByListing(store));
-        let source = ObjectStoreSource::new(listing, wake_ups, clock, config)?;
+        let store = self.store();
+        let keys = backing::keys_of(&store)?;
+        let remote = Remote::s3(S3Place {
+            endpoint: store.endpoint,
+            region: store.region,
+            bucket: store.bucket,
+            access_key_id: keys.access_key_id,
+            secret_access_key: keys.secret_access_key,
+        })?;
+        let source = self.bucket().source(remote, &self.region, around)?;
         let Some(token) = &self.notification_token else {
             return Ok(source);
         };
@@ -132,13 +130,6 @@ impl S3 {
     }
 }
 
-/// One item after each `pause`, however long whoever takes them is busy.
-fn every(pause: Duration) -> BoxStream<'static, ()> {
-    stream::repeat(())
-        .then(move |()| async move { tokio::time::sleep_until(Instant::now() + pause).await })
-        .boxed()
-}
-
 #[async_trait]
 impl Kind for S3 {
     fn name(&self) -> &'static str {
@@ -146,27 +137,9 @@ impl Kind for S3 {
     }
 
     fn check(&self) -> anyhow::Result<()> {
-        let bucket = BucketName::new(&self.bucket).context("bucket")?;
-        if bucket.is_reserved() {
-            bail!("bucket {bucket}: names that begin with tidemill- are this server's own");
-        }
-        if let Some(endpoint) = &self.endpoint {
-            let host = ["http://", "https://"]
-                .iter()
-                .find_map(|scheme| endpoint.strip_prefix(scheme));
-            match host {
-                None => bail!("endpoint must begin with http:// or https://"),
-                Some(host) if host.contains('@') => bail!(
-                    "endpoint holds credentials, which would be stored and shown: put them into a file and name it in credentials"
-                ),
-                Some(_) => {}
-            }
-        }
+        self.bucket().check().context("bucket")?;
         if self.region.is_empty() {
             bail!("region must not be empty");
-        }
-        if self.interval_seconds == 0 || self.partitions == 0 {
-            bail!("interval_seconds and partitions must be at least 1");
         }
         Ok(())
     }
@@ -189,7 +162,7 @@ impl Kind for S3 {
     }
 
     fn topics(&self, _name: &ConnectorName) -> Topics {
-        Topics::OfBucket(self.bucket.clone())
+        self.bucket().topics()
     }
 
     async fn sources(
@@ -203,7 +176,7 @@ impl Kind for S3 {
     }
 
     fn source_ids(&self, _name: &ConnectorName, _log: &SharedLog) -> Vec<SourceId> {
-        vec![SourceId::new(format!("/object-store/{}", self.bucket))]
+        vec![self.bucket().source_id()]
     }
 
     fn show(&self, position: &SourcePosition) -> Option<String> {
@@ -215,7 +188,7 @@ impl Kind for S3 {
         _name: &ConnectorName,
         _around: &Surroundings,
     ) -> Result<String, SourceError> {
-        Ok("it had made nothing at the store".to_owned())
+        Ok(buckets::NOTHING_MADE.to_owned())
     }
 
     fn leaves_behind(&self, _name: &ConnectorName) -> Option<String> {
