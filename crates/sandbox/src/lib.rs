@@ -27,6 +27,7 @@
 //! code, it is the only one with unsafe code: what is done around fork and exec, system calls that
 //! nobody wraps, and the registration of a descriptor with the runtime.
 
+mod confinement;
 mod disk;
 mod error;
 mod exit;

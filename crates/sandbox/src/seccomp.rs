@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::sync::OnceLock;
 
-use list::{ALLOWED, FAMILIES, LAST_KNOWN};
+use list::{ALLOWED, FAMILIES, KEEPING, LAST_KNOWN};
 
 /// `AUDIT_ARCH_*` of this machine (linux/audit.h).
 #[cfg(target_arch = "x86_64")]
@@ -55,34 +55,50 @@ enum Verdict {
     Personality,
 }
 
-/// The filter. What calls this before it forks spares its children the work.
-pub(crate) fn filter() -> &'static [libc::sock_filter] {
+/// A filter, ready to be installed.
+#[derive(Clone, Copy)]
+pub(crate) struct Filter(&'static [libc::sock_filter]);
+
+/// What a program may call. What asks for this before it forks spares its children the work.
+pub(crate) fn program() -> Filter {
     static FILTER: OnceLock<Vec<libc::sock_filter>> = OnceLock::new();
-    FILTER.get_or_init(compile)
+    Filter(FILTER.get_or_init(compile))
 }
 
-/// Installs the filter for this thread and all that it starts. Needs `no_new_privs`.
-pub(crate) fn install() -> io::Result<()> {
-    let filter = filter();
-    let program = libc::sock_fprog {
-        len: u16::try_from(filter.len()).map_err(io::Error::other)?,
-        filter: filter.as_ptr().cast_mut(),
-    };
-    #[expect(unsafe_code, reason = "neither std nor rustix installs filters")]
-    // SAFETY: `program` and the instructions it points to live until the call returns; the kernel
-    // copies them and checks them itself.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_seccomp,
-            libc::SECCOMP_SET_MODE_FILTER,
-            0_u32,
-            &raw const program,
-        )
-    };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
+/// What a sandbox's first process may call once it has nothing to do any more but to reap and to tell.
+/// It is much shorter: the kernel takes as long to install a filter as that is long.
+pub(crate) fn keeper() -> Filter {
+    static FILTER: OnceLock<Vec<libc::sock_filter>> = OnceLock::new();
+    Filter(FILTER.get_or_init(|| {
+        let mut filter = beginning();
+        filter.extend(one_of(&KEEPING.map(|call| call as u32)));
+        filter
+    }))
+}
+
+impl Filter {
+    /// Installs the filter for this thread and all that it starts. Needs `no_new_privs`.
+    pub(crate) fn install(self) -> io::Result<()> {
+        let program = libc::sock_fprog {
+            len: u16::try_from(self.0.len()).map_err(io::Error::other)?,
+            filter: self.0.as_ptr().cast_mut(),
+        };
+        #[expect(unsafe_code, reason = "neither std nor rustix installs filters")]
+        // SAFETY: `program` and the instructions it points to live until the call returns; the kernel
+        // copies them and checks them itself.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_seccomp,
+                libc::SECCOMP_SET_MODE_FILTER,
+                0_u32,
+                &raw const program,
+            )
+        };
+        if result == 0 {
+            Ok(())
+        } else {
+            Err(io::Error::last_os_error())
+        }
     }
 }
 
@@ -129,14 +145,19 @@ fn compile() -> Vec<libc::sock_filter> {
             ranges.push((number, verdict));
         }
     }
-    let mut filter = vec![
+    let mut filter = beginning();
+    filter.extend(search(&ranges));
+    filter
+}
+
+/// Refuses other architectures, and has the number at hand.
+fn beginning() -> Vec<libc::sock_filter> {
+    vec![
         load(ARCH),
         jump(libc::BPF_JEQ, ARCHITECTURE, 1, 0),
         answer(KILL),
         load(NUMBER),
-    ];
-    filter.extend(search(&ranges));
-    filter
+    ]
 }
 
 fn search(ranges: &[(u32, Verdict)]) -> Vec<libc::sock_filter> {
@@ -176,14 +197,21 @@ fn leaf(verdict: Verdict) -> Vec<libc::sock_filter> {
             answer(REFUSE),
             answer(ALLOW),
         ],
-        Verdict::Socket => one_of(&FAMILIES.map(|family| family as u32)),
-        Verdict::Personality => one_of(&[0, u32::MAX]),
+        Verdict::Socket => one_of_first(&FAMILIES.map(|family| family as u32)),
+        Verdict::Personality => one_of_first(&[0, u32::MAX]),
     }
 }
 
 /// Allows the call if its first argument is among `values`.
-fn one_of(values: &[u32]) -> Vec<libc::sock_filter> {
+fn one_of_first(values: &[u32]) -> Vec<libc::sock_filter> {
     let mut filter = vec![load(FIRST_ARGUMENT)];
+    filter.extend(one_of(values));
+    filter
+}
+
+/// Allows the call if what is at hand is among `values`, of which there are fewer than 255.
+fn one_of(values: &[u32]) -> Vec<libc::sock_filter> {
+    let mut filter = Vec::new();
     for (index, value) in values.iter().enumerate() {
         // Over the comparisons that are left and the refusal.
         let skip = u8::try_from(values.len() - index).unwrap_or(u8::MAX);
@@ -224,7 +252,11 @@ mod tests {
 
     /// Runs the filter as the kernel does.
     fn run(number: u32, argument: u32, architecture: u32) -> u32 {
-        let filter = compile();
+        answer_of(program(), number, argument, architecture)
+    }
+
+    fn answer_of(filter: Filter, number: u32, argument: u32, architecture: u32) -> u32 {
+        let Filter(filter) = filter;
         let (mut at, mut value) = (0, 0);
         loop {
             let step = filter[at];
@@ -288,6 +320,19 @@ mod tests {
         assert_eq!(call(libc::SYS_socket, libc::AF_PACKET), REFUSE);
         assert_eq!(call(libc::SYS_personality, -1), ALLOW);
         assert_eq!(call(libc::SYS_personality, 0x0040_0000), REFUSE);
+    }
+
+    #[test]
+    fn the_first_process_may_do_little_more_than_reap_and_tell() {
+        for number in (0..=LAST_KNOWN + 40).chain([1 << 30]) {
+            let kept = KEEPING.iter().any(|call| i64::from(number) == *call);
+            let expected = if kept { ALLOW } else { REFUSE };
+            assert_eq!(answer_of(keeper(), number, 0, ARCHITECTURE), expected);
+        }
+        assert_eq!(answer_of(keeper(), 1, 0, 0x4000_0003), KILL);
+        // Nothing that the program may not do.
+        let allowed = allowed();
+        assert!(KEEPING.iter().all(|call| allowed.contains(&(*call as u32))));
     }
 
     #[test]

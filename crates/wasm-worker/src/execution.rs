@@ -119,23 +119,31 @@ async fn watched(
         }
         polled
     });
-    let mut first = true;
-    let moved = poll_fn(|context| match std::mem::take(&mut first) {
-        true => match pin!(&mut turn).poll(context) {
-            Poll::Ready(result) => Poll::Ready(Some(result)),
-            Poll::Pending => Poll::Pending,
-        },
-        false => Poll::Ready(None),
-    });
-    if let Some(result) = moved.await {
+    let first = poll_fn(|context| Poll::Ready(pin!(&mut turn).poll(context)));
+    if let Poll::Ready(result) = first.await {
         return Some(Ended::Called(result));
     }
+    let_others_go_on().await;
     tokio::select! {
         biased;
         () = cancelled.cancelled() => None,
         result = turn => Some(Ended::Called(result)),
         () = tokio::time::sleep_until(Instant::now() + left) => Some(Ended::Overslept),
     }
+}
+
+/// Is pending once, and does not ask to be polled again: whoever polls it moves it to the slow lane, and
+/// polls it there.
+async fn let_others_go_on() {
+    let mut gone = false;
+    let once = poll_fn(|_| {
+        if std::mem::replace(&mut gone, true) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    });
+    once.await;
 }
 
 /// What the end means.

@@ -11,11 +11,12 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use rustix::fs::{Mode, OFlags};
-use rustix::process::{Resource, Rlimit};
+use rustix::process::Resource;
 use rustix::thread::{Gid, Uid};
 
 use super::program::{GROUP, USER, drop_capabilities, write_maps};
 use super::{At, EXECUTE, Failure};
+use crate::confinement::{OPEN_FILES, close_on_exec, limit};
 use crate::program::Program;
 use crate::seccomp;
 use crate::spawner::process::{Order, Privilege, fork_program};
@@ -24,7 +25,7 @@ use crate::wire::{self, Writer};
 /// What a program may have of a resource, soft and hard. Descriptors and processes as in AWS Lambda
 /// (quotas of 2026); the rest keeps it from locking memory and from leaving its memory on disk.
 const LIMITS: [(Resource, u64); 4] = [
-    (Resource::Nofile, 1024),
+    (Resource::Nofile, OPEN_FILES),
     (Resource::Nproc, 1024),
     (Resource::Core, 0),
     (Resource::Memlock, 64 * 1024),
@@ -144,16 +145,12 @@ fn prepare(root: &OwnedFd, mut go: io::PipeReader) -> Result<(), Failure> {
     rustix::thread::set_thread_res_gid(group, group, group).at("change the group")?;
     rustix::thread::set_thread_res_uid(user, user, user).at("change the user")?;
     for (resource, to) in LIMITS {
-        let both = Rlimit {
-            current: Some(to),
-            maximum: Some(to),
-        };
-        rustix::process::setrlimit(resource, both).at("set limits")?;
+        limit(resource, to).at("set limits")?;
     }
     drop_capabilities().at("drop capabilities")?;
     rustix::thread::set_no_new_privs(true).at("forbid new privileges")?;
     close_on_exec().at("close descriptors")?;
-    seccomp::install().at("filter system calls")
+    seccomp::program().install().at("filter system calls")
 }
 
 /// Executes what it is told to; returns if that is nothing.
@@ -178,23 +175,4 @@ fn become_program(channel: &OwnedFd) -> Result<(), Failure> {
         .stdout(output)
         .stderr(errors);
     Err(command.exec()).at(EXECUTE)
-}
-
-/// Marks every descriptor but the standard three. What is received later is marked as it comes.
-fn close_on_exec() -> io::Result<()> {
-    #[expect(unsafe_code, reason = "neither std nor rustix has close_range")]
-    // SAFETY: the call takes three integers; with this flag it closes nothing before exec.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_close_range,
-            3_u32,
-            u32::MAX,
-            libc::CLOSE_RANGE_CLOEXEC,
-        )
-    };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
 }

@@ -121,7 +121,7 @@ fn give_up_rights(order: &Order) -> Result<(), Failure> {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).at("hide memory")?;
     die_with_parent()?;
     rustix::thread::set_no_new_privs(true).at("forbid new privileges")?;
-    seccomp::install().at("filter system calls")
+    seccomp::keeper().install().at("filter system calls")
 }
 
 pub(super) fn drop_capabilities() -> rustix::io::Result<()> {

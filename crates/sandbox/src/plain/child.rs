@@ -5,10 +5,9 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use rustix::process::{Pid, Resource, Rlimit, Signal};
+use rustix::process::{Pid, Resource, Signal};
 
-/// Descriptors that a program may open, as in AWS Lambda (quota of 2026).
-const OPEN_FILES: u64 = 1024;
+use crate::confinement::{OPEN_FILES, close_on_exec, limit};
 
 /// Has the program that `command` starts limit itself. `memberships` are the `cgroup.procs` files of
 /// the groups to join, open for writing.
@@ -48,32 +47,4 @@ fn prepare(server: Pid, memberships: &[File]) -> io::Result<()> {
         rustix::io::write(file, b"0")?;
     }
     close_on_exec()
-}
-
-fn limit(resource: Resource, to: u64) -> io::Result<()> {
-    let both = Rlimit {
-        current: Some(to),
-        maximum: Some(to),
-    };
-    Ok(rustix::process::setrlimit(resource, both)?)
-}
-
-/// Marks every descriptor but the standard three. Libraries in other languages open theirs without
-/// the flag; marking instead of closing keeps the pipe by which std reports a failed exec.
-fn close_on_exec() -> io::Result<()> {
-    #[expect(unsafe_code, reason = "neither std nor rustix has close_range")]
-    // SAFETY: the call takes three integers; with this flag it closes nothing before exec.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_close_range,
-            3_u32,
-            u32::MAX,
-            libc::CLOSE_RANGE_CLOEXEC,
-        )
-    };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
 }

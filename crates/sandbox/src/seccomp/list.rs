@@ -117,3 +117,14 @@ pub(super) const ALLOWED: &[libc::c_long] = &[
     #[cfg(target_arch = "x86_64")] libc::SYS_eventfd,
     #[cfg(target_arch = "x86_64")] libc::SYS_mknod,
 ];
+
+/// Calls that a sandbox's first process makes when the program has been started: it reads how starting
+/// went, reaps, tells, and ends, with the memory that it takes.
+#[rustfmt::skip]
+pub(super) const KEEPING: [libc::c_long; 21] = [
+    libc::SYS_wait4, libc::SYS_read, libc::SYS_write, libc::SYS_sendmsg, libc::SYS_close,
+    libc::SYS_exit_group, libc::SYS_brk, libc::SYS_mmap, libc::SYS_munmap, libc::SYS_mremap,
+    libc::SYS_madvise, libc::SYS_mprotect, libc::SYS_futex, libc::SYS_fcntl, libc::SYS_exit,
+    libc::SYS_rt_sigaction, libc::SYS_rt_sigprocmask, libc::SYS_rt_sigreturn, libc::SYS_sigaltstack,
+    libc::SYS_restart_syscall, libc::SYS_clock_gettime,
+];

@@ -159,7 +159,8 @@ fn serve(control: &OwnedFd) {
     // A session of its own keeps the server's terminal, and the signals it sends, out of reach.
     let _ = rustix::process::setsid();
     keep_no_zombies(libc::SIG_IGN);
-    seccomp::filter();
+    seccomp::program();
+    seccomp::keeper();
     let mut quickened = false;
     while let Ok(Some(mut request)) = wire::receive(control.as_fd()) {
         let order = Order::read(&mut request);

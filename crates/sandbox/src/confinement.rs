@@ -1,0 +1,41 @@
+//! What a new process does to itself before it becomes somebody else's program, with walls around it or
+//! without.
+//!
+//! All of it may run between fork and exec: it makes system calls, and neither allocates nor locks.
+
+use std::io;
+
+use rustix::process::{Resource, Rlimit};
+
+/// Descriptors that a program may open, as in AWS Lambda (quota of 2026).
+pub(crate) const OPEN_FILES: u64 = 1024;
+
+/// Lets this process, and whatever it becomes, have so much of a resource and never more.
+pub(crate) fn limit(resource: Resource, to: u64) -> io::Result<()> {
+    let both = Rlimit {
+        current: Some(to),
+        maximum: Some(to),
+    };
+    Ok(rustix::process::setrlimit(resource, both)?)
+}
+
+/// Marks every descriptor but the standard three; what is received later is marked as it comes. Libraries
+/// in other languages open theirs without the flag. Marking instead of closing keeps the pipe by which a
+/// failed exec is told.
+pub(crate) fn close_on_exec() -> io::Result<()> {
+    #[expect(unsafe_code, reason = "neither std nor rustix has close_range")]
+    // SAFETY: the call takes three integers; with this flag it closes nothing before exec.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            3_u32,
+            u32::MAX,
+            libc::CLOSE_RANGE_CLOEXEC,
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
