@@ -1,6 +1,7 @@
 //! Foreign sources: added by command, read exactly once whatever crashes, told of, and removed.
 
 mod clouds;
+mod dynamodb;
 mod folder;
 mod folder_files;
 mod kafka;

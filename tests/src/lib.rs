@@ -18,6 +18,7 @@ mod database;
 mod kafka;
 mod ledger;
 mod mariadb;
+mod moto;
 mod own_store;
 mod proxy;
 mod report;
@@ -39,6 +40,7 @@ pub use kafka::{
 };
 pub use ledger::{Ledger, check_usage, ends};
 pub use mariadb::Mariadb;
+pub use moto::Moto;
 pub use own_store::OwnStore;
 pub use proxy::Proxy;
 pub use report::{charged, sum};

@@ -3,7 +3,8 @@
 //! **What is read**: the tables of one PostgreSQL publication ([`PostgresSource`]), by logical
 //! replication, tables of a MySQL or MariaDB server ([`MysqlSource`]), by the binary log, or those of a
 //! SQLite file ([`SqliteSource`]), by triggers. Every table is read whole once, then every committed
-//! insert, update, delete and truncation, into the topic `table.<connection>.<table>` (with `<schema>.`
+//! insert, update, delete and truncation; of a table of DynamoDB ([`DynamoDbSource`]) every change that its
+//! stream has and those that follow. They go into the topic `table.<connection>.<table>` (with `<schema>.`
 //! before PostgreSQL's tables outside of `public` and MySQL's of another database than the address's).
 //!
 //! **Shape**: the records of DynamoDB Streams, so that handlers written for them run unchanged, or
@@ -63,6 +64,16 @@
 //! transaction that MySQL has compressed is unpacked in memory. A server that has taken another one's place
 //! has another log: a gap.
 //!
+//! # DynamoDB
+//!
+//! **The stream** of a table is read shard by shard, each once its parent was read to its end, four times a
+//! second: it has nothing to wait on. Records are handed over as they are, in their shape only; their ids
+//! are the stream's. Rows from before the stream was switched on are not read.
+//!
+//! **Resuming**: behind the last record of every shard. What the stream has dropped since (it keeps 24
+//! hours), a shard that nobody saw, and another stream of the table are gaps: told, and followed by
+//! what there is. Nothing can be read again, so readers who need the whole table have to scan it then.
+//!
 //! # SQLite
 //!
 //! **The file** stays usable by `sqlite3` and any other program, in any journal mode. The connector
@@ -116,7 +127,13 @@ mod sqlite;
 
 mod mysql;
 
+mod dynamodb;
+
 pub use config::{Naming, Shape};
+pub use dynamodb::{
+    DynamoDbConfig, DynamoDbConfigError, DynamoDbKeys, DynamoDbSource,
+    show_position as show_dynamodb_position,
+};
 pub use mysql::{
     MysqlAddress, MysqlConfig, MysqlConfigError, MysqlSource, NotAMysqlAddress,
     show_position as show_mysql_position,

@@ -2,7 +2,7 @@
 
 use clock::Timestamp;
 use connector::{Batch, Delivery, Placement};
-use event::SourceId;
+use event::{Event, SourceId};
 use event_log::TopicName;
 use serde::Serialize;
 
@@ -46,6 +46,18 @@ impl Outbox {
                 Act::Truncate | Act::Gap => Placement::Every,
                 Act::Insert | Act::Read | Act::Modify | Act::Remove => Placement::ByKey,
             },
+            record,
+        });
+    }
+
+    /// An event of one row, as it is.
+    pub(crate) fn add_event(&mut self, topic: &TopicName, place: Place, event: Event) {
+        let record = event.into_record();
+        self.bytes += record.payload_len();
+        self.deliveries.push(Delivery {
+            position: place.to_position(),
+            topic: topic.clone(),
+            placement: Placement::ByKey,
             record,
         });
     }

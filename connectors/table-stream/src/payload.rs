@@ -7,7 +7,7 @@ mod plain;
 use bytes::Bytes;
 use event::{Event, EventId, Header, SourceId};
 
-use crate::change::{Act, Change};
+use crate::change::{Act, Change, Field};
 use crate::{Naming, Shape};
 
 /// The event that carries `change`.
@@ -18,9 +18,7 @@ pub(crate) fn event(source: &SourceId, naming: &Naming, change: &Change<'_>) -> 
     };
     let key = match change.act {
         Act::Truncate | Act::Gap => None,
-        Act::Insert | Act::Read | Act::Modify | Act::Remove => {
-            Some(Bytes::from(plain::object(&change.keys)))
-        }
+        Act::Insert | Act::Read | Act::Modify | Act::Remove => Some(key(&change.keys)),
     };
     let snapshot = (change.act == Act::Read).then(|| Header {
         key: "tm-snapshot".to_owned(),
@@ -37,6 +35,11 @@ pub(crate) fn event(source: &SourceId, naming: &Naming, change: &Change<'_>) -> 
         data: Some(data.into()),
         extensions: snapshot.into_iter().collect(),
     }
+}
+
+/// The key of a row's records.
+pub(crate) fn key(fields: &[Field<'_>]) -> Bytes {
+    plain::object(fields).into()
 }
 
 /// Writes `text` as a JSON string.

@@ -7,5 +7,5 @@ mod s3;
 mod store;
 
 pub(crate) use log::Log;
-pub(crate) use s3::keys_of;
+pub(crate) use s3::{credentials_of, keys_of};
 pub(crate) use store::{Buckets, Store};

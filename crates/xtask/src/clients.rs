@@ -2,6 +2,7 @@
 
 mod debezium;
 mod kafka;
+mod moto;
 mod runtimes;
 mod s3s_e2e;
 
@@ -82,6 +83,8 @@ pub(crate) enum Client {
     WasmTarget,
     /// Debezium's PostgreSQL connector, which tests compare with.
     Debezium,
+    /// moto, a server that speaks DynamoDB.
+    Moto,
     /// s3s-e2e, which judges S3 servers.
     #[value(name = "s3s-e2e")]
     S3sE2e,
@@ -114,6 +117,7 @@ impl Client {
             Self::Node => "Node.js",
             Self::WasmTarget => "Rust for wasm32-wasip1",
             Self::Debezium => "Debezium",
+            Self::Moto => "moto",
             Self::S3sE2e => "s3s-e2e",
             Self::Sqlite3 => "sqlite3",
             Self::Strace => "strace",
@@ -154,6 +158,7 @@ impl Client {
             ),
             Self::WasmTarget => wasm_target(),
             Self::Debezium => debezium::java(cache),
+            Self::Moto => moto::server(cache),
             Self::S3sE2e => s3s_e2e::built(cache),
             Self::Sqlite3 => program(
                 contract::SQLITE3,
@@ -205,26 +210,31 @@ fn program(name: &'static str, tool: Tool) -> Result<Vec<Export>> {
 }
 
 fn python(cache: &Cache) -> Result<Vec<Export>> {
+    let folder = environment(cache, "python", REQUIREMENTS)?;
+    Ok(vec![
+        (contract::PYTHON, text(folder.join("bin/python"))?),
+        (contract::AWS, text(folder.join("bin/aws"))?),
+    ])
+}
+
+/// A virtual environment of Python's with what `requirements` names.
+fn environment(cache: &Cache, name: &str, requirements: &str) -> Result<PathBuf> {
     let python = PYTHON.installed()?;
     let version = output(Command::new(&python).arg("--version"))?;
-    let folder = cache.fetched("python", &format!("{version}{REQUIREMENTS}"), |folder| {
+    cache.fetched(name, &format!("{version}{requirements}"), |folder| {
         // Debian splits what `venv` needs off into a package of its own.
         if output(Command::new(&python).args(["-c", "import venv, ensurepip"])).is_err() {
             debian::install("python3-venv")?;
         }
         command::run(Command::new(&python).args(["-m", "venv"]).arg(folder))?;
-        let requirements = folder.join("requirements.txt");
-        fs::write(&requirements, REQUIREMENTS).context("write requirements.txt")?;
+        let file = folder.join("requirements.txt");
+        fs::write(&file, requirements).context("write requirements.txt")?;
         command::run(
             Command::new(folder.join("bin/pip"))
                 .args(["install", "--quiet", "--requirement"])
-                .arg(&requirements),
+                .arg(&file),
         )
-    })?;
-    Ok(vec![
-        (contract::PYTHON, text(folder.join("bin/python"))?),
-        (contract::AWS, text(folder.join("bin/aws"))?),
-    ])
+    })
 }
 
 /// The folder of Node.js modules with `package`.

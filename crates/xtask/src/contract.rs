@@ -79,6 +79,8 @@ pub(crate) const RIC_GO: &str = "TIDEMILL_TEST_RIC_GO";
 pub(crate) const NODE: &str = "TIDEMILL_TEST_NODE";
 /// Folder of the jars of Debezium's PostgreSQL connector and its embedded engine.
 pub(crate) const DEBEZIUM: &str = "TIDEMILL_TEST_DEBEZIUM";
+/// Path of moto's server, which speaks DynamoDB.
+pub(crate) const MOTO: &str = "TIDEMILL_TEST_MOTO";
 /// Path of s3s-e2e, the test suite for S3 servers of the s3s project.
 pub(crate) const S3S_E2E: &str = "TIDEMILL_TEST_S3S_E2E";
 /// Path of `sqlite3`, the command line of SQLite.

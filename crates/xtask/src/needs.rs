@@ -52,6 +52,7 @@ const NEEDS: &[(&str, &[Need])] = &[
             Need::Client(Client::RicGo),
             Need::Client(Client::Node),
             Need::Client(Client::WasmTarget),
+            Need::Client(Client::Moto),
             Need::Client(Client::S3sE2e),
             Need::Client(Client::Sqlite3),
             Need::Peer(&Azure),

@@ -125,7 +125,11 @@ pub(crate) fn keys_of(store: &S3Store) -> anyhow::Result<Credentials> {
         .context("find the credentials of the store: name a file with them in `credentials`")
 }
 
-fn credentials_of(file: &Path) -> anyhow::Result<Credentials> {
+/// The credentials in `file`, or those of the environment when it is empty.
+///
+/// # Errors
+/// There are none.
+pub(crate) fn credentials_of(file: &Path) -> anyhow::Result<Credentials> {
     if !file.as_os_str().is_empty() {
         return credentials::load(file);
     }

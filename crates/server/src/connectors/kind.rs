@@ -2,6 +2,7 @@
 
 mod azure;
 mod buckets;
+mod dynamodb;
 mod folder;
 mod gcs;
 mod kafka;
@@ -33,6 +34,7 @@ use super::{ConnectorName, HintBoard};
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub(crate) enum Settings {
     Azure(azure::Azure),
+    Dynamodb(dynamodb::Dynamodb),
     Folder(folder::Folder),
     Gcs(gcs::Gcs),
     Kafka(kafka::Kafka),
@@ -183,6 +185,7 @@ impl Settings {
     pub(crate) fn as_kind(&self) -> &dyn Kind {
         match self {
             Self::Azure(kind) => kind,
+            Self::Dynamodb(kind) => kind,
             Self::Folder(kind) => kind,
             Self::Gcs(kind) => kind,
             Self::Kafka(kind) => kind,
@@ -197,6 +200,7 @@ impl Settings {
     pub(crate) fn as_kind_mut(&mut self) -> &mut dyn Kind {
         match self {
             Self::Azure(kind) => kind,
+            Self::Dynamodb(kind) => kind,
             Self::Folder(kind) => kind,
             Self::Gcs(kind) => kind,
             Self::Kafka(kind) => kind,
@@ -247,6 +251,18 @@ impl fmt::Display for Topics {
 /// Partitions of a topic that a connector makes.
 const fn default_partitions() -> u32 {
     4
+}
+
+/// Refuses what is no address of a service, and one that holds a secret.
+fn check_endpoint(endpoint: &str) -> anyhow::Result<()> {
+    let mut schemes = ["http://", "https://"].iter();
+    match schemes.find_map(|scheme| endpoint.strip_prefix(scheme)) {
+        None => anyhow::bail!("endpoint must begin with http:// or https://"),
+        Some(host) if host.contains(['@', '?']) => anyhow::bail!(
+            "endpoint holds credentials, which would be stored and shown: name the place that they are read from in a setting of their own"
+        ),
+        Some(_) => Ok(()),
+    }
 }
 
 /// A failure of ours that somebody must see to.

@@ -6,11 +6,11 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
-use super::{PYTHON, text};
+use super::{environment, text};
 use crate::cache::Cache;
-use crate::command::{self, output};
+use crate::command;
 use crate::contract::{self, Export};
-use crate::debian::{self, Tool};
+use crate::debian::Tool;
 use crate::golang::Go;
 
 const REQUIREMENTS: &str = include_str!("kafka/requirements.txt");
@@ -47,22 +47,7 @@ pub(super) const COMPILER: Tool = Tool {
 
 /// confluent-kafka, kafka-python and aiokafka. Apart from the AWS libraries, which pin old versions.
 pub(super) fn python(cache: &Cache) -> Result<Vec<Export>> {
-    let python = PYTHON.installed()?;
-    let version = output(Command::new(&python).arg("--version"))?;
-    let recipe = format!("{version}{REQUIREMENTS}");
-    let folder = cache.fetched("python-kafka", &recipe, |folder| {
-        if output(Command::new(&python).args(["-c", "import venv, ensurepip"])).is_err() {
-            debian::install("python3-venv")?;
-        }
-        command::run(Command::new(&python).args(["-m", "venv"]).arg(folder))?;
-        let requirements = folder.join("requirements.txt");
-        fs::write(&requirements, REQUIREMENTS).context("write requirements.txt")?;
-        let mut pip = Command::new(folder.join("bin/pip"));
-        command::run(
-            pip.args(["install", "--quiet", "--requirement"])
-                .arg(requirements),
-        )
-    })?;
+    let folder = environment(cache, "python-kafka", REQUIREMENTS)?;
     Ok(vec![(
         contract::KAFKA_PYTHON,
         text(folder.join("bin/python"))?,

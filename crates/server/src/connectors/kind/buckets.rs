@@ -11,7 +11,7 @@ use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
 use tokio::time::Instant;
 
-use super::{Surroundings, Topics};
+use super::{Surroundings, Topics, check_endpoint};
 
 /// What removing such a connector takes back there.
 pub(super) const NOTHING_MADE: &str = "it had made nothing at the store";
@@ -37,16 +37,7 @@ impl WatchedBucket<'_> {
             bail!("{bucket}: names that begin with tidemill- are this server's own");
         }
         if let Some(endpoint) = self.endpoint {
-            let host = ["http://", "https://"]
-                .iter()
-                .find_map(|scheme| endpoint.strip_prefix(scheme));
-            match host {
-                None => bail!("endpoint must begin with http:// or https://"),
-                Some(host) if host.contains(['@', '?']) => bail!(
-                    "endpoint holds credentials, which would be stored and shown: name the place that they are read from in a setting of their own"
-                ),
-                Some(_) => {}
-            }
+            check_endpoint(endpoint)?;
         }
         if self.interval_seconds == 0 || self.partitions == 0 {
             bail!("interval_seconds and partitions must be at least 1");
