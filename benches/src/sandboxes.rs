@@ -16,8 +16,8 @@ use bytes::Bytes;
 use clock::SystemClock;
 use futures::future::try_join_all;
 use instance::{
-    Endpoints, Invocation, Isolation, LogFormat, Outcome, Pool, PoolConfig, ProcessConfig,
-    ProcessLauncher, Runtime, Spec, log_queue,
+    Endpoints, Initialization, Invocation, Isolation, LogFormat, Outcome, Pool, PoolConfig,
+    ProcessConfig, ProcessLauncher, Runtime, Spec, log_queue,
 };
 use sandbox::{Bind, Job, PlainSpawner, Program, Spawner, SpawnerConfig, Temporary};
 
@@ -330,6 +330,7 @@ impl Numbered {
             environment: BTreeMap::new(),
             log_group: "/aws/lambda/noop".to_owned(),
             log_format: LogFormat::Text,
+            initialization: Initialization::OnDemand,
         })
     }
 }

@@ -16,8 +16,8 @@ use bytes::Bytes;
 use clock::SystemClock;
 use futures::future::try_join_all;
 use instance::{
-    Invocation, Isolation, LogFormat, Outcome, Pool, PoolConfig, Spec, WasmConfig, WasmLauncher,
-    log_queue,
+    Initialization, Invocation, Isolation, LogFormat, Outcome, Pool, PoolConfig, Spec, WasmConfig,
+    WasmLauncher, log_queue,
 };
 use sandbox::{Spawner, SpawnerConfig};
 use wasm_worker::Bare;
@@ -163,6 +163,7 @@ fn spec(folder: &Path) -> Arc<Spec> {
         environment: BTreeMap::new(),
         log_group: "/aws/lambda/word-count".to_owned(),
         log_format: LogFormat::Text,
+        initialization: Initialization::OnDemand,
     })
 }
 

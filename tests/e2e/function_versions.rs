@@ -5,7 +5,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use aws_sdk_s3::primitives::ByteStream;
-use tests::{Cli, Server, map_topic, publish, skip, topic_lines, until_settled, zip_file};
+use tests::{
+    Cli, Server, eventually, map_topic, publish, skip, topic_lines, until_settled, zip_file,
+};
 
 const PYTHON: (&str, &str) = ("python3.11", "app.handler");
 /// Fails where it is another version than the one that its code is for.
@@ -71,12 +73,32 @@ async fn triggers_run_the_version_that_they_name_and_bills_say_which() -> Result
     ])?;
     ensure!(accepted.contains("202"), "{accepted}");
     until_settled(&server).await?;
+    let provision = ["--provisioned-concurrent-executions", "2"];
+    aws.run(
+        &[
+            &["lambda", "put-provisioned-concurrency-config"][..],
+            &["--function-name", "f", "--qualifier", "live"],
+            &provision,
+        ]
+        .concat(),
+    )?;
 
     server.kill()?;
     server.restart()?;
     let aws = Cli::find(&server).context("the AWS CLI, found before")?;
     point(&aws, "update-alias", "2")?;
     put("after").await?;
+    eventually("provisioned concurrency is there again", async || {
+        let shown = aws.run(
+            &[
+                &["lambda", "get-provisioned-concurrency-config"][..],
+                &["--function-name", "f", "--qualifier", "live"],
+            ]
+            .concat(),
+        )?;
+        Ok(shown.contains("READY").then_some(()))
+    })
+    .await?;
     let triggers = until_settled(&server).await?;
     let failed = triggers.iter().filter(|trigger| trigger["failed"] != 0);
     ensure!(failed.count() == 0, "{triggers:#?}");

@@ -22,6 +22,9 @@ pub(crate) enum ApiError {
     /// What was asked for does not exist.
     #[error("{0}")]
     NotFound(String),
+    /// Nothing is provisioned.
+    #[error("No Provisioned Concurrency Config found for this function")]
+    NotProvisioned,
     /// It exists already, or is being changed by somebody else.
     #[error("{0}")]
     Conflict(String),
@@ -88,7 +91,9 @@ impl ApiError {
             | Self::InvalidParameter(_)
             | Self::InvalidRequestContent(_)
             | Self::PolicyTooLong { .. } => StatusCode::BAD_REQUEST,
-            Self::NotFound(_) | Self::UnknownOperation(_) => StatusCode::NOT_FOUND,
+            Self::NotFound(_) | Self::NotProvisioned | Self::UnknownOperation(_) => {
+                StatusCode::NOT_FOUND
+            }
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
             Self::PayloadTooLarge { .. } | Self::RequestTooLarge { .. } => {
@@ -109,6 +114,7 @@ impl ApiError {
             Self::InvalidParameter(_) => "InvalidParameterValueException",
             Self::InvalidRequestContent(_) => "InvalidRequestContentException",
             Self::NotFound(_) => "ResourceNotFoundException",
+            Self::NotProvisioned => "ProvisionedConcurrencyConfigNotFoundException",
             Self::Conflict(_) => "ResourceConflictException",
             Self::PreconditionFailed => "PreconditionFailedException",
             Self::PolicyTooLong { .. } => "PolicyLengthExceededException",
@@ -132,6 +138,7 @@ impl ApiError {
             Self::Validation(_)
             | Self::InvalidParameter(_)
             | Self::InvalidRequestContent(_)
+            | Self::NotProvisioned
             | Self::Conflict(_)
             | Self::PreconditionFailed
             | Self::PolicyTooLong { .. }

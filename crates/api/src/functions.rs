@@ -8,6 +8,7 @@ mod event_invoke;
 mod logging;
 mod manage;
 mod permissions;
+mod provisioned;
 mod read;
 mod settings;
 mod shape;
@@ -25,6 +26,9 @@ pub(crate) use event_invoke::{
 };
 pub(crate) use manage::{create, delete, update_code, update_configuration};
 pub(crate) use permissions::{add_permission, get_policy, remove_permission};
+pub(crate) use provisioned::{
+    delete_provisioned, get_provisioned, list_provisioned, put_provisioned,
+};
 pub(crate) use read::{get, get_code_signing, get_configuration, get_recursion, list, listed};
 pub(crate) use settings::check_tags;
 pub(crate) use shape::moment;

@@ -126,6 +126,16 @@ async fn run(state: &State, operation: Operation, request: Request) -> Result<Re
         Operation::DeleteFunctionConcurrency => {
             functions::delete_concurrency(state, &request).await
         }
+        Operation::PutProvisionedConcurrencyConfig => {
+            functions::put_provisioned(state, &request).await
+        }
+        Operation::GetProvisionedConcurrencyConfig => functions::get_provisioned(state, &request),
+        Operation::DeleteProvisionedConcurrencyConfig => {
+            functions::delete_provisioned(state, &request).await
+        }
+        Operation::ListProvisionedConcurrencyConfigs => {
+            functions::list_provisioned(state, &request)
+        }
         Operation::PutFunctionEventInvokeConfig => {
             functions::put_event_invoke(state, &request).await
         }

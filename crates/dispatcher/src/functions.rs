@@ -28,6 +28,9 @@ pub trait Functions: Send + Sync + std::fmt::Debug + 'static {
     /// The published versions of all functions, in any order.
     fn versions(&self) -> Vec<Arc<Function>>;
 
+    /// The versions of which instances are to be kept initialised, and how many of each.
+    fn provisioned(&self) -> Vec<(Arc<Function>, u32)>;
+
     /// The version that runs when `target` is invoked; `draw` decides where an alias has two.
     fn resolve(&self, target: &QualifiedName, draw: Draw) -> Option<Arc<Function>>;
 
@@ -64,6 +67,10 @@ impl Functions for Registry {
 
     fn versions(&self) -> Vec<Arc<Function>> {
         self.every_version()
+    }
+
+    fn provisioned(&self) -> Vec<(Arc<Function>, u32)> {
+        Registry::provisioned(self)
     }
 
     fn resolve(&self, target: &QualifiedName, draw: Draw) -> Option<Arc<Function>> {

@@ -10,7 +10,7 @@ use event_log::{RecordBatch, Settlement, SharedLog};
 use function::{
     Draw, Function, FunctionName, LogLevel, Logging, QualifiedName, Qualifier, Version,
 };
-use instance::{Invocation, LaunchError, LogFormat, Outcome, Pool, Severity, Spec};
+use instance::{Initialization, Invocation, LaunchError, LogFormat, Outcome, Pool, Severity, Spec};
 use metering::UsageRecord;
 use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
@@ -324,12 +324,17 @@ impl Invoker {
             })
     }
 
-    /// What instances of this revision are started from.
-    async fn spec(&self, function: &Function) -> Result<Arc<Spec>, NotRun> {
-        let revision = function.revision.to_string();
+    /// What instances of this revision are started from, unless it was never asked for.
+    pub(crate) fn known_spec(&self, function: &Function) -> Option<Arc<Spec>> {
         let key = (function.name.clone(), function.version);
         let known = self.specs.lock().get(&key).cloned();
-        if let Some(spec) = known.filter(|spec| spec.revision == revision) {
+        known.filter(|spec| spec.revision == function.revision.to_string())
+    }
+
+    /// What instances of this revision are started from.
+    pub(crate) async fn spec(&self, function: &Function) -> Result<Arc<Spec>, NotRun> {
+        let revision = function.revision.to_string();
+        if let Some(spec) = self.known_spec(function) {
             return Ok(spec);
         }
         let unavailable = |source| NotRun::Unavailable {
@@ -340,6 +345,7 @@ impl Invoker {
         let folders = folders.map_err(unavailable)?;
         let spec = self.new_spec(function, revision, folders);
         let spec = Arc::new(spec.map_err(unavailable)?);
+        let key = (function.name.clone(), function.version);
         let replaced = self.specs.lock().insert(key, Arc::clone(&spec));
         if let Some(replaced) = replaced.filter(|replaced| replaced.revision != spec.revision) {
             self.parts.pool.retire(&replaced);
@@ -372,6 +378,7 @@ impl Invoker {
             timeout: function.timeout(),
             environment,
             log_group: format!("/aws/lambda/{}", function.name),
+            initialization: Initialization::OnDemand,
             log_format: match function.logging {
                 Logging::Text => LogFormat::Text,
                 Logging::Json {

@@ -23,6 +23,7 @@ mod attempt;
 mod concurrency;
 mod invoke;
 mod invoker;
+mod provisioning;
 mod queue;
 
 mod runtime;
@@ -33,6 +34,7 @@ pub use functions::{Folders, Functions};
 pub use invoke::{FunctionResult, InvokeError, InvokeRequest, InvokeResponse, Throttle};
 pub use invoker::{Invoker, InvokerParts};
 pub use payloads::{BatchAnswer, Payloads};
+pub use provisioning::ProvisionError;
 pub use queue::ASYNC_TOPIC;
 pub use runtime::{Dispatcher, DispatcherParts, DispatcherStatus, TriggerStatus};
 pub use schedule::Tallies;

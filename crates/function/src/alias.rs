@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use crate::{AliasName, AsyncPolicy, FunctionName, PolicyStatement, Version};
+use crate::{
+    AliasName, AsyncPolicy, FunctionName, PolicyStatement, ProvisionedConcurrency, Version,
+};
 
 /// A name for one version of a function, or for two of them by weight. One document of the registry.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,6 +31,9 @@ pub struct Alias {
     /// Statements of the alias's resource policy, by statement id.
     #[serde(default)]
     pub policy: BTreeMap<String, PolicyStatement>,
+    /// How many instances of the versions that it points at are kept initialised.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provisioned: Option<ProvisionedConcurrency>,
     /// Changes whenever the alias is pointed elsewhere or described anew: the optimistic lock of
     /// updates.
     pub revision: Uuid,
@@ -66,6 +71,21 @@ impl Alias {
             Some(additional) if draw.falls_below(additional.weight) => additional.version,
             Some(_) | None => self.version,
         }
+    }
+
+    /// How many instances of each version are to be kept initialised for it, by its weights.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a part of a number of 32 bits is one"
+    )]
+    pub(crate) fn shares(&self) -> Vec<(Version, u32)> {
+        let all = self.provisioned.map_or(0, |it| it.executions);
+        let Some(additional) = self.additional else {
+            return vec![(self.version, all)];
+        };
+        let second = (f64::from(all) * additional.weight.get()).round() as u32;
+        vec![(self.version, all - second), (additional.version, second)]
     }
 
     /// Whether it points at a version, with whatever weight.
@@ -146,6 +166,7 @@ mod tests {
             description: String::new(),
             asynchronous: AsyncPolicy::default(),
             policy: BTreeMap::new(),
+            provisioned: None,
             revision: Uuid::nil(),
         }
     }

@@ -61,6 +61,9 @@ pub struct Function {
     /// own account need none, so they decide nothing here.
     #[serde(default)]
     pub policy: BTreeMap<String, PolicyStatement>,
+    /// How many instances of a published version are kept initialised.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provisioned: Option<ProvisionedConcurrency>,
     /// Changes with every change of configuration or code: the optimistic lock of updates, and the
     /// identity that a warm instance must match.
     pub revision: Uuid,
@@ -80,6 +83,15 @@ pub struct CodePackage {
     pub sha256: String,
     /// Bytes of the archive.
     pub size: u64,
+}
+
+/// How many instances are kept initialised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProvisionedConcurrency {
+    /// The number, at least 1.
+    pub executions: u32,
+    /// When it was asked for.
+    pub configured_at: Timestamp,
 }
 
 /// Retry rules of asynchronous invocations (AWS's EventInvokeConfig).
@@ -177,6 +189,7 @@ impl Function {
         like.reserved_concurrency = other.reserved_concurrency;
         like.asynchronous.clone_from(&other.asynchronous);
         like.policy.clone_from(&other.policy);
+        like.provisioned = other.provisioned;
         like.revision = other.revision;
         like.last_modified = other.last_modified;
         like == *other

@@ -21,6 +21,7 @@ pub use bucket_match::BucketMatch;
 pub use filter::{Filter, FilterError};
 pub use function::{
     AsyncPolicy, CodePackage, Destination, Function, FunctionName, NameError, PolicyStatement,
+    ProvisionedConcurrency,
 };
 pub use layer::{LayerId, LayerName, LayerNameError, LayerVersion, NewLayerVersion};
 pub use logging::{LogLevel, Logging};

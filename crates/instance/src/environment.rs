@@ -15,7 +15,10 @@ pub(crate) fn reserved(spec: &Spec) -> impl Iterator<Item = (String, String)> {
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
             spec.memory_mib.to_string(),
         ),
-        ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand".to_owned()),
+        (
+            "AWS_LAMBDA_INITIALIZATION_TYPE",
+            spec.initialization.as_str().to_owned(),
+        ),
         ("AWS_LAMBDA_LOG_GROUP_NAME", spec.log_group.clone()),
     ];
     // AWS names the runtime only for those it brings itself.

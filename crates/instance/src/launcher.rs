@@ -34,7 +34,12 @@ pub trait Instance: Send {
     /// the instance.
     async fn invoke(self: Box<Self>, invocation: Invocation) -> Finished;
 
-    /// Waits until an instance that has served can serve again. False when it has ended by itself
+    /// Waits until an instance that has served nothing yet is initialised, and has it rest until its
+    /// first invocation, which is then not charged for that. False when it could not be; then it must
+    /// be shut down.
+    async fn prepare(&mut self) -> bool;
+
+    /// Waits until an instance that has served, or was prepared, can serve. False when it has ended by itself
     /// meanwhile, or does not come to an end of what it does after its answer; then it must be
     /// shut down.
     async fn ready(&mut self) -> bool;

@@ -2,24 +2,31 @@
 //!
 //! An invocation takes the most recently used idle instance of exactly its revision, or starts one;
 //! afterwards the instance is idle again. Idle instances end at a deadline, when their revision is
-//! retired, or when room is needed. Taking the youngest lets the surplus of a burst age out.
+//! retired, or when room is needed. Taking the youngest lets the surplus of a burst age out. Those of
+//! versions with provisioned concurrency stay, are taken first, and are beside what room is made for.
 //!
 //! The pool does not limit concurrency: its caller does. It decides nothing about retries.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{Finished, Instance, Invocation, LaunchError, Launcher, Spec};
+use provisions::{Ahead, Provisions};
 
+mod provisions;
 #[cfg(test)]
 mod tests;
+
+pub use provisions::Provisioned;
 
 /// How long and how many.
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +76,7 @@ struct State {
     /// just given an instance back.
     idle: VecDeque<Idle>,
     busy: HashMap<u64, Busy>,
+    provisions: Provisions,
     /// No longer to be used; waits to be shut down.
     ending: Vec<Box<dyn Instance>>,
     next_ticket: u64,
@@ -84,6 +92,16 @@ struct Idle {
 struct Busy {
     spec: Arc<Spec>,
     retired: bool,
+    kind: Kind,
+}
+
+/// Which instance serves.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Not known yet, or one that was started for want of another.
+    OnDemand,
+    /// One of those that are kept initialised.
+    Provisioned,
 }
 
 /// A place among the busy; left on drop, so that an abandoned invocation is no longer counted.
@@ -121,7 +139,7 @@ impl Pool {
     ) -> Result<Finished, LaunchError> {
         let place = self.enter(spec)?;
         let serve = async {
-            let instance = match self.warm(spec).await {
+            let instance = match self.warm(spec, &place).await {
                 Some(instance) => instance,
                 None => self.start(spec).await?,
             };
@@ -156,9 +174,31 @@ impl Pool {
         state
             .ending
             .extend(gone.into_iter().map(|idle| idle.instance));
+        let provisioned = state.provisions.retire(spec);
+        state.ending.extend(provisioned);
         state.report();
         drop(state);
         self.reaping.notify_one();
+    }
+
+    /// Keeps so many instances of each of these initialised, and none of any other version. They are
+    /// started in [`Pool::run`].
+    pub fn provision(&self, wanted: Vec<(Arc<Spec>, usize)>) {
+        let mut state = self.state.lock();
+        if state.closed {
+            return;
+        }
+        let surplus = state.provisions.set(wanted);
+        state.ending.extend(surplus);
+        state.report();
+        drop(state);
+        self.reaping.notify_one();
+    }
+
+    /// What has become of the provisioned concurrency of `spec`; `None` where there is none.
+    #[must_use]
+    pub fn provisioned(&self, spec: &Spec) -> Option<Provisioned> {
+        self.state.lock().provisions.status(spec)
     }
 
     /// How many instances are alive now.
@@ -175,18 +215,32 @@ impl Pool {
         for idle in &state.idle {
             counts.entry(idle.spec.function.clone()).or_default().idle += 1;
         }
+        for (function, idle) in state.provisions.idle() {
+            counts.entry(function.to_owned()).or_default().idle += idle;
+        }
         for busy in state.busy.values() {
             counts.entry(busy.spec.function.clone()).or_default().busy += 1;
         }
         counts
     }
 
-    /// Ends idle instances at their deadline and those that were retired, until `stop`. A timer is
-    /// armed only while something is idle.
+    /// Ends idle instances at their deadline and those that were retired, and starts those that are
+    /// to be kept initialised, until `stop`. A timer is armed only while something is idle or could
+    /// not be started.
     pub async fn run(&self, stop: CancellationToken) {
+        let mut starting = JoinSet::new();
         loop {
             let (ending, next) = self.state.lock().due(Instant::now());
             join_all(ending.into_iter().map(Instance::shutdown)).await;
+            let (starts, again) = {
+                let mut state = self.state.lock();
+                let starts = state.provisions.starts(Instant::now());
+                (starts, state.provisions.again())
+            };
+            for spec in starts {
+                starting.spawn(Ahead::start(Arc::clone(&self.launcher), spec));
+            }
+            let next = next.into_iter().chain(again).min();
             let deadline = async {
                 match next {
                     Some(at) => tokio::time::sleep_until(at).await,
@@ -197,6 +251,11 @@ impl Pool {
                 () = stop.cancelled() => return,
                 () = self.reaping.notified() => {}
                 () = deadline => {}
+                Some(ahead) = starting.join_next(), if !starting.is_empty() => {
+                    // Nobody aborts them, so one that did not end by itself has panicked.
+                    let ahead = ahead.unwrap_or_else(|error| resume_unwind(error.into_panic()));
+                    self.state.lock().started(ahead);
+                }
             }
         }
     }
@@ -217,6 +276,7 @@ impl Pool {
             let mut state = self.state.lock();
             let mut ending = std::mem::take(&mut state.ending);
             ending.extend(state.idle.drain(..).map(|idle| idle.instance));
+            ending.extend(state.provisions.clear());
             state.report();
             ending
         };
@@ -245,20 +305,21 @@ impl Pool {
         let busy = Busy {
             spec: Arc::clone(spec),
             retired: false,
+            kind: Kind::OnDemand,
         };
         state.busy.insert(ticket, busy);
         state.report();
         Ok(Place { pool: self, ticket })
     }
 
-    /// An idle instance that can serve `spec`, the youngest there is.
-    async fn warm(&self, spec: &Spec) -> Option<Box<dyn Instance>> {
+    /// An idle instance that can serve `spec`: one of those that are kept initialised, or the youngest.
+    async fn warm(&self, spec: &Spec, place: &Place<'_>) -> Option<Box<dyn Instance>> {
         loop {
-            let mut instance = self.state.lock().take_warm(spec)?;
+            let mut instance = self.state.lock().take_warm(spec, place.ticket)?;
             if instance.ready().await {
                 return Some(instance);
             }
-            self.state.lock().ending.push(instance);
+            self.state.lock().lose(instance, place.ticket);
             self.reaping.notify_one();
         }
     }
@@ -285,11 +346,43 @@ impl Pool {
 }
 
 impl State {
-    fn take_warm(&mut self, spec: &Spec) -> Option<Box<dyn Instance>> {
+    fn take_warm(&mut self, spec: &Spec, ticket: u64) -> Option<Box<dyn Instance>> {
+        let function = || spec.function.clone();
+        if let Some(instance) = self.provisions.take(spec) {
+            metrics::counter!("tidemill_provisioned_invocations_total", "function" => function())
+                .increment(1);
+            if let Some(busy) = self.busy.get_mut(&ticket) {
+                busy.kind = Kind::Provisioned;
+            }
+            self.report();
+            return Some(instance);
+        }
+        if self.provisions.is_provisioned(spec) {
+            metrics::counter!("tidemill_provisioned_spillover_total", "function" => function())
+                .increment(1);
+        }
         let youngest = self.idle.iter().rposition(|idle| same(&idle.spec, spec))?;
         let idle = self.idle.remove(youngest)?;
         self.report();
         Some(idle.instance)
+    }
+
+    /// An idle instance that cannot serve any more.
+    fn lose(&mut self, instance: Box<dyn Instance>, ticket: u64) {
+        self.ending.push(instance);
+        if let Some(busy) = self.busy.get_mut(&ticket)
+            && busy.kind == Kind::Provisioned
+        {
+            busy.kind = Kind::OnDemand;
+            self.provisions.lose(&busy.spec);
+        }
+    }
+
+    /// What became of a start ahead.
+    fn started(&mut self, ahead: Ahead) {
+        let surplus = self.provisions.started(ahead, Instant::now());
+        self.ending.extend(surplus);
+        self.report();
     }
 
     /// What must end now, and when to look again. Instances become idle in the order of their
@@ -307,7 +400,7 @@ impl State {
 
     fn count(&self) -> InstanceCount {
         InstanceCount {
-            idle: self.idle.len(),
+            idle: self.idle.len() + self.provisions.idle().map(|(_, idle)| idle).sum::<usize>(),
             busy: self.busy.len(),
         }
     }
@@ -317,6 +410,7 @@ impl State {
         let count = self.count();
         metrics::gauge!("tidemill_instances", "state" => "idle").set(count.idle as f64);
         metrics::gauge!("tidemill_instances", "state" => "busy").set(count.busy as f64);
+        self.provisions.report();
     }
 }
 
@@ -325,7 +419,10 @@ impl Place<'_> {
     fn give_back(self, instance: Box<dyn Instance>) {
         let mut state = self.pool.state.lock();
         if let Some(busy) = state.busy.remove(&self.ticket) {
-            if busy.retired || state.closed {
+            if busy.kind == Kind::Provisioned {
+                let surplus = state.provisions.give_back(&busy.spec, instance);
+                state.ending.extend(surplus);
+            } else if busy.retired || state.closed {
                 state.ending.push(instance);
             } else {
                 state.idle.push_back(Idle {
@@ -346,9 +443,17 @@ impl Place<'_> {
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         let mut state = self.pool.state.lock();
-        state.busy.remove(&self.ticket);
+        let busy = state.busy.remove(&self.ticket);
+        let lost = busy.filter(|busy| busy.kind == Kind::Provisioned);
+        if let Some(busy) = &lost {
+            state.provisions.lose(&busy.spec);
+        }
         state.report();
         drop(state);
+        if lost.is_some() {
+            // It is to be replaced.
+            self.pool.reaping.notify_one();
+        }
         self.pool.drained.notify_waiters();
     }
 }

@@ -49,6 +49,28 @@ pub struct Spec {
     pub log_group: String,
     /// How the log is written.
     pub log_format: LogFormat,
+    /// Why the instance is started. Makes no difference to what it can serve.
+    pub initialization: Initialization,
+}
+
+/// Why an instance is started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Initialization {
+    /// An invocation found none.
+    #[default]
+    OnDemand,
+    /// Its version is to have some that are initialised.
+    Provisioned,
+}
+
+impl Initialization {
+    /// AWS's word for it.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::OnDemand => "on-demand",
+            Self::Provisioned => "provisioned-concurrency",
+        }
+    }
 }
 
 /// One run of a function.

@@ -266,6 +266,11 @@ impl Running {
             expected::run(launcher, functions, stop).await;
             Ok(())
         });
+        let provisioning = invoker.clone();
+        dispatch.spawn("provisioned concurrency", |stop| async move {
+            provisioning.keep_provisioned(stop).await;
+            Ok(())
+        });
         dispatch.spawn("dispatcher", |stop| async move {
             Ok(dispatcher.run(stop).await?)
         });

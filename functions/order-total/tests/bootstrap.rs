@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use clock::SystemClock;
 use instance::{
-    Endpoints, Invocation, Isolation, LogFormat, Outcome, Pool, PoolConfig, ProcessConfig,
+    Endpoints, Initialization, Invocation, Isolation, LogFormat, Outcome, Pool, PoolConfig, ProcessConfig,
     ProcessLauncher, Runtime, Spec, log_queue,
 };
 use serde_json::{Value, json};
@@ -60,6 +60,7 @@ async fn the_upstream_runtime_client_answers_unmodified() {
         environment: BTreeMap::new(),
         log_group: "/aws/lambda/order-total".to_owned(),
         log_format: LogFormat::Text,
+        initialization: Initialization::OnDemand,
     });
     let order = json!({"order": "7", "items": [{"price": 2.59, "quantity": 3}]});
     for _ in 0..3 {

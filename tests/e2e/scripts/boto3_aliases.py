@@ -2,6 +2,7 @@
 import base64
 import io
 import json
+import time
 import zipfile
 
 import boto3
@@ -17,7 +18,7 @@ def package(number):
 import os
 def handler(event, context):
     return {{"code": {number}, "version": os.environ["AWS_LAMBDA_FUNCTION_VERSION"], "said": context.function_version,
-            "arn": context.invoked_function_arn, "stream": os.environ["AWS_LAMBDA_LOG_STREAM_NAME"]}}
+            "why": os.environ["AWS_LAMBDA_INITIALIZATION_TYPE"], "arn": context.invoked_function_arn, "stream": os.environ["AWS_LAMBDA_LOG_STREAM_NAME"]}}
 """
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
@@ -85,6 +86,24 @@ for version in ["1", "2"]:
 functions.update_alias(**F, Name="live", FunctionVersion="2", RoutingConfig={})
 assert invoke("greet:live") == (2, "2", ARN + ":live")
 assert "RoutingConfig" not in functions.get_alias(**F, Name="live")
+
+# Instances that are initialised before anybody asks serve first; none of their time is anybody's bill.
+refused("InvalidParameterValueException", functions.put_provisioned_concurrency_config,
+        **F, Qualifier="$LATEST", ProvisionedConcurrentExecutions=1)
+refused("ProvisionedConcurrencyConfigNotFoundException", functions.get_provisioned_concurrency_config, **F, Qualifier="live")
+asked = functions.put_provisioned_concurrency_config(**F, Qualifier="live", ProvisionedConcurrentExecutions=2)
+assert asked["Status"] == "IN_PROGRESS" and asked["RequestedProvisionedConcurrentExecutions"] == 2, asked
+deadline = time.time() + 90
+while (config := functions.get_provisioned_concurrency_config(**F, Qualifier="live"))["Status"] != "READY":
+    assert time.time() < deadline, config
+    time.sleep(0.05)
+assert config["AvailableProvisionedConcurrentExecutions"] == 2, config
+answer = functions.invoke(FunctionName="greet:live", LogType="Tail")
+assert json.loads(answer["Payload"].read())["why"] == "provisioned-concurrency"
+assert b"Init Duration" not in base64.b64decode(answer["LogResult"])
+listed = functions.list_provisioned_concurrency_configs(**F)["ProvisionedConcurrencyConfigs"]
+assert [config["FunctionArn"] for config in listed] == [ARN + ":live"], listed
+functions.delete_provisioned_concurrency_config(**F, Qualifier="live")
 
 functions.delete_function(**F, Qualifier="1")
 refused("ResourceNotFoundException", functions.get_function, **F, Qualifier="1")

@@ -4,6 +4,7 @@ use axum::response::Response;
 use http::StatusCode;
 use serde_json::json;
 
+use super::provisioned::provisioned_in_all;
 use crate::router::{Request, empty, json as answer};
 use crate::{ApiError, State};
 
@@ -25,6 +26,13 @@ pub(crate) async fn put_concurrency(
         ));
     };
     state.expect_function(&name)?;
+    let provisioned = provisioned_in_all(state, &name);
+    if wanted < provisioned {
+        return Err(ApiError::InvalidParameter(format!(
+            "ReservedConcurrentExecutions  {wanted} should not be lower than function's total \
+             provisioned concurrency {provisioned}."
+        )));
+    }
     state
         .invoker
         .check_reservation(&name, wanted)

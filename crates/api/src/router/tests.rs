@@ -5,5 +5,6 @@ mod functions;
 mod invoking;
 mod layers;
 mod mappings;
+mod provisioned;
 mod surroundings;
 mod versions;

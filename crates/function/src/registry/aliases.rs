@@ -60,6 +60,7 @@ impl Registry {
             description: new.description,
             asynchronous: AsyncPolicy::default(),
             policy: std::collections::BTreeMap::new(),
+            provisioned: None,
             revision: Uuid::new_v4(),
         };
         self.expect_versions(&alias)?;

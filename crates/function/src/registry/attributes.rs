@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 use super::{Error, Registry};
-use crate::{AsyncPolicy, PolicyStatement, QualifiedName, Qualifier, Version};
+use crate::{
+    AsyncPolicy, PolicyStatement, ProvisionedConcurrency, QualifiedName, Qualifier, Version,
+};
 
 /// What instances do not depend on, of whatever has a qualifier.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +16,8 @@ pub struct Attributes {
     pub asynchronous: AsyncPolicy,
     /// Statements of the resource policy, by statement id.
     pub policy: BTreeMap<String, PolicyStatement>,
+    /// How many instances are kept initialised; nothing is of `$LATEST`.
+    pub provisioned: Option<ProvisionedConcurrency>,
 }
 
 impl Registry {
@@ -27,6 +31,7 @@ impl Registry {
                 let attributes = Attributes {
                     asynchronous: function.asynchronous.clone(),
                     policy: function.policy.clone(),
+                    provisioned: function.provisioned,
                 };
                 Some((attributes, function.revision))
             }
@@ -35,6 +40,7 @@ impl Registry {
                 let attributes = Attributes {
                     asynchronous: alias.asynchronous.clone(),
                     policy: alias.policy.clone(),
+                    provisioned: alias.provisioned,
                 };
                 Some((attributes, alias.revision))
             }
@@ -67,6 +73,7 @@ impl Registry {
         let Attributes {
             asynchronous,
             policy,
+            provisioned,
         } = attributes;
         match target.meant() {
             Qualifier::Version(version) => {
@@ -81,6 +88,7 @@ impl Registry {
                 let mut function = before.value.as_ref().clone();
                 function.asynchronous = asynchronous;
                 function.policy = policy;
+                function.provisioned = provisioned;
                 self.write_function(&before, function).await?;
             }
             Qualifier::Alias(name) => {
@@ -88,6 +96,7 @@ impl Registry {
                 let mut alias = before.value.as_ref().clone();
                 alias.asynchronous = asynchronous;
                 alias.policy = policy;
+                alias.provisioned = provisioned;
                 self.write_alias(&before, alias).await?;
             }
         }

@@ -109,6 +109,7 @@ impl Registry {
             reserved_concurrency: None,
             asynchronous: AsyncPolicy::default(),
             policy: BTreeMap::new(),
+            provisioned: None,
             revision: Uuid::new_v4(),
             last_modified: self.clock.now(),
         };

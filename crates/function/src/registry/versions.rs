@@ -3,6 +3,7 @@
 //! A version's number is taken in the function's document before the version's own document is
 //! written, so that none is given twice: a crash in between leaves a number without a version.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
@@ -57,6 +58,31 @@ impl Registry {
         known.version(&target.name, version)
     }
 
+    /// The versions of which instances are to be kept initialised, and how many of each: what is asked
+    /// for themselves and for the aliases that point at them.
+    #[must_use]
+    pub fn provisioned(&self) -> Vec<(Arc<Function>, u32)> {
+        let known = self.known.read();
+        let mut wanted: BTreeMap<(FunctionName, Version), u32> = BTreeMap::new();
+        for (key, kept) in &known.versions {
+            if let Some(provisioned) = kept.value.provisioned {
+                *wanted.entry(key.clone()).or_default() += provisioned.executions;
+            }
+        }
+        for kept in known.aliases.values() {
+            for (version, executions) in kept.value.shares() {
+                let key = (kept.value.function.clone(), version);
+                *wanted.entry(key).or_default() += executions;
+            }
+        }
+        let wanted = wanted.into_iter().filter(|(_, executions)| *executions > 0);
+        wanted
+            .filter_map(|((name, version), executions)| {
+                Some((known.version(&name, version)?, executions))
+            })
+            .collect()
+    }
+
     /// Publishes `$LATEST` as it is now as the next version; durable on return. When neither code nor
     /// configuration has changed since the last version, that one is returned.
     ///
@@ -98,6 +124,7 @@ impl Registry {
         version.reserved_concurrency = None;
         version.asynchronous = AsyncPolicy::default();
         version.policy.clear();
+        version.provisioned = None;
         version.revision = Uuid::new_v4();
         version.last_modified = self.clock.now();
         let path = version.path();

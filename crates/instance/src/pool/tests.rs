@@ -6,8 +6,10 @@ use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+mod provisioned;
+
 use super::*;
-use crate::{LogFormat, Metrics, Outcome, Runtime};
+use crate::{Initialization, LogFormat, Metrics, Outcome, Runtime};
 
 /// Launches instances that answer with their own number once a permit is there.
 #[derive(Default)]
@@ -17,6 +19,9 @@ struct Fake {
     ended: Notify,
     gate: Option<Semaphore>,
     dead_when_idle: bool,
+    /// How many of the first ones cannot be initialised.
+    unfit: usize,
+    prepared: AtomicUsize,
 }
 
 struct FakeInstance {
@@ -58,6 +63,12 @@ impl Instance for FakeInstance {
         }
     }
 
+    async fn prepare(&mut self) -> bool {
+        let number = self.fake.prepared.fetch_add(1, Ordering::SeqCst);
+        self.fake.ended.notify_waiters();
+        number >= self.fake.unfit
+    }
+
     async fn ready(&mut self) -> bool {
         !self.fake.dead_when_idle
     }
@@ -90,6 +101,7 @@ fn spec(account: &str, function: &str, version: &str, revision: &str) -> Arc<Spe
         environment: std::collections::BTreeMap::new(),
         log_group: String::new(),
         log_format: LogFormat::Text,
+        initialization: Initialization::OnDemand,
     })
 }
 

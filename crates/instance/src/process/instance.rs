@@ -18,6 +18,8 @@ use crate::{Finished, Instance, Invocation, Metrics, Outcome, Spec};
 
 /// How long initialisation may take (AWS Lambda, on-demand).
 const INIT_LIMIT: Duration = Duration::from_secs(10);
+/// The same ahead of invocations, unless the function may take longer (AWS Lambda, 2026).
+const INIT_LIMIT_AHEAD: Duration = Duration::from_secs(130);
 /// How long a process that has answered may take to ask for more. The next invocation waits for
 /// it, with its concurrency taken: beyond this a new process is the shorter way.
 const READY_LIMIT: Duration = Duration::from_secs(1);
@@ -52,6 +54,8 @@ enum Waited<T> {
 enum Phase {
     /// On its own, within [`INIT_LIMIT`].
     Init,
+    /// Likewise, but nobody waits for it: within [`INIT_LIMIT_AHEAD`].
+    Ahead,
     /// Again, as a part of the first invocation and within its timeout.
     Invoke,
 }
@@ -95,6 +99,17 @@ impl Instance for ProcessInstance {
             Ending::Dead(outcome) => self.bury(Some(outcome), metrics).await,
             Ending::Gone => self.bury(None, metrics).await,
         }
+    }
+
+    async fn prepare(&mut self) -> bool {
+        let mut charged_to_nobody = Metrics::default();
+        let initialised = self.initialise(Phase::Ahead, &mut charged_to_nobody).await;
+        if initialised.is_ok() {
+            self.running
+                .rest
+                .begin(|| self.running.api.exchange.asking());
+        }
+        initialised.is_ok()
     }
 
     async fn ready(&mut self) -> bool {
@@ -146,6 +161,7 @@ impl ProcessInstance {
         let progress = self.running.api.exchange.initialisation();
         let (limit, name) = match phase {
             Phase::Init => (INIT_LIMIT, "init"),
+            Phase::Ahead => (INIT_LIMIT_AHEAD.max(self.spec.timeout), "init"),
             Phase::Invoke => (self.spec.timeout, "invoke"),
         };
         let extensions = Arc::clone(&self.running.api.extensions);

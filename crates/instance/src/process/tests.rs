@@ -15,7 +15,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    Finished, Invocation, LogFormat, LogQueue, LogReceiver, Outcome, Pool, PoolConfig, log_queue,
+    Finished, Initialization, Invocation, LogFormat, LogQueue, LogReceiver, Outcome, Pool,
+    PoolConfig, log_queue,
 };
 
 mod early;
@@ -24,6 +25,7 @@ mod extensions;
 mod json_logs;
 mod node;
 mod provided;
+mod provisioned;
 mod python;
 mod sandboxed;
 
@@ -147,6 +149,7 @@ impl Bench {
             environment: BTreeMap::from([("GREETING".to_owned(), "hello".to_owned())]),
             log_group: "/aws/lambda/f".to_owned(),
             log_format: LogFormat::Text,
+            initialization: Initialization::OnDemand,
         }
     }
 

@@ -146,6 +146,12 @@ impl Instance for WasmInstance {
         }
     }
 
+    async fn prepare(&mut self) -> bool {
+        // Its module was loaded when it was launched.
+        self.init = None;
+        !self.worker.has_ended()
+    }
+
     async fn ready(&mut self) -> bool {
         !self.worker.has_ended()
     }

@@ -40,6 +40,7 @@ const KEY: (&str, &str) = ("AKIDEXAMPLE", "secret");
 /// The API and a client of it.
 pub(super) struct Door {
     pub(super) state: State,
+    pub(super) pool: Arc<Pool>,
     router: Router,
     _cache: TempDir,
 }
@@ -66,7 +67,7 @@ impl Door {
         let invoker = Invoker::new(InvokerParts {
             log: log.clone(),
             functions: registry.clone(),
-            pool,
+            pool: pool.clone(),
             clock: clock.clone(),
             settings: dispatcher::Settings::default(),
         });
@@ -97,6 +98,7 @@ impl Door {
         Self {
             router: router(state.clone()),
             state,
+            pool,
             _cache: cache,
         }
     }
@@ -285,6 +287,10 @@ impl Instance for Echoing {
             log_tail: Bytes::from_static(b"END\n"),
             instance: Some(self),
         }
+    }
+
+    async fn prepare(&mut self) -> bool {
+        true
     }
 
     async fn ready(&mut self) -> bool {

@@ -66,7 +66,10 @@ impl Listed {
     }
 
     pub(super) fn put_version(&self, version: Function) {
-        self.versions.lock().push(Arc::new(version));
+        let mut versions = self.versions.lock();
+        versions.retain(|other| other.version != version.version);
+        versions.push(Arc::new(version));
+        drop(versions);
         self.changed();
     }
 
@@ -113,6 +116,15 @@ impl Functions for Listed {
 
     fn versions(&self) -> Vec<Arc<Function>> {
         self.versions.lock().clone()
+    }
+
+    fn provisioned(&self) -> Vec<(Arc<Function>, u32)> {
+        let versions = self.versions.lock();
+        let wanted = versions.iter().filter_map(|version| {
+            let executions = version.provisioned?.executions;
+            Some((Arc::clone(version), executions))
+        });
+        wanted.collect()
     }
 
     fn resolve(&self, target: &QualifiedName, draw: Draw) -> Option<Arc<Function>> {
@@ -275,6 +287,10 @@ impl Instance for Actor {
             log_tail: Bytes::new(),
             instance: Some(self),
         }
+    }
+
+    async fn prepare(&mut self) -> bool {
+        true
     }
 
     async fn ready(&mut self) -> bool {

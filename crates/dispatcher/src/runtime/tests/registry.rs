@@ -172,6 +172,10 @@ impl Functions for Interrupted {
         self.listed.versions()
     }
 
+    fn provisioned(&self) -> Vec<(Arc<Function>, u32)> {
+        self.listed.provisioned()
+    }
+
     fn resolve(&self, target: &QualifiedName, draw: Draw) -> Option<Arc<Function>> {
         self.listed.resolve(target, draw)
     }

@@ -1,15 +1,19 @@
 //! Versions and aliases as targets.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use function::{Alias, Draw, Function, FunctionName, QualifiedName, Version};
+use function::{
+    Alias, Draw, Function, FunctionName, ProvisionedConcurrency, QualifiedName, Version,
+};
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::doubles::{broken, fine};
 use super::world::{TOPIC, World, trigger};
-use crate::InvokeRequest;
+use crate::{InvokeRequest, ProvisionError};
 
 const ARN: &str = "arn:aws:lambda:us-east-1:000000000000:function:f";
 
@@ -166,4 +170,58 @@ async fn an_attempt_that_is_cut_off_is_void_under_the_version_that_it_was_made_w
         .map(|used| (used.version.clone(), used.request_id.clone()))
         .collect();
     assert_eq!(void, cut);
+}
+
+#[tokio::test(start_paused = true)]
+async fn provisioned_concurrency_follows_the_registry() {
+    let world = world(0.0);
+    let life = world.start(|_| fine());
+    let stop = CancellationToken::new();
+    let (pool, reaper) = (Arc::clone(&life.invoker.parts().pool), stop.clone());
+    let pool = tokio::spawn(async move { pool.run(reaper).await });
+    let keeper = tokio::spawn(Arc::clone(&life.invoker).keep_provisioned(stop.clone()));
+    let provisioned = |executions| Function {
+        provisioned: Some(ProvisionedConcurrency {
+            executions,
+            configured_at: world.now(),
+        }),
+        ..version(1)
+    };
+    for executions in [3, 1] {
+        let version = provisioned(executions);
+        world.functions.put_version(version.clone());
+        loop {
+            let status = life.invoker.provisioned(&version);
+            if status.is_some_and(|it| it.available == executions as usize) {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+    let none = version(1);
+    world.functions.put_version(none.clone());
+    while life.invoker.parts().pool.count().idle > 0 {
+        tokio::task::yield_now().await;
+    }
+    let head = crate::tests::function("f");
+    let account = world.settings.account_concurrency - world.settings.minimum_unreserved;
+    let check = |function: &Function, wanted, others| {
+        life.invoker.check_provision(function, wanted, others)
+    };
+    assert_eq!(check(&head, account - 2, 2), Ok(()));
+    let left = ProvisionError::Account { left: account - 2 };
+    assert_eq!(check(&head, account - 1, 2), Err(left));
+    let reserved = Function {
+        reserved_concurrency: Some(5),
+        ..head
+    };
+    assert_eq!(check(&reserved, 3, 2), Ok(()));
+    let left = ProvisionError::Reserved {
+        reserved: 5,
+        left: 3,
+    };
+    assert_eq!(check(&reserved, 4, 2), Err(left));
+    stop.cancel();
+    keeper.await.unwrap();
+    pool.await.unwrap();
 }
