@@ -280,6 +280,7 @@ fn job(code: &Path) -> Job {
             memory: 512 << 20,
         },
         companions: Vec::new(),
+        root: None,
         binds: vec![Bind {
             from: code.to_owned(),
             to: PathBuf::from("/var/task"),

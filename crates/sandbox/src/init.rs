@@ -11,6 +11,7 @@
 mod early;
 mod image;
 mod network;
+mod own_root;
 mod parked;
 mod program;
 mod root;
@@ -19,6 +20,7 @@ use std::fmt::Display;
 use std::io;
 use std::net::SocketAddrV4;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
 use rustix::process::{Signal, WaitOptions};
 use rustix::thread::UnshareFlags;
@@ -128,6 +130,14 @@ fn live(order: &Order, channel: &OwnedFd) -> Result<(), Failure> {
         Temporary::Disk(_) => outputs.pop(),
     };
     root::complete(&order.mount_point, &job, image, program::owner(order))?;
+    let first = match (&job.root, first) {
+        // What is parked is in the root that is gone.
+        (Some(_), First::Parked(parked)) => {
+            parked.dismiss()?;
+            First::Parked(parked::park(order, Path::new("/"))?)
+        }
+        (Some(_) | None, first) => first,
+    };
     let mut sockets = network::listen(&job.listen)?;
     sockets.extend(network::sockets(job.sockets)?);
     let programs = program::start(order, &job, &outputs, first)?;
@@ -263,6 +273,7 @@ impl Job {
         self.program
             .write(Writer::default().number(0))
             .each(&self.companions, |to, companion| companion.write(to))
+            .each(self.root.as_slice(), |to, root| to.text(root))
             .each(&self.binds, |to, bind| bind.write(to))
             .number(kind)
             .number(bytes)
@@ -277,6 +288,7 @@ impl Job {
         Ok(Self {
             program: Program::read(from)?,
             companions: from.each(Program::read)?,
+            root: from.each::<PathBuf>(Message::path)?.pop(),
             binds: from.each(Bind::read)?,
             temporary: match from.number()? {
                 0 => Temporary::Memory(from.number()?),

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 /// What to start.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Program {
-    /// The file to execute: an absolute path, as the program's own root has it.
+    /// The file to execute: an absolute path, as the program's own root has it, or, with a root of the
+    /// job's, a name that is looked for in the folders of `PATH` or from the working directory.
     pub executable: PathBuf,
     /// Its arguments, without its own name.
     pub arguments: Vec<PathBuf>,
@@ -27,6 +28,10 @@ pub struct Job {
     /// What is started beside it, of the same user and seeing the same. Their memory counts towards
     /// the program's.
     pub companions: Vec<Program>,
+    /// A folder of this machine that is the root, read-only, in the place of this machine's programs; it is
+    /// for no job that names an early program. It must have the folders `dev`, `etc`, `proc` and `tmp` and
+    /// the files `etc/hosts` and `etc/resolv.conf`, none of them a link: there the sandbox shows its own.
+    pub root: Option<PathBuf>,
     /// Folders and files of this machine that the sandbox shows, read-only.
     pub binds: Vec<Bind>,
     /// What `/tmp` is.

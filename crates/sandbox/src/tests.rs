@@ -16,6 +16,7 @@ use crate::{Bind, Error, Exit, Job, Limit, Program, Sandbox, Spawner, SpawnerCon
 
 mod early;
 mod prison;
+mod roots;
 
 /// A spawner and the folder it works on.
 struct Bench {
@@ -102,6 +103,7 @@ fn program(executable: &str, arguments: &[&str]) -> Job {
             memory: 256 << 20,
         },
         companions: Vec::new(),
+        root: None,
         binds: Vec::new(),
         temporary: Temporary::Memory(8 << 20),
         listen: Vec::new(),

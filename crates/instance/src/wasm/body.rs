@@ -84,6 +84,7 @@ pub(super) async fn start(
             let job = Job {
                 program: program(PathBuf::from(EXECUTABLE), ADDRESS.into()),
                 companions: Vec::new(),
+                root: None,
                 binds: vec![
                     bind(&config.executable, EXECUTABLE),
                     bind(shown.here, shown.inside),

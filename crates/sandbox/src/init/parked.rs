@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use rustix::fs::{Mode, OFlags};
-use rustix::process::Resource;
+use rustix::process::{Pid, Resource, Signal, WaitOptions};
 use rustix::thread::{Gid, Uid};
 
 use super::program::{GROUP, USER, drop_capabilities, write_maps};
@@ -71,6 +71,18 @@ pub(super) fn park(order: &Order, root: &Path) -> Result<Parked, Failure> {
 }
 
 impl Parked {
+    /// Ends it, for nothing will come. Returns when it is gone.
+    pub(super) fn dismiss(self) -> Result<(), Failure> {
+        let pid = Pid::from_raw(self.pid)
+            .ok_or(io::ErrorKind::InvalidInput)
+            .at("name the program's process")?;
+        let killed = rustix::process::kill_process(pid, Signal::KILL);
+        killed.at("end the program's process")?;
+        let waited = rustix::process::waitpid(Some(pid), WaitOptions::empty());
+        waited.at("end the program's process")?;
+        Ok(())
+    }
+
     /// Has it execute a program, which writes to `output` and reads from `input` or nothing.
     pub(super) fn execute(
         self,

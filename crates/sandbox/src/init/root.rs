@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 
-use super::{At, Failure, image};
+use super::{At, Failure, image, own_root};
 use crate::program::{Bind, Job, Temporary};
 
 /// Folders of the system's programs and libraries: bound, or a link where this machine has a link.
@@ -86,6 +86,10 @@ const TEMPORARY_FILES: u32 = 100_000;
 
 pub(super) const HARMLESS: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
 
+/// A bind that nobody writes through.
+pub(super) const HARMLESS_BIND: MountFlags =
+    MountFlags::BIND.union(MountFlags::RDONLY).union(HARMLESS);
+
 /// Puts together what every sandbox has, over the folder `at`.
 pub(super) fn assemble(at: &Path) -> Result<(), Failure> {
     rustix::mount::mount_change(
@@ -133,15 +137,21 @@ pub(super) struct Owner {
     pub(super) group: u32,
 }
 
-/// Adds what the job asks for, makes it the root, and makes it read-only.
+/// Adds what the job asks for, makes it the root, and makes it read-only. Where the job brings a root of
+/// its own, that becomes the root.
 pub(super) fn complete(
     at: &Path,
     job: &Job,
     image: Option<OwnedFd>,
     owner: Owner,
 ) -> Result<(), Failure> {
-    show(at, &job.binds)?;
     name_hosts(at, job).at("write /etc/hosts")?;
+    let own = match &job.root {
+        Some(from) => Some(own_root::show(at, from)?),
+        None => None,
+    };
+    let at = own.as_deref().unwrap_or(at);
+    show(at, &job.binds)?;
     let place = at.join("tmp");
     match (job.temporary, image) {
         (Temporary::Disk(_), Some(image)) => image::mount(&image, &place, owner)?,
@@ -151,8 +161,7 @@ pub(super) fn complete(
     rustix::process::pivot_root(".", ".").at("change the root")?;
     rustix::mount::unmount(".", UnmountFlags::DETACH).at("let go of the old root")?;
     std::env::set_current_dir("/").at("enter the new root")?;
-    let read_only = MountFlags::BIND | MountFlags::RDONLY | HARMLESS;
-    rustix::mount::mount_remount("/", read_only, c"").at("make the root read-only")
+    rustix::mount::mount_remount("/", HARMLESS_BIND, c"").at("make the root read-only")
 }
 
 fn name_hosts(at: &Path, job: &Job) -> io::Result<()> {
@@ -196,7 +205,7 @@ pub(super) fn inside(at: &Path, to: &Path) -> Result<PathBuf, Failure> {
 }
 
 /// Shows `from` at `to`, read-only, with everything that is mounted below it.
-fn bind(from: &Path, to: &Path) -> Result<(), Failure> {
+pub(super) fn bind(from: &Path, to: &Path) -> Result<(), Failure> {
     let place = || {
         if from.is_dir() {
             return fs::create_dir_all(to);
