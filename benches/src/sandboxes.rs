@@ -323,6 +323,7 @@ impl Numbered {
             runtime: self.runtime,
             handler: self.handler.clone(),
             code: self.code.clone(),
+            image: None,
             opt: None,
             // One processor's worth: the platform is measured, not a function's share of it.
             memory_mib: 1769,

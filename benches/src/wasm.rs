@@ -156,6 +156,7 @@ fn spec(folder: &Path) -> Arc<Spec> {
         runtime: instance::Runtime::Wasm,
         handler: "word-count".to_owned(),
         code: folder.join("code"),
+        image: None,
         opt: None,
         temporary_mib: 512,
         memory_mib: 128,

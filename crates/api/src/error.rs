@@ -218,6 +218,12 @@ impl From<function::Error> for ApiError {
                  {UNZIPPED_BYTES} bytes. The actual size is {bytes} bytes."
             )),
             function::Error::RevisionMismatch { .. } => Self::PreconditionFailed,
+            function::Error::ImagePending { ref function } => Self::Conflict(format!(
+                "The operation cannot be performed at this time. An update is in progress for \
+                 resource: {function}"
+            )),
+            function::Error::OtherPackageType { .. } => Self::InvalidParameter(error.to_string()),
+            function::Error::Image(error) => Self::service(&error),
             function::Error::Package(error) => error.into(),
             function::Error::Conflict { document } => Self::Conflict(format!(
                 "The operation cannot be performed at this time. An update is in progress for \

@@ -5,6 +5,7 @@ mod aliases;
 mod code;
 mod concurrency;
 mod event_invoke;
+mod image;
 mod logging;
 mod manage;
 mod permissions;
@@ -24,6 +25,7 @@ pub(crate) use event_invoke::{
     delete_event_invoke, get_event_invoke, list_event_invoke, put_event_invoke, seconds,
     update_event_invoke,
 };
+pub(crate) use image::expect_active;
 pub(crate) use manage::{create, delete, update_code, update_configuration};
 pub(crate) use permissions::{add_permission, get_policy, remove_permission};
 pub(crate) use provisioned::{

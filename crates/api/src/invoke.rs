@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
+use crate::functions::expect_active;
 use crate::router::{Request, empty};
 use crate::{ApiError, State};
 
@@ -47,7 +48,7 @@ pub(crate) async fn invoke(state: &State, request: Request) -> Result<Response, 
         }
     }
     let client_context = client_context(&request.headers)?;
-    state.expect_version(&target)?;
+    expect_active(state.expect_version(&target)?.as_ref())?;
     if kind == Kind::Event && request.body.len() > ASYNC_PAYLOAD_BYTES {
         return Err(ApiError::PayloadTooLarge {
             limit: ASYNC_PAYLOAD_BYTES,

@@ -27,5 +27,6 @@ use error::ApiError;
 pub use payload::LambdaPayloads;
 pub use router::router;
 pub use state::{
-    CodeSource, CodeSourceError, ModuleError, Modules, OwnKafka, State, TableStream, TableStreams,
+    CodeSource, CodeSourceError, Images, ModuleError, Modules, OwnKafka, State, TableStream,
+    TableStreams,
 };

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use clock::SharedClock;
+use container_image::{Image, Source};
 use dispatcher::{DispatcherStatus, Invoker};
 use event_log::{SharedLog, TopicName};
 use function::Registry;
@@ -30,6 +31,8 @@ pub struct State {
     pub verifier: Verifier,
     /// Where packages lie that are named by bucket and key.
     pub code_source: Arc<dyn CodeSource>,
+    /// Where container images are looked up.
+    pub images: Arc<dyn Images>,
     /// Who looks at WebAssembly before it is deployed.
     pub modules: Arc<dyn Modules>,
     /// Which tables' changes are in the log.
@@ -60,6 +63,23 @@ pub trait CodeSource: std::fmt::Debug + Send + Sync + 'static {
         version: Option<&str>,
         max_bytes: u64,
     ) -> Result<Bytes, CodeSourceError>;
+}
+
+/// Where container images are looked up (`Code.ImageUri`).
+#[async_trait]
+pub trait Images: std::fmt::Debug + Send + Sync + 'static {
+    /// The image that a name leads to now, with its configuration, and without the content of its layers.
+    ///
+    /// # Errors
+    /// See [`container_image::Error`].
+    async fn resolve(&self, uri: &str) -> Result<Image, container_image::Error>;
+}
+
+#[async_trait]
+impl Images for Source {
+    async fn resolve(&self, uri: &str) -> Result<Image, container_image::Error> {
+        Self::resolve(self, &uri.parse()?).await
+    }
 }
 
 /// Looks at WebAssembly before it is deployed.

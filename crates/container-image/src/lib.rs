@@ -30,5 +30,6 @@ pub use error::Error;
 pub use image::{Compression, Image, Layer, RunConfig};
 pub use reference::Reference;
 pub use registry::{PatternError, RegistryPattern};
+pub use sink::Sink;
 pub use source::{Source, SourceConfig};
 pub use unpack::{Allowance, LayerFile, unpack};

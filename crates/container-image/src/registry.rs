@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
 use reqwest::redirect::{Attempt, Policy};
 use reqwest::{Client, Response, StatusCode, Url};
+use tokio::sync::OnceCell;
 
 use crate::manifest::ACCEPTED;
 use crate::reference::{Place, Version};
@@ -38,16 +39,38 @@ const TOKEN_BYTES: u64 = 256 * 1024;
 pub(crate) struct Registries {
     permitted: Vec<RegistryPattern>,
     docker_config: Option<PathBuf>,
-    client: Client,
+    clients: OnceCell<Clients>,
+}
+
+/// Made when a registry is asked for the first time.
+#[derive(Debug)]
+struct Clients {
+    distant: Client,
     /// For this machine's own registries, which no proxy leads to.
     local: Client,
 }
 
 impl Registries {
-    pub(crate) fn new(
+    pub(crate) const fn new(
         permitted: Vec<RegistryPattern>,
         docker_config: Option<PathBuf>,
-    ) -> Result<Self, Error> {
+    ) -> Self {
+        Self {
+            permitted,
+            docker_config,
+            clients: OnceCell::const_new(),
+        }
+    }
+
+    async fn client(&self, host: &str) -> Result<&Client, Error> {
+        let clients = self.clients.get_or_try_init(|| async { Clients::new() });
+        let Clients { distant, local } = clients.await?;
+        Ok(if is_local(host) { local } else { distant })
+    }
+}
+
+impl Clients {
+    fn new() -> Result<Self, Error> {
         let build = || {
             Client::builder()
                 .user_agent("tidemill")
@@ -57,13 +80,13 @@ impl Registries {
         };
         let fail = |error| Error::unavailable("prepare to speak to registries", error);
         Ok(Self {
-            permitted,
-            docker_config,
-            client: build().build().map_err(fail)?,
+            distant: build().build().map_err(fail)?,
             local: build().no_proxy().build().map_err(fail)?,
         })
     }
+}
 
+impl Registries {
     /// Asks the registry of `image` for `path` below its repository, with credentials if it wants some.
     async fn get(&self, image: &Reference, path: &str, accept: &str) -> Result<Response, Error> {
         let host = self.host(image)?;
@@ -73,11 +96,7 @@ impl Registries {
             text: image.to_string(),
             reason: "its registry is no host",
         })?;
-        let client = if is_local(host) {
-            &self.local
-        } else {
-            &self.client
-        };
+        let client = self.client(host).await?;
         let ask = |authorization: Option<HeaderValue>| {
             let request = client.get(url.clone()).header(ACCEPT, accept);
             let request = match authorization {

@@ -12,7 +12,8 @@ use crate::{Digest, Error};
 const BUFFER: usize = 1 << 20;
 
 /// Takes what a digest names, and no more of it than was announced.
-pub(crate) struct Sink {
+#[derive(Debug)]
+pub struct Sink {
     expected: Digest,
     size: u64,
     taken: u64,
@@ -20,6 +21,7 @@ pub(crate) struct Sink {
     to: To,
 }
 
+#[derive(Debug)]
 enum To {
     Memory(Vec<u8>),
     File(BufWriter<File>, PathBuf),
@@ -31,7 +33,10 @@ impl Sink {
     }
 
     /// Into a file, which is made.
-    pub(crate) async fn file(expected: Digest, size: u64, path: &Path) -> Result<Self, Error> {
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub async fn file(expected: Digest, size: u64, path: &Path) -> Result<Self, Error> {
         let file = File::create_new(path).await;
         let file = file.map_err(|source| Error::io(path, source))?;
         let file = BufWriter::with_capacity(BUFFER, file);
@@ -53,7 +58,11 @@ impl Sink {
         &self.expected
     }
 
-    pub(crate) async fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+    /// Takes the next bytes.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when they are too many, [`Error::Io`].
+    pub async fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.taken += bytes.len() as u64;
         if self.taken > self.size {
             return Err(self.refused());
@@ -70,7 +79,10 @@ impl Sink {
     }
 
     /// Checks what has come. It is returned if it was kept in memory.
-    pub(crate) async fn finish(mut self) -> Result<Vec<u8>, Error> {
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when it is not what was expected, [`Error::Io`].
+    pub async fn finish(mut self) -> Result<Vec<u8>, Error> {
         let digest = Digest::from_hash(std::mem::take(&mut self.hash));
         if self.taken != self.size || digest != self.expected {
             return Err(self.refused());

@@ -57,15 +57,13 @@ pub(crate) trait Shelf: Send + Sync {
 
 impl Source {
     /// Prepares to read. Nothing is asked yet.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`] when this machine has no way to speak TLS.
-    pub fn new(config: SourceConfig) -> Result<Self, Error> {
-        Ok(Self {
-            registries: Registries::new(config.registries, config.docker_config)?,
+    #[must_use]
+    pub fn new(config: SourceConfig) -> Self {
+        Self {
+            registries: Registries::new(config.registries, config.docker_config),
             layouts: Layouts::new(config.layouts),
             max_bytes: config.max_bytes,
-        })
+        }
     }
 
     /// Reads the manifest and the configuration that `image` leads to now, and checks that it can be

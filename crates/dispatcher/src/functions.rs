@@ -10,7 +10,7 @@ use tokio::sync::watch;
 /// What instances of a function are shown.
 #[derive(Clone, Debug)]
 pub struct Folders {
-    /// The unpacked package.
+    /// The unpacked package, or the root of the image.
     pub code: PathBuf,
     /// The layers, merged; `None` for a function without.
     pub opt: Option<PathBuf>,

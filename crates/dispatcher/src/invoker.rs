@@ -10,7 +10,10 @@ use event_log::{RecordBatch, Settlement, SharedLog};
 use function::{
     Draw, Function, FunctionName, LogLevel, Logging, QualifiedName, Qualifier, Version,
 };
-use instance::{Initialization, Invocation, LaunchError, LogFormat, Outcome, Pool, Severity, Spec};
+use instance::{
+    Image, Initialization, Invocation, LaunchError, LogFormat, Outcome, Pool, Runtime, Severity,
+    Spec,
+};
 use metering::UsageRecord;
 use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
@@ -362,6 +365,12 @@ impl Invoker {
         let settings = &self.parts.settings;
         let mut environment = settings.environment.clone();
         environment.extend(function.environment.clone());
+        let run = match &function.image {
+            Some(code) => Some(code.run().ok_or(function::Error::ImagePending {
+                function: function.name.clone(),
+            })?),
+            None => None,
+        };
         Ok(Spec {
             account: function.account.clone(),
             function: function.name.as_str().to_owned(),
@@ -369,9 +378,20 @@ impl Invoker {
             revision,
             arn: function.arn(&settings.region),
             region: settings.region.clone(),
-            runtime: function.runtime.parse()?,
-            handler: function.handler.clone(),
+            runtime: match run {
+                Some(_) => Runtime::Provided,
+                None => function.runtime.parse()?,
+            },
+            handler: match &run {
+                Some(run) => run.handler.clone(),
+                None => function.handler.clone(),
+            },
             code: folders.code,
+            image: run.map(|run| Image {
+                command: run.command,
+                environment: run.environment,
+                directory: run.working_directory.into(),
+            }),
             opt: folders.opt,
             memory_mib: function.memory_mib,
             temporary_mib: function.ephemeral_storage_mib,

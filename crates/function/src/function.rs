@@ -10,7 +10,7 @@ use event_log::TopicName;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{LayerId, Logging, Version, limits};
+use crate::{ImageCode, LayerId, Logging, Version, limits};
 
 /// One version of a function: configuration and code, as one document of the registry. What is said
 /// of the whole function (tags, reserved concurrency, the last number) is in the document of `$LATEST`.
@@ -43,8 +43,11 @@ pub struct Function {
     pub timeout_seconds: u32,
     /// Environment variables of the function's process.
     pub environment: BTreeMap<String, String>,
-    /// The unpacked code's identity.
+    /// The unpacked code's identity; empty for an image.
     pub code: CodePackage,
+    /// Its code where that is a container image; `None` for a package.
+    #[serde(default)]
+    pub image: Option<ImageCode>,
     /// Its layers, in the order in which they are laid over one another.
     #[serde(default)]
     pub layers: Vec<LayerId>,
@@ -77,7 +80,7 @@ const fn default_ephemeral_storage() -> u32 {
 }
 
 /// A function's code as it was uploaded.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CodePackage {
     /// SHA-256 of the archive, base64 as AWS shows it.
     pub sha256: String,
@@ -177,6 +180,19 @@ impl Function {
 }
 
 impl Function {
+    /// The SHA-256 of its code as AWS shows it: of an archive in base64, of the image that runs in
+    /// hexadecimal.
+    #[must_use]
+    pub fn code_sha256(&self) -> String {
+        match &self.image {
+            None => self.code.sha256.clone(),
+            Some(code) => {
+                let digest = code.running.as_ref().map(|image| image.digest.hex());
+                digest.unwrap_or_default()
+            }
+        }
+    }
+
     /// Whether code and configuration are those of `other`, another version of the same function.
     /// Descriptions make no difference: a version may have one of its own.
     #[must_use]
@@ -192,6 +208,9 @@ impl Function {
         like.provisioned = other.provisioned;
         like.revision = other.revision;
         like.last_modified = other.last_modified;
+        if let (Some(code), Some(other)) = (&mut like.image, &other.image) {
+            code.arriving.clone_from(&other.arriving);
+        }
         like == *other
     }
 }

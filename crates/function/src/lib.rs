@@ -1,6 +1,6 @@
 //! Functions and triggers: what users deploy and what connects it to events.
 //!
-//! Domain types with AWS's words and limits, the filter language, code packages, and the registry
+//! Domain types with AWS's words and limits, the filter language, code packages, images, and the registry
 //! that keeps them in an object store. What this crate does not know: Lambda's JSON, how an
 //! instance runs, how events are dispatched.
 
@@ -8,6 +8,7 @@ mod alias;
 mod bucket_match;
 mod filter;
 mod function;
+mod image;
 mod layer;
 pub mod limits;
 mod logging;
@@ -23,10 +24,13 @@ pub use function::{
     AsyncPolicy, CodePackage, Destination, Function, FunctionName, NameError, PolicyStatement,
     ProvisionedConcurrency,
 };
+pub use image::{Arriving, ImageCode, ImageFault, ImageFaultKind, ImageOverrides, ImageRun};
 pub use layer::{LayerId, LayerName, LayerNameError, LayerVersion, NewLayerVersion};
 pub use logging::{LogLevel, Logging};
 pub use package::{PackageError, unpack};
-pub use registry::{Attributes, Error, NewAlias, NewFunction, NewVersion, Registry, Writers};
+pub use registry::{
+    Attributes, Error, NewAlias, NewCode, NewFunction, NewVersion, Registry, Writers,
+};
 pub use trigger::{
     Backoff, BatchPolicy, Ordering, Problem, RetryPolicy, StartingPosition, Trigger, TriggerId,
     TriggerSource,

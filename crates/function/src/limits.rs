@@ -40,6 +40,16 @@ pub const POLICY_BYTES: usize = 20 * 1024;
 pub const ZIP_BYTES: usize = 50 * 1024 * 1024;
 /// Bytes of an unpacked package (guide: 250 MB).
 pub const UNZIPPED_BYTES: u64 = 250 * 1024 * 1024;
+/// Bytes of an image (guide: 10 GB).
+pub const IMAGE_BYTES: u64 = 10 * 1024 * 1024 * 1024;
+/// Entries of all layers of an image: ours, so that one cannot fill the file table.
+pub const IMAGE_ENTRIES: u64 = 1_000_000;
+/// Words of an image's entry point or command (model, `StringList`).
+pub const IMAGE_WORDS: usize = 1_500;
+/// Characters of an image's working directory (model, `WorkingDirectory`).
+pub const WORKING_DIRECTORY_CHARS: usize = 1_000;
+/// Bytes of a function's image settings (guide: 16 KB).
+pub const IMAGE_SETTINGS_BYTES: usize = 16 * 1024;
 /// Files and folders of a package: ours, so that an archive cannot fill the file table.
 pub const PACKAGE_ENTRIES: usize = 100_000;
 /// Bytes of a path inside a package: ours, Linux's `PATH_MAX` less room for the folder.

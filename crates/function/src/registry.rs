@@ -2,8 +2,8 @@
 //!
 //! One JSON document per thing (`functions/<account>/<name>.json`, published versions in
 //! `versions/<account>/<name>/<number>.json`, `aliases/<account>/<name>/<alias>.json`,
-//! `triggers/<id>.json`, `layers/<account>/<name>/<version>.json`) and each code archive once
-//! (`code/<sha256>.zip`). Documents are written by conditional put, so that a
+//! `triggers/<id>.json`, `layers/<account>/<name>/<version>.json`) and each code archive and each layer
+//! of an image once (`code/<sha256>.zip`, `images/sha256/<sha256>`). Documents are written by conditional put, so that a
 //! writer elsewhere is never overwritten unseen; reads are answered from memory. Where several nodes
 //! share a store ([`Writers::Several`]), each must be told when to look again ([`Registry::reread`]).
 //!
@@ -21,9 +21,11 @@ mod code;
 mod document;
 mod error;
 mod functions;
+mod images;
 mod layers;
 mod opt;
 mod reread;
+mod roots;
 #[cfg(test)]
 mod tests;
 mod triggers;
@@ -44,11 +46,12 @@ use crate::{
 };
 use code::CodeCache;
 use document::{Documents, Kept};
+use roots::Roots;
 
 pub use aliases::NewAlias;
 pub use attributes::Attributes;
 pub use error::Error;
-pub use functions::NewFunction;
+pub use functions::{NewCode, NewFunction};
 pub use versions::NewVersion;
 
 /// Functions and triggers. Share it in an `Arc`.
@@ -56,6 +59,7 @@ pub use versions::NewVersion;
 pub struct Registry {
     documents: Documents,
     code: CodeCache,
+    images: Roots,
     clock: SharedClock,
     known: RwLock<Known>,
     /// One writer of this process at a time, so that memory changes in the order of the store. Held
@@ -103,7 +107,8 @@ impl Known {
 
 impl Registry {
     /// Loads everything that `store` holds. Code is unpacked under `cache_dir`, which is a cache: it
-    /// may be lost, and what no function needs any more is removed from it now.
+    /// may be lost, and what no function needs any more is removed from it now. An image has
+    /// `max_image_bytes` unpacked, at most.
     ///
     /// # Errors
     /// [`Error::Store`] when the store cannot be read, [`Error::Damaged`] when a document in it is
@@ -113,14 +118,19 @@ impl Registry {
         cache_dir: impl Into<PathBuf>,
         clock: SharedClock,
         writers: Writers,
+        max_image_bytes: u64,
     ) -> Result<Self, Error> {
         let documents = Documents::new(Arc::clone(&store));
         let known = Known::default().reread(&documents).await?;
-        let code = CodeCache::open(store, cache_dir.into()).await?;
+        let cache = cache_dir.into();
+        let code = CodeCache::open(Arc::clone(&store), cache.clone()).await?;
+        let in_use = known.images().map(|image| image.digest).collect();
+        let images = Roots::open(store, &cache, max_image_bytes, in_use).await?;
         code.prune(known.packages().cloned().collect()).await?;
         Ok(Self {
             documents,
             code,
+            images,
             clock,
             known: RwLock::new(known),
             writer: Mutex::new(()),

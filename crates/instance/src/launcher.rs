@@ -87,6 +87,12 @@ pub enum LaunchError {
         /// The function's name.
         function: String,
     },
+    /// Reject: the function is an image, and there is no sandbox whose root it could be.
+    #[error("function {function} is a container image, which runs only where it is sandboxed")]
+    Image {
+        /// The function's name.
+        function: String,
+    },
     /// Reject: the package's WebAssembly module cannot be run.
     #[error("function {function} cannot be run: {reason}")]
     Module {
@@ -123,6 +129,7 @@ impl LaunchError {
             | Self::EntryPoint { .. }
             | Self::Egress { .. }
             | Self::Layers { .. }
+            | Self::Image { .. }
             | Self::Module { .. } => false,
         }
     }
@@ -137,6 +144,7 @@ impl LaunchError {
             }
             Self::Egress { .. }
             | Self::Layers { .. }
+            | Self::Image { .. }
             | Self::Start { .. }
             | Self::ShuttingDown { .. } => "Sandbox.Failure",
         };
@@ -145,6 +153,7 @@ impl LaunchError {
             Self::EntryPoint { .. }
             | Self::RuntimeMissing { .. }
             | Self::Layers { .. }
+            | Self::Image { .. }
             | Self::Module { .. }
             | Self::Start { .. }
             | Self::ShuttingDown { .. } => self.to_string(),

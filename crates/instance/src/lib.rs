@@ -47,5 +47,5 @@ pub use outcome::{Finished, MAX_RESPONSE_BYTES, Metrics, Outcome};
 pub use pool::{InstanceCount, Pool, PoolConfig, Provisioned};
 pub use process::{Isolation, ProcessConfig, ProcessLauncher};
 pub use runtime::{Runtime, UnsupportedRuntime};
-pub use spec::{Initialization, Invocation, Spec};
+pub use spec::{Image, Initialization, Invocation, Spec};
 pub use wasm::{WasmConfig, WasmLauncher, protocol as wasm_protocol};

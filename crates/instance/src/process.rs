@@ -3,7 +3,7 @@
 //! Each has the package's folder as its working directory and a temporary folder of its own, and
 //! reaches the platform through its Runtime API. How far it is kept from the rest of the machine is
 //! the [`Isolation`]'s: in a sandbox it finds the same paths as at AWS (`/var/task`, `/var/runtime`,
-//! `/tmp`), and nothing answers on its network but the Runtime API and what it was granted.
+//! `/tmp`) or its own image, and nothing answers on its network but the Runtime API and what it was granted.
 
 pub(crate) mod body;
 mod bridge;
@@ -49,7 +49,7 @@ use environment::Surroundings;
 use instance::ProcessInstance;
 use interpreter::{Interpreter, Interpreters};
 use output::Output;
-use place::Place;
+use place::{OPT, Place};
 use rest::Rest;
 use scratch::Scratch;
 
@@ -188,7 +188,7 @@ impl ProcessLauncher {
         journal: &mut Journal,
     ) -> io::Result<Running> {
         let log_stream = journal.stream().to_owned();
-        let runtime = &spec.runtime.to_string();
+        let runtime = &spec.runtime_name();
         let started = self.clock.monotonic();
         let names = extension::names(spec).await?;
         let extensions = Extensions::new(spec, names.clone());
@@ -204,12 +204,16 @@ impl ProcessLauncher {
                 let program = program(spec, place, &command, &surroundings);
                 let mut listen = vec![api];
                 listen.extend(granted.iter().map(|granted| granted.inside));
-                let runtime = place.runtime(&self.config.runtimes, &command.roots);
+                let runtime = match spec.image {
+                    Some(_) => Vec::new(),
+                    None => place.runtime(&self.config.runtimes, &command.roots),
+                };
                 let defaults = environment::defaults(spec.runtime, &surroundings);
                 let job = Job {
                     early: early::of(spec, &program, &runtime, defaults),
                     companions: extension::programs(&names, &program.environment),
                     program,
+                    root: spec.image.as_ref().map(|_| spec.code.clone()),
                     binds: [place.functions(spec), runtime].concat(),
                     temporary: place::temporary(spec),
                     listen,
@@ -282,7 +286,10 @@ fn program(
         executable: command.executable.clone(),
         arguments: command.arguments.clone(),
         environment: environment::of(spec, surroundings),
-        directory: place.code.clone(),
+        directory: match &spec.image {
+            Some(image) => image.directory.clone(),
+            None => place.code.clone(),
+        },
         memory: u64::from(spec.memory_mib) << 20,
     }
 }
@@ -320,11 +327,15 @@ impl ProcessLauncher {
                 let function = spec.function.clone();
                 return Err(LaunchError::Layers { function });
             }
+            Isolation::None(_) if spec.image.is_some() => {
+                let function = spec.function.clone();
+                return Err(LaunchError::Image { function });
+            }
             Isolation::None(_) => Place::outside(spec, &self.config),
         };
         let command = self.command(spec, &place).await?;
         let path = command.executable.clone();
-        let own = path.starts_with(&place.code) || path.starts_with("/opt");
+        let own = spec.image.is_some() || path.starts_with(&place.code) || path.starts_with(OPT);
         let started = self.start(spec, &place, command, &granted, journal);
         match started.await {
             Ok(running) => Ok(running),

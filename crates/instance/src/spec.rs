@@ -25,13 +25,16 @@ pub struct Spec {
     pub arn: String,
     /// The region that the function is told it runs in.
     pub region: String,
-    /// What interprets the package.
+    /// What interprets the package. An image brings its own, like the `provided` runtimes.
     pub runtime: Runtime,
     /// The entry point inside the package, in the runtime's own notation (`module.function`).
     /// The `provided` runtimes hand it to `bootstrap` unread.
     pub handler: String,
-    /// The folder that holds the unpacked package. It must outlive every instance of the revision.
+    /// The folder that holds the unpacked package, or an image's root. It must outlive every instance of
+    /// the revision.
     pub code: PathBuf,
+    /// How the image is run that `code` is the root of; `None` for a package.
+    pub image: Option<Image>,
     /// The folder that holds the function's layers, shown at `/opt`; `None` for one without. It must
     /// outlive every instance of the revision.
     pub opt: Option<PathBuf>,
@@ -69,6 +72,28 @@ impl Initialization {
         match self {
             Self::OnDemand => "on-demand",
             Self::Provisioned => "provisioned-concurrency",
+        }
+    }
+}
+
+/// What is run of a container image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// The program, and its arguments: entry point and command. The program is a path within the image,
+    /// or a name that is looked for in its `PATH`.
+    pub command: Vec<String>,
+    /// Variables that the image sets.
+    pub environment: BTreeMap<String, String>,
+    /// Where it starts: a path within the image.
+    pub directory: PathBuf,
+}
+
+impl Spec {
+    /// What the log calls the runtime.
+    pub(crate) fn runtime_name(&self) -> String {
+        match self.image {
+            Some(_) => "image".to_owned(),
+            None => self.runtime.to_string(),
         }
     }
 }

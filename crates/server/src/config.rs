@@ -1,5 +1,6 @@
 //! Settings: one TOML file, every key documented here, unknown keys refused.
 
+mod images;
 mod log;
 mod secret;
 mod store;
@@ -15,6 +16,7 @@ use crate::cli;
 use crate::connectors::Definition;
 use crate::kafka_port::Kafka;
 
+pub(crate) use images::Images;
 pub(crate) use log::{KafkaCluster, Log, LogKind, check_properties, read_properties};
 pub(crate) use secret::Secret;
 pub(crate) use store::{S3Store, Store, StoreKind};
@@ -75,6 +77,8 @@ pub(crate) struct Functions {
     pub(crate) async_retry_seconds: Vec<u64>,
     /// Seconds that a stopping server waits for invocations that run.
     pub(crate) drain_seconds: u64,
+    /// Container images that functions may be.
+    pub(crate) images: Images,
 }
 
 /// Whether functions are isolated.
@@ -150,6 +154,7 @@ impl Default for Functions {
             idle_seconds: 300,
             async_retry_seconds: vec![60, 120],
             drain_seconds: 10,
+            images: Images::default(),
         }
     }
 }
@@ -215,6 +220,7 @@ impl Config {
         if self.functions.concurrency <= self.functions.reserved_for_direct {
             bail!("functions.concurrency must be larger than functions.reserved_for_direct");
         }
+        self.functions.images.check()?;
         self.log.check()?;
         self.store.check()?;
         crate::connectors::check_declared(&self.connectors)?;
@@ -240,10 +246,12 @@ mod tests {
     fn the_printed_configuration_is_read_back_the_same() {
         let set =
             "[kafka]\nadvertised = 'a:1'\nsasl = true\ntls = { certificate = 'c', key = 'k' }";
+        let images = "[functions.images]\nregistries = ['*.r.example:5000', '127.0.0.1:5000']\ndocker_config = 'c'\nlayouts = 'l'\nmax_mib = 1";
         let connector = "[[connectors]]\nname = 'shop'\nkind = 'postgres'\nurl = 'postgres://u@h/d'\npassword = 'env:P'\ntables = ['a']";
         for config in [
             Config::default(),
             toml::from_str(set).unwrap(),
+            toml::from_str(images).unwrap(),
             toml::from_str(connector).unwrap(),
         ] {
             let printed = toml::to_string_pretty(&config).unwrap();

@@ -16,6 +16,7 @@ mod credentials;
 mod demo;
 mod front;
 mod function_logs;
+mod images;
 mod kafka_port;
 mod notifications;
 mod operator;

@@ -94,7 +94,10 @@ impl Overview {
             let instances = instances.get(name).copied().unwrap_or_default();
             FunctionRow {
                 name: name.to_owned(),
-                runtime: function.runtime.clone(),
+                runtime: match function.image {
+                    Some(_) => "image".to_owned(),
+                    None => function.runtime.clone(),
+                },
                 memory_mib: function.memory_mib,
                 timeout_seconds: function.timeout_seconds,
                 instances_busy: instances.busy as u64,

@@ -19,6 +19,7 @@ use anyhow::Context;
 use axum::Router;
 use axum::routing::get;
 use clock::{SharedClock, SystemClock};
+use container_image::Source;
 use dispatcher::Invoker;
 use function::Registry;
 use instance::{
@@ -36,6 +37,7 @@ use crate::connectors;
 use crate::credentials::{self, Credentials};
 use crate::front::Front;
 use crate::function_logs::{self, FunctionLogs};
+use crate::images::ImageFetcher;
 use crate::notifications::RegistryNotifications;
 use crate::overview::Overview;
 use crate::registry_feed::RegistryFeed;
@@ -102,10 +104,16 @@ impl Running {
                 dir.join("cache"),
                 clock.clone(),
                 store.writers,
+                config.functions.images.max_bytes(),
             )
             .await
             .context("open the registry of functions")?,
         );
+        let images = ImageFetcher {
+            registry: registry.clone(),
+            source: Arc::new(Source::new(config.functions.images.source())),
+            log: log.clone(),
+        };
         let foreign = Foreign::open(&config, &dir, &store, &log, &clock).await?;
         let registry_feed = RegistryFeed::open(
             log.clone(),
@@ -195,6 +203,7 @@ impl Running {
             region: config.region.clone(),
             own_kafka: kafka.own_addresses(),
             code_source: store.code.clone(),
+            images: images.source.clone(),
             modules: Arc::new(modules),
             table_streams: Arc::new(foreign.door.streams.clone()),
             egress: endpoints,
@@ -282,6 +291,10 @@ impl Running {
             }),
             KafkaDoor::Rests { .. } => {}
         }
+        intake.spawn("container images", |stop| async move {
+            images.run(stop).await;
+            Ok(())
+        });
         intake.spawn("connectors", |stop| async move {
             foreign.supervisor.run(stop).await;
             Ok(())

@@ -53,6 +53,7 @@ async fn the_upstream_runtime_client_answers_unmodified() {
         runtime: Runtime::ProvidedAl2023,
         handler: "bootstrap".to_owned(),
         code,
+        image: None,
         opt: None,
         memory_mib: 128,
         temporary_mib: 512,

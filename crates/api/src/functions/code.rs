@@ -36,6 +36,12 @@ pub(super) fn code_location(
 
 pub(crate) async fn download_code(state: &State, request: &Request) -> Result<Response, ApiError> {
     let version = state.expect_version(&request.target(state)?)?;
+    if version.image.is_some() {
+        let name = &version.name;
+        return Err(ApiError::NotFound(format!(
+            "{name} is an image and has no archive"
+        )));
+    }
     let archive = state.registry.archive(&version).await?;
     let mut response = archive.into_response();
     let zip = HeaderValue::from_static("application/zip");

@@ -1,20 +1,23 @@
 //! Creating, changing and deleting functions.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::response::Response;
 use function::limits::{
     DEFAULT_EPHEMERAL_STORAGE_MIB, DEFAULT_MEMORY_MIB, DEFAULT_TIMEOUT_SECONDS,
 };
-use function::{Function, NewFunction, NewVersion, Qualifier, Version};
+use function::{
+    Function, FunctionName, ImageOverrides, NewCode, NewFunction, NewVersion, Qualifier, Version,
+};
 use http::StatusCode;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::code;
 use super::settings::{Settings, check_tags};
 use super::shape::{ARCHITECTURE, configuration};
 use super::wasm;
+use super::{code, image};
 use crate::members::Members;
 use crate::router::{Request, empty, json as answer};
 use crate::{ApiError, State};
@@ -27,12 +30,29 @@ pub(crate) async fn create(state: &State, request: &Request) -> Result<Response,
     let tags = members.map("Tags")?.unwrap_or_default();
     check_tags(&tags)?;
     let publish = members.flag("Publish")?.unwrap_or_default();
-    members.only("PackageType", &json!("Zip"))?;
+    let is_image = image::is_asked_for(&mut members)?;
+    let overrides = image::overrides(&mut members)?;
     members.only("Architectures", &json!([ARCHITECTURE]))?;
     let Some(mut place) = members.object("Code")? else {
         return Err(missing("code"));
     };
     members.finish()?;
+    image::check_settings(&settings, overrides.as_ref(), is_image)?;
+    if is_image {
+        let role = settings.role.clone().ok_or_else(|| missing("role"))?;
+        if state.registry.function(&name).is_some() {
+            return Err(exists(&name));
+        }
+        image::expect_unpublished(publish)?;
+        let image = image::named(state, &mut place, "creating").await?;
+        place.finish()?;
+        let code = NewCode::Image(Box::new(image), overrides.unwrap_or_default());
+        let kind = (String::new(), String::new(), role);
+        let new = new_function(state, name, kind, settings, tags);
+        let function = state.registry.create_function(new, code).await?;
+        return Ok(answer(StatusCode::CREATED, configuration(state, &function)));
+    }
+    image::expect_none(&mut place, "creating")?;
     let (Some(runtime), Some(handler)) = (
         settings.runtime.clone(),
         settings
@@ -56,9 +76,23 @@ pub(crate) async fn create(state: &State, request: &Request) -> Result<Response,
     let package = code::package(state, &mut place).await?;
     place.finish()?;
     wasm::check_module(state, &name, &runtime, &handler, &package).await?;
-    let new = NewFunction {
+    let new = new_function(state, name, (runtime, handler, role), settings, tags);
+    let function = state.registry.create_function(new, package).await;
+    let function = function.map_err(|error| refused(state, error))?;
+    Ok(answer(StatusCode::CREATED, configuration(state, &function)))
+}
+
+/// A function with these runtime, handler and role, and defaults for what the request does not say.
+fn new_function(
+    state: &State,
+    name: FunctionName,
+    (runtime, handler, role): (String, String, String),
+    settings: Settings,
+    tags: BTreeMap<String, String>,
+) -> NewFunction {
+    NewFunction {
         account: state.account.clone(),
-        name: name.clone(),
+        name,
         runtime,
         handler,
         role,
@@ -72,11 +106,7 @@ pub(crate) async fn create(state: &State, request: &Request) -> Result<Response,
         layers: settings.layers.unwrap_or_default(),
         logging: settings.logging.unwrap_or_default(),
         tags,
-    };
-    let function = state.registry.create_function(new, package).await;
-    let function = function.map_err(|error| refused(state, error))?;
-    let shown = published(state, function, publish).await?;
-    Ok(answer(StatusCode::CREATED, shown))
+    }
 }
 
 pub(crate) async fn update_code(state: &State, request: &Request) -> Result<Response, ApiError> {
@@ -86,10 +116,19 @@ pub(crate) async fn update_code(state: &State, request: &Request) -> Result<Resp
     let publish = members.flag("Publish")?.unwrap_or_default();
     members.only("Architectures", &json!([ARCHITECTURE]))?;
     let current = state.expect_function(&name)?;
-    let package = code::package(state, &mut members).await?;
-    members.finish()?;
-    wasm::check_module(state, &name, &current.runtime, &current.handler, &package).await?;
-    let function = state.registry.update_code(&name, expected, package).await?;
+    let code = if current.image.is_some() {
+        image::expect_unpublished(publish)?;
+        let image = image::named(state, &mut members, "updating").await?;
+        members.finish()?;
+        NewCode::Image(Box::new(image), ImageOverrides::default())
+    } else {
+        image::expect_none(&mut members, "updating")?;
+        let package = code::package(state, &mut members).await?;
+        members.finish()?;
+        wasm::check_module(state, &name, &current.runtime, &current.handler, &package).await?;
+        NewCode::Archive(package)
+    };
+    let function = state.registry.update_code(&name, expected, code).await?;
     let shown = published(state, function, publish).await?;
     Ok(answer(StatusCode::OK, shown))
 }
@@ -102,11 +141,18 @@ pub(crate) async fn update_configuration(
     let mut members = request.members()?;
     let expected = revision(&mut members)?;
     let settings = Settings::take(state, &mut members, &name)?;
+    let overrides = image::overrides(&mut members)?;
     members.finish()?;
     let current = state.expect_function(&name)?;
+    image::check_settings(&settings, overrides.as_ref(), current.image.is_some())?;
     wasm::check_settings(&settings, Some(&current))?;
     wasm::check_change(state, &current, &settings).await?;
-    let change = |function: &mut Function| settings.apply(function);
+    let change = |function: &mut Function| {
+        settings.apply(function);
+        if let (Some(code), Some(overrides)) = (&mut function.image, overrides) {
+            code.overrides = overrides;
+        }
+    };
     let updated = state.registry.update_configuration(&name, expected, change);
     let updated = updated.await.map_err(|error| refused(state, error))?;
     Ok(answer(StatusCode::OK, configuration(state, &updated)))

@@ -5,6 +5,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::code::code_location;
+use super::image;
 use super::shape::{configuration, configuration_of, numbered};
 use super::versions::place;
 use crate::router::{Request, json as answer};
@@ -22,7 +23,9 @@ pub(crate) fn get(state: &State, request: &Request) -> Result<Response, ApiError
         "Configuration": configuration_of(state, &version, &target),
         "Code": {"RepositoryType": "S3"},
     });
-    if let Some(location) = code_location(state, request, &version) {
+    if let Some(code) = &version.image {
+        shown["Code"] = image::location(code);
+    } else if let Some(location) = code_location(state, request, &version) {
         shown["Code"]["Location"] = json!(location);
     }
     if !function.tags.is_empty() {

@@ -5,7 +5,7 @@ use function::{Function, QualifiedName, Qualifier, Version};
 use serde_json::{Value, json};
 use time::macros::format_description;
 
-use super::logging;
+use super::{image, logging};
 use crate::State;
 use crate::layers::shown_on_function;
 
@@ -16,8 +16,8 @@ pub(super) const ARCHITECTURE: &str = if cfg!(target_arch = "aarch64") {
     "x86_64"
 };
 
-/// AWS's `FunctionConfiguration`. A function is active at once: its package was unpacked before it
-/// became visible.
+/// AWS's `FunctionConfiguration`. A function with a package is active at once: it was unpacked before the
+/// function became visible.
 pub(super) fn configuration(state: &State, function: &Function) -> Value {
     let qualifier = match function.version {
         Version::Latest => None,
@@ -61,7 +61,7 @@ pub(super) fn configuration_of(
         "RevisionId": function.revision.to_string(),
         "State": "Active",
         "LastUpdateStatus": "Successful",
-        "PackageType": "Zip",
+        "PackageType": image::ZIP,
         "Architectures": [ARCHITECTURE],
         "TracingConfig": {"Mode": "PassThrough"},
         "EphemeralStorage": {"Size": function.ephemeral_storage_mib},
@@ -73,6 +73,9 @@ pub(super) fn configuration_of(
     }
     if !function.layers.is_empty() {
         shown["Layers"] = json!(shown_on_function(state, function));
+    }
+    if let Some(members) = shown.as_object_mut() {
+        image::show(function, members);
     }
     shown
 }

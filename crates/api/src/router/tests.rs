@@ -2,6 +2,7 @@
 
 mod door;
 mod functions;
+mod images;
 mod invoking;
 mod layers;
 mod mappings;

@@ -87,6 +87,21 @@ pub enum Error {
     /// Reject: the code package is not one.
     #[error("the code package is refused")]
     Package(#[from] PackageError),
+    /// Reject: the container image is not one, or is not to be had; its own text says which.
+    #[error("the container image is refused")]
+    Image(#[source] container_image::Error),
+    /// Reject: code of the other kind was given: a package for an image, or the other way round.
+    #[error("function {function} has code of another kind")]
+    OtherPackageType {
+        /// The function.
+        function: FunctionName,
+    },
+    /// Retry later: the function waits for an image.
+    #[error("function {function} waits for its image")]
+    ImagePending {
+        /// The function.
+        function: FunctionName,
+    },
     /// Conflict: another writer changed the document in the meantime. It has been loaded again;
     /// decide anew.
     #[error("{document} was changed by another writer")]

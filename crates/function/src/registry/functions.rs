@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use container_image::Image;
 use uuid::Uuid;
 
 use super::document::{Document as _, Written};
 use super::{Error, Kept, Known, Registry, Writers};
 use crate::{
-    AsyncPolicy, CodePackage, Function, FunctionName, LayerId, Logging, Problem, QualifiedName,
-    TriggerSource, Version,
+    Arriving, AsyncPolicy, CodePackage, Function, FunctionName, ImageCode, ImageOverrides, LayerId,
+    Logging, Problem, QualifiedName, TriggerSource, Version,
 };
 
 /// What a new function is made of; the rest begins at its default.
@@ -45,6 +46,21 @@ pub struct NewFunction {
     pub tags: BTreeMap<String, String>,
 }
 
+/// What a function is given to run.
+#[derive(Clone, Debug)]
+pub enum NewCode {
+    /// A zip archive.
+    Archive(Bytes),
+    /// A container image, which is yet to be brought in.
+    Image(Box<Image>, ImageOverrides),
+}
+
+impl From<Bytes> for NewCode {
+    fn from(archive: Bytes) -> Self {
+        Self::Archive(archive)
+    }
+}
+
 impl Registry {
     /// The function of that name at `$LATEST`, if it exists.
     #[must_use]
@@ -64,8 +80,9 @@ impl Registry {
         functions.map(|kept| Arc::clone(&kept.value)).collect()
     }
 
-    /// Creates a function from a zip archive. Its code is checked, unpacked and stored before the
-    /// function is visible; it is durable on return.
+    /// Creates a function. The code in a zip archive is checked, unpacked and stored before the function is
+    /// visible; one of an image waits for it ([`awaited_images`](Self::awaited_images)). It is durable on
+    /// return.
     ///
     /// # Errors
     /// [`Error::FunctionExists`], [`Error::Package`], [`Error::UnknownLayer`],
@@ -73,8 +90,9 @@ impl Registry {
     pub async fn create_function(
         &self,
         new: NewFunction,
-        archive: Bytes,
+        code: impl Into<NewCode> + Send,
     ) -> Result<Arc<Function>, Error> {
+        let code = code.into();
         let exists = Error::FunctionExists {
             function: new.name.clone(),
         };
@@ -88,7 +106,13 @@ impl Registry {
         self.expect_layers(&new.layers, &[])?;
         // Another node may have published a version while the function was being deleted.
         self.remove_versions_and_aliases(&new.name).await?;
-        let code = self.code.add(archive).await?;
+        let (code, image) = match code {
+            NewCode::Archive(archive) => (self.code.add(archive).await?, None),
+            NewCode::Image(image, overrides) => {
+                let image = ImageCode::pending(*image, overrides);
+                (CodePackage::default(), Some(image))
+            }
+        };
         let function = Function {
             account: new.account,
             name: new.name,
@@ -103,6 +127,7 @@ impl Registry {
             timeout_seconds: new.timeout_seconds,
             environment: new.environment,
             code,
+            image,
             layers: new.layers,
             logging: new.logging,
             tags: new.tags,
@@ -131,29 +156,44 @@ impl Registry {
         }
     }
 
-    /// Replaces a function's code with a zip archive. `expected` is the revision that the caller
-    /// last saw, if it insists on it. The function gets a new revision; durable on return.
+    /// Replaces a function's code with a zip archive, or has it wait for another image while the old one
+    /// runs on (its overrides stay, and those given are not looked at). `expected` is the revision that the
+    /// caller last saw, if it insists on it. The function gets a new revision; durable on return.
     ///
     /// # Errors
     /// [`Error::UnknownFunction`], [`Error::RevisionMismatch`], [`Error::Package`],
-    /// [`Error::LayersTooLarge`], [`Error::Conflict`], or a failure of store or cache.
+    /// [`Error::OtherPackageType`], [`Error::ImagePending`], [`Error::LayersTooLarge`], [`Error::Conflict`], or a failure of store or cache.
     pub async fn update_code(
         &self,
         name: &FunctionName,
         expected: Option<Uuid>,
-        archive: Bytes,
+        code: impl Into<NewCode> + Send,
     ) -> Result<Arc<Function>, Error> {
+        let code = code.into();
         let _writer = self.writer.lock().await;
         let before = self.expect_function(name, expected)?;
-        let code = self.code.add(archive).await?;
-        let now = self.clock.now();
         let mut function = before.value.as_ref().clone();
-        function.code = code;
+        match (code, &mut function.image) {
+            (NewCode::Archive(archive), None) => function.code = self.code.add(archive).await?,
+            (NewCode::Image(image, _), Some(code)) if code.awaited().is_none() => {
+                code.arriving = Some(Arriving::Pending(*image));
+            }
+            (NewCode::Image(..), Some(_)) => {
+                let function = name.clone();
+                return Err(Error::ImagePending { function });
+            }
+            (NewCode::Archive(_), Some(_)) | (NewCode::Image(..), None) => {
+                let function = name.clone();
+                return Err(Error::OtherPackageType { function });
+            }
+        }
+        let now = self.clock.now();
         function.revision = Uuid::new_v4();
         function.last_modified = now;
         self.check_size(&function).await?;
         let function = self.write_function(&before, function).await?;
         self.drop_unused_code(&before.value.code).await;
+        self.drop_unused_image(&before.value).await;
         Ok(function)
     }
 
@@ -208,6 +248,10 @@ impl Registry {
         function.version = Version::Latest;
         function.last_version = before.value.last_version;
         function.code.clone_from(&before.value.code);
+        if let (Some(code), Some(before)) = (&mut function.image, &before.value.image) {
+            code.running.clone_from(&before.running);
+            code.arriving.clone_from(&before.arriving);
+        }
         if function.layers != before.value.layers {
             self.expect_layers(&function.layers, &before.value.layers)?;
             self.check_size(&function).await?;
@@ -234,6 +278,7 @@ impl Registry {
         self.changed();
         self.drop_unused_code(&before.value.code).await;
         self.drop_unused_layers(&before.value).await;
+        self.drop_unused_image(&before.value).await;
         Ok(())
     }
 
@@ -253,14 +298,22 @@ impl Registry {
         Ok(())
     }
 
-    /// The folder with a function's unpacked code. It is unpacked when absent, once even when
-    /// raced, and stays for as long as this registry does.
+    /// The folder with a function's unpacked code, or the root of the image that it runs. It is unpacked
+    /// when absent, once even when raced, and stays for as long as this registry does.
     ///
     /// # Errors
-    /// [`Error::Damaged`] when the stored archive is not what the function names,
+    /// [`Error::ImagePending`] when no image runs yet, [`Error::Damaged`] when the stored archive is not what the function names,
     /// [`Error::Package`], or a failure of store or cache.
     pub async fn code_dir(&self, function: &Function) -> Result<PathBuf, Error> {
-        self.code.folder(&function.code).await
+        match &function.image {
+            None => self.code.folder(&function.code).await,
+            Some(code) => match &code.running {
+                Some(image) => self.images.root(image).await,
+                None => Err(Error::ImagePending {
+                    function: function.name.clone(),
+                }),
+            },
+        }
     }
 
     /// A function's code as it was uploaded.

@@ -18,6 +18,8 @@ use crate::{
     Problem, RetryPolicy, StartingPosition, Trigger, TriggerId, TriggerSource,
 };
 
+mod images;
+
 /// A store and a cache folder that registries are opened over.
 struct Place {
     store: Arc<InMemory>,
@@ -39,7 +41,14 @@ impl Place {
     async fn try_open(&self) -> Result<Registry, Error> {
         let clock = ManualClock::starting_at(Timestamp::from_millis(1_000));
         let store: Arc<dyn ObjectStore> = self.store.clone();
-        Registry::open(store, self.cache.path(), Arc::new(clock), Writers::Alone).await
+        Registry::open(
+            store,
+            self.cache.path(),
+            Arc::new(clock),
+            Writers::Alone,
+            1 << 20,
+        )
+        .await
     }
 }
 
@@ -397,7 +406,13 @@ async fn neighbour(place: &Place) -> (Registry, TempDir) {
     let clock = ManualClock::starting_at(Timestamp::from_millis(1_000));
     let store: Arc<dyn ObjectStore> = place.store.clone();
     let cache = tempfile::tempdir().unwrap();
-    let registry = Registry::open(store, cache.path(), Arc::new(clock), Writers::Several);
+    let registry = Registry::open(
+        store,
+        cache.path(),
+        Arc::new(clock),
+        Writers::Several,
+        1 << 20,
+    );
     (registry.await.unwrap(), cache)
 }
 

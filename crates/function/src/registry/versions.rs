@@ -88,7 +88,7 @@ impl Registry {
     ///
     /// # Errors
     /// [`Error::UnknownFunction`], [`Error::RevisionMismatch`], [`Error::CodeMismatch`],
-    /// [`Error::Conflict`], [`Error::Store`].
+    /// [`Error::ImagePending`], [`Error::Conflict`], [`Error::Store`].
     pub async fn publish_version(
         &self,
         name: &FunctionName,
@@ -101,10 +101,18 @@ impl Registry {
             code_sha256,
             ..
         } = new;
-        if code_sha256.is_some_and(|given| given != latest.value.code.sha256) {
+        if let Some(code) = &latest.value.image
+            && (code.awaited().is_some() || code.running.is_none())
+        {
+            return Err(Error::ImagePending {
+                function: name.clone(),
+            });
+        }
+        let current = latest.value.code_sha256();
+        if code_sha256.is_some_and(|given| given != current) {
             return Err(Error::CodeMismatch {
                 function: name.clone(),
-                current: latest.value.code.sha256.clone(),
+                current,
             });
         }
         if let Some(last) = self.last_version(&latest.value).await?
@@ -125,6 +133,9 @@ impl Registry {
         version.asynchronous = AsyncPolicy::default();
         version.policy.clear();
         version.provisioned = None;
+        if let Some(code) = &mut version.image {
+            code.arriving = None;
+        }
         version.revision = Uuid::new_v4();
         version.last_modified = self.clock.now();
         let path = version.path();
@@ -177,6 +188,7 @@ impl Registry {
         self.changed();
         self.drop_unused_code(&version.code).await;
         self.drop_unused_layers(version).await;
+        self.drop_unused_image(version).await;
         Ok(())
     }
 

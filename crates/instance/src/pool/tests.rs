@@ -94,6 +94,7 @@ fn spec(account: &str, function: &str, version: &str, revision: &str) -> Arc<Spe
         runtime: Runtime::Provided,
         handler: "x".to_owned(),
         code: PathBuf::new(),
+        image: None,
         opt: None,
         memory_mib: 128,
         temporary_mib: 512,

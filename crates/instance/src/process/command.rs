@@ -4,12 +4,13 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
 use tokio::io::AsyncReadExt;
 
 use super::interpreter::Interpreter;
 use super::place::Place;
 use super::{ProcessLauncher, java};
-use crate::{LaunchError, Runtime, Spec};
+use crate::{Image, LaunchError, Runtime, Spec};
 
 /// The variable that names a script which starts the runtime in the runtime's place.
 pub(super) const EXEC_WRAPPER: &str = "AWS_LAMBDA_EXEC_WRAPPER";
@@ -25,6 +26,12 @@ pub(super) struct Command {
 impl ProcessLauncher {
     /// What to execute for `spec` in `place`, and with which arguments.
     pub(super) async fn command(&self, spec: &Spec, place: &Place) -> Result<Command, LaunchError> {
+        if let Some(image) = &spec.image {
+            return Command::of(image).ok_or_else(|| LaunchError::EntryPoint {
+                function: spec.function.clone(),
+                path: PathBuf::from("ENTRYPOINT"),
+            });
+        }
         let arguments = match spec.runtime {
             Runtime::Python { .. } | Runtime::Node { .. } => script(spec.runtime)
                 .map(|script| place.runtimes.join(script))
@@ -58,6 +65,16 @@ impl ProcessLauncher {
 }
 
 impl Command {
+    /// What an image says, which may be nothing.
+    fn of(image: &Image) -> Option<Self> {
+        let (executable, arguments) = image.command.split_first()?;
+        Some(Self {
+            executable: PathBuf::from(executable),
+            arguments: arguments.iter().map(PathBuf::from).collect(),
+            roots: Vec::new(),
+        })
+    }
+
     /// Started by the function's wrapper script, if it names one. AWS's runtimes do that themselves,
     /// so that `provided` ones do not.
     fn wrapped(self, spec: &Spec) -> Self {
@@ -120,10 +137,12 @@ fn machine(head: &[u8]) -> Option<(&[u8], &[u8])> {
         .then_some((identity, head.get(18..20)?))
 }
 
-/// Whether a package's own program failed to start because of itself: its interpreter is missing.
+/// Whether a package's own program failed to start because of itself: its interpreter is missing, or it
+/// is no program.
 pub(super) fn is_unusable(error: &io::Error) -> bool {
-    matches!(
+    let missing = matches!(
         error.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
-    )
+        io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied | io::ErrorKind::NotADirectory
+    );
+    missing || Errno::from_io_error(error) == Some(Errno::NOEXEC)
 }

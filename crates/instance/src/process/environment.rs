@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::environment::{self, owned};
-use crate::{Runtime, Spec};
+use crate::{Image, Runtime, Spec};
+
+/// Where programs are looked for in an image that does not say it (container tools, 2026).
+const IMAGE_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// What an instance's environment takes from the platform.
 pub(super) struct Surroundings<'a> {
@@ -51,23 +54,49 @@ pub(super) fn defaults(
 /// The whole environment of an instance of `spec`. What the function configures gives way to what
 /// the model reserves, and prevails over defaults.
 pub(super) fn of(spec: &Spec, surroundings: &Surroundings<'_>) -> BTreeMap<String, String> {
-    let temporary = path(surroundings.temporary);
-    let (runtimes, code) = (path(surroundings.runtimes), path(surroundings.code));
+    let places = [
+        ("LAMBDA_TASK_ROOT", path(surroundings.code)),
+        ("LAMBDA_RUNTIME_DIR", path(surroundings.runtimes)),
+        ("TMPDIR", path(surroundings.temporary)),
+    ];
+    let places = places.into_iter().map(owned);
     let reserved = [
         (
             "AWS_LAMBDA_LOG_STREAM_NAME",
             surroundings.log_stream.to_owned(),
         ),
         ("AWS_LAMBDA_RUNTIME_API", surroundings.runtime_api.clone()),
-        ("LAMBDA_TASK_ROOT", code),
-        ("LAMBDA_RUNTIME_DIR", runtimes),
-        ("TMPDIR", temporary),
     ];
-    let mut environment = defaults(spec.runtime, surroundings);
-    environment.extend(spec.environment.clone());
-    environment.extend(environment::reserved(spec));
-    environment.extend(reserved.into_iter().map(owned));
-    environment
+    let reserved = environment::reserved(spec).chain(reserved.into_iter().map(owned));
+    match &spec.image {
+        Some(image) => {
+            let mut environment = of_image(image, places, surroundings);
+            environment.extend(spec.environment.clone());
+            environment.extend(reserved);
+            environment
+        }
+        None => {
+            let mut environment = defaults(spec.runtime, surroundings);
+            environment.extend(spec.environment.clone());
+            environment.extend(reserved);
+            environment.extend(places);
+            environment
+        }
+    }
+}
+
+/// What an image sets, which knows its own places, over what AWS's images have.
+fn of_image(
+    image: &Image,
+    places: impl Iterator<Item = (String, String)>,
+    surroundings: &Surroundings<'_>,
+) -> BTreeMap<String, String> {
+    let defaults = [
+        ("PATH", IMAGE_PATH.to_owned()),
+        ("HOME", path(surroundings.temporary)),
+    ];
+    let defaults = defaults.into_iter().map(owned).chain(places);
+    defaults.chain(image.environment.clone()).collect()
 }
 
 fn path(path: &Path) -> String {

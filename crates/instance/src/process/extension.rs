@@ -1,10 +1,13 @@
-//! External extensions: the programs in `extensions` of a function's layers.
+//! External extensions: the programs in `extensions` of a function's layers, or in `/opt/extensions` of
+//! its image.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::io::Errno;
 use sandbox::Program;
 
 use crate::Spec;
@@ -22,10 +25,12 @@ const HIDDEN: [&str; 5] = [
     "LAMBDA_TASK_ROOT",
 ];
 
-/// Their file names, sorted; empty for a function without layers.
+/// Their file names, sorted.
 pub(super) async fn names(spec: &Spec) -> io::Result<Vec<String>> {
-    let Some(opt) = &spec.opt else {
-        return Ok(Vec::new());
+    let opt = match (&spec.image, &spec.opt) {
+        (Some(_), _) => return of_image(&spec.code),
+        (None, Some(opt)) => opt,
+        (None, None) => return Ok(Vec::new()),
     };
     let mut entries = match tokio::fs::read_dir(opt.join("extensions")).await {
         Ok(entries) => entries,
@@ -37,6 +42,37 @@ pub(super) async fn names(spec: &Spec) -> io::Result<Vec<String>> {
         let metadata = tokio::fs::metadata(entry.path()).await?;
         if metadata.is_file() && metadata.permissions().mode() & 0o111 != 0 {
             names.extend(entry.file_name().into_string());
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Those of an image, whose links are followed within its root: they mean something else outside.
+fn of_image(root: &Path) -> io::Result<Vec<String>> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::openat(CWD, root, flags, Mode::empty())?;
+    let open = |path: &Path, flags: OFlags| {
+        let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        let flags = flags | OFlags::CLOEXEC;
+        rustix::fs::openat2(&root, path, flags, Mode::empty(), inside)
+    };
+    let folder = match open(Path::new(FOLDER), OFlags::RDONLY | OFlags::DIRECTORY) {
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(Vec::new()),
+        found => found?,
+    };
+    let mut names = Vec::new();
+    for entry in Dir::new(folder)? {
+        let Ok(name) = entry?.file_name().to_str().map(str::to_owned) else {
+            continue;
+        };
+        // A link that leads to nothing is no program.
+        let stat = open(&Path::new(FOLDER).join(&name), OFlags::PATH).and_then(rustix::fs::fstat);
+        let program = |stat: Stat| {
+            FileType::from_raw_mode(stat.st_mode).is_file() && stat.st_mode & 0o111 != 0
+        };
+        if stat.is_ok_and(program) {
+            names.push(name);
         }
     }
     names.sort();

@@ -68,8 +68,11 @@ impl Place {
     }
 
     /// What a sandbox shows of this machine beside the system's folders and the runtime: the
-    /// function's own.
+    /// function's own. What an image has is there already.
     pub(super) fn functions(&self, spec: &Spec) -> Vec<Bind> {
+        if spec.image.is_some() {
+            return Vec::new();
+        }
         let mut binds = vec![Bind {
             from: spec.code.clone(),
             to: self.code.clone(),

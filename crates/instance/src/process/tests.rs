@@ -22,6 +22,7 @@ use crate::{
 mod early;
 mod examples;
 mod extensions;
+mod images;
 mod json_logs;
 mod node;
 mod provided;
@@ -142,6 +143,7 @@ impl Bench {
             runtime: runtime.parse().unwrap(),
             handler: handler.to_owned(),
             code,
+            image: None,
             opt: None,
             memory_mib: 512,
             temporary_mib: 512,

@@ -397,7 +397,7 @@ async fn bad_values_are_refused_in_the_words_of_aws() {
             json!({}),
             "Please provide a source for function code",
         ),
-        ("Code", json!({"ImageUri": "x"}), "source for function code"),
+        ("Code", json!({"ImageUri": "x"}), "packageType Zip"),
         ("FunctionName", json!("f:1"), "leave the qualifier 1 out"),
         (
             "FunctionName",
