@@ -17,6 +17,7 @@ mod crash;
 mod demo;
 mod failures;
 mod function_versions;
+mod images;
 mod kafka_clients;
 mod layers;
 mod lifecycle;

@@ -90,6 +90,8 @@ pub(crate) enum Client {
     S3sE2e,
     /// sqlite3, which writes SQLite databases.
     Sqlite3,
+    /// skopeo, which copies container images.
+    Skopeo,
     /// strace, which shows that an idle server is idle, and puts faults into system calls.
     Strace,
     /// xfs_io, which cuts the power of a file system.
@@ -120,6 +122,7 @@ impl Client {
             Self::Moto => "moto",
             Self::S3sE2e => "s3s-e2e",
             Self::Sqlite3 => "sqlite3",
+            Self::Skopeo => "skopeo",
             Self::Strace => "strace",
             Self::XfsIo => "xfs_io",
             Self::MkfsExt4 => "mkfs.ext4",
@@ -165,6 +168,13 @@ impl Client {
                 Tool {
                     program: "sqlite3",
                     package: "sqlite3",
+                },
+            ),
+            Self::Skopeo => program(
+                contract::SKOPEO,
+                Tool {
+                    program: "skopeo",
+                    package: "skopeo",
                 },
             ),
             Self::Strace => program(

@@ -48,6 +48,14 @@ pub(crate) const AZURE: &str = "TIDEMILL_TEST_AZURE";
 pub(crate) const AZURE_KEY: &str = "TIDEMILL_TEST_AZURE_KEY";
 /// `http://127.0.0.1:PORT` of an emulator of Google Cloud Storage, which asks nobody for a token.
 pub(crate) const GCS: &str = "TIDEMILL_TEST_GCS";
+/// `127.0.0.1:PORT` of a registry of container images that speaks plain HTTP and wants a password.
+pub(crate) const REGISTRY: &str = "TIDEMILL_TEST_REGISTRY";
+/// The user that it knows.
+pub(crate) const REGISTRY_USER: &str = "TIDEMILL_TEST_REGISTRY_USER";
+/// That user's password.
+pub(crate) const REGISTRY_PASSWORD: &str = "TIDEMILL_TEST_REGISTRY_PASSWORD";
+/// Path of skopeo, which copies container images.
+pub(crate) const SKOPEO: &str = "TIDEMILL_TEST_SKOPEO";
 
 /// Path of kcat.
 pub(crate) const KCAT: &str = "TIDEMILL_TEST_KCAT";

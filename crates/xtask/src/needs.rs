@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::checkout::{Checkout, Profile};
 use crate::clients::Client;
 use crate::contract::Export;
-use crate::peers::{self, Azure, Gcs, Kafka, Mariadb, Peer, Postgres, Running, S3};
+use crate::peers::{self, Azure, Gcs, Kafka, Mariadb, Peer, Postgres, Registry, Running, S3};
 use crate::steps::Steps;
 
 /// Something that tests find in their environment.
@@ -55,11 +55,13 @@ const NEEDS: &[(&str, &[Need])] = &[
             Need::Client(Client::Moto),
             Need::Client(Client::S3sE2e),
             Need::Client(Client::Sqlite3),
+            Need::Client(Client::Skopeo),
             Need::Peer(&Azure),
             Need::Peer(&Gcs),
             Need::Peer(&Kafka),
             Need::Peer(&Mariadb),
             Need::Peer(&Postgres),
+            Need::Peer(&Registry),
             Need::Peer(&S3),
         ],
     ),

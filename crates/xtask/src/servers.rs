@@ -14,7 +14,7 @@ use signal_hook::iterator::Signals;
 
 use crate::checkout::Checkout;
 use crate::contract;
-use crate::peers::{self, Azure, Gcs, Kafka, KafkaCluster, Mariadb, Peer, Postgres, S3};
+use crate::peers::{self, Azure, Gcs, Kafka, KafkaCluster, Mariadb, Peer, Postgres, Registry, S3};
 use crate::steps::Steps;
 
 /// What `cargo xtask servers` is asked for.
@@ -42,9 +42,11 @@ enum Server {
     Mariadb,
     /// PostgreSQL with logical replication on, from Debian
     Postgres,
+    /// A registry of container images, from Debian
+    Registry,
     /// An S3-compatible store, built through the Go module proxy
     S3,
-    /// Kafka with one node, MariaDB, PostgreSQL, the store and the emulators
+    /// Kafka with one node, MariaDB, PostgreSQL, the registry, the store and the emulators
     All,
 }
 
@@ -57,8 +59,9 @@ impl Server {
             Self::KafkaCluster => &[&KafkaCluster],
             Self::Mariadb => &[&Mariadb],
             Self::Postgres => &[&Postgres],
+            Self::Registry => &[&Registry],
             Self::S3 => &[&S3],
-            Self::All => &[&Azure, &Gcs, &Kafka, &Mariadb, &Postgres, &S3],
+            Self::All => &[&Azure, &Gcs, &Kafka, &Mariadb, &Postgres, &Registry, &S3],
         }
     }
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use clock::SystemClock;
 use instance::{
-    Endpoints, Initialization, Invocation, Isolation, LogFormat, Outcome, Pool, PoolConfig, ProcessConfig,
-    ProcessLauncher, Runtime, Spec, log_queue,
+    Endpoints, Initialization, Invocation, Isolation, LogFormat, Outcome, Pool, PoolConfig,
+    ProcessConfig, ProcessLauncher, Runtime, Spec, log_queue,
 };
 use serde_json::{Value, json};
 

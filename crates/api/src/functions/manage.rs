@@ -79,7 +79,8 @@ pub(crate) async fn create(state: &State, request: &Request) -> Result<Response,
     let new = new_function(state, name, (runtime, handler, role), settings, tags);
     let function = state.registry.create_function(new, package).await;
     let function = function.map_err(|error| refused(state, error))?;
-    Ok(answer(StatusCode::CREATED, configuration(state, &function)))
+    let shown = published(state, function, publish).await?;
+    Ok(answer(StatusCode::CREATED, shown))
 }
 
 /// A function with these runtime, handler and role, and defaults for what the request does not say.

@@ -259,9 +259,10 @@ fn a_chain_of_links_makes_no_folder_that_is_too_deep() {
     let mut names = vec![(FOLDER, deep.clone(), String::new())];
     for step in 0..10 {
         let link = format!("l{step}");
-        let before = (step > 0)
-            .then(|| format!("l{}/", step - 1))
-            .unwrap_or_default();
+        let before = match step {
+            0 => String::new(),
+            _ => format!("l{}/", step - 1),
+        };
         names.push((SYMLINK, link.clone(), format!("{before}{deep}")));
         names.push((FOLDER, format!("{link}/{deep}"), String::new()));
     }
