@@ -65,6 +65,7 @@ pub(crate) struct Azure {
 impl Azure {
     fn bucket(&self) -> WatchedBucket<'_> {
         WatchedBucket {
+            setting: "container",
             name: &self.container,
             prefix: self.prefix.as_deref(),
             endpoint: self.endpoint.as_deref(),
@@ -108,7 +109,7 @@ impl Kind for Azure {
     }
 
     fn check(&self) -> anyhow::Result<()> {
-        self.bucket().check().context("container")?;
+        self.bucket().check()?;
         let of_account = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
         if self.account.is_empty() || !self.account.bytes().all(of_account) {
             bail!(

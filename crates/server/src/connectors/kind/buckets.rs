@@ -22,6 +22,8 @@ pub(super) const fn default_interval() -> u64 {
 
 /// The settings that they share.
 pub(super) struct WatchedBucket<'a> {
+    /// What its user calls the setting of its name.
+    pub(super) setting: &'static str,
     pub(super) name: &'a str,
     pub(super) prefix: Option<&'a str>,
     pub(super) endpoint: Option<&'a str>,
@@ -32,9 +34,12 @@ pub(super) struct WatchedBucket<'a> {
 impl WatchedBucket<'_> {
     /// Refuses what cannot be meant.
     pub(super) fn check(&self) -> anyhow::Result<()> {
-        let bucket = BucketName::new(self.name).with_context(|| format!("{:?}", self.name))?;
+        let bucket = BucketName::new(self.name).context(self.setting)?;
         if bucket.is_reserved() {
-            bail!("{bucket}: names that begin with tidemill- are this server's own");
+            bail!(
+                "{} {bucket}: names that begin with tidemill- are this server's own",
+                self.setting
+            );
         }
         if let Some(endpoint) = self.endpoint {
             check_endpoint(endpoint)?;

@@ -59,6 +59,7 @@ pub(crate) struct Gcs {
 impl Gcs {
     fn bucket(&self) -> WatchedBucket<'_> {
         WatchedBucket {
+            setting: "bucket",
             name: &self.bucket,
             prefix: self.prefix.as_deref(),
             endpoint: self.endpoint.as_deref(),
@@ -87,7 +88,7 @@ impl Kind for Gcs {
     }
 
     fn check(&self) -> anyhow::Result<()> {
-        self.bucket().check().context("bucket")
+        self.bucket().check()
     }
 
     fn make_absolute(&mut self) -> std::io::Result<()> {

@@ -89,6 +89,7 @@ impl S3 {
 
     fn bucket(&self) -> WatchedBucket<'_> {
         WatchedBucket {
+            setting: "bucket",
             name: &self.bucket,
             prefix: self.prefix.as_deref(),
             endpoint: self.endpoint.as_deref(),
@@ -137,7 +138,7 @@ impl Kind for S3 {
     }
 
     fn check(&self) -> anyhow::Result<()> {
-        self.bucket().check().context("bucket")?;
+        self.bucket().check()?;
         if self.region.is_empty() {
             bail!("region must not be empty");
         }
