@@ -13,6 +13,7 @@ use event::SourceId;
 use event_log::{Share, SharedLog};
 use function::{Error, FunctionName, ImageFault, ImageFaultKind, Registry};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Images that are brought in at once: each writes gigabytes to one disk.
@@ -94,7 +95,7 @@ async fn bring_in(
         Ok(()) | Err(Error::Conflict { .. }) => {}
         Err(error) => {
             tracing::warn!(%function, %error, "that an image has arrived could not be written down");
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep_until(Instant::now() + PAUSE).await;
         }
     }
     (function, image.digest)
@@ -121,6 +122,6 @@ async fn fetch(registry: &Registry, source: &Source, image: &Image) -> Result<()
             return Err(fault);
         }
         attempt += 1;
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep_until(Instant::now() + PAUSE).await;
     }
 }
