@@ -13,6 +13,7 @@ mod refusals;
 mod s3;
 mod s3_keys;
 mod sqlite;
+mod topic_notifications;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;

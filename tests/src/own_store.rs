@@ -21,7 +21,8 @@ pub struct OwnStore {
     program: PathBuf,
     folder: TempDir,
     port: u16,
-    webhook: String,
+    /// Where its notifications go: its arguments for that.
+    notices: Vec<String>,
     process: Option<Child>,
     runs: watch::Sender<bool>,
 }
@@ -33,6 +34,19 @@ impl OwnStore {
     /// # Errors
     /// It does not start.
     pub async fn find(webhook: &str) -> Result<Option<Self>> {
+        Self::telling(&["--event-webhook-url", webhook]).await
+    }
+
+    /// As [`find`](Self::find), but it publishes them to a topic, which must be there.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn publishing(bootstrap: &str, topic: &str) -> Result<Option<Self>> {
+        let place = ["--event-kafka-url", bootstrap, "--event-kafka-topic", topic];
+        Self::telling(&place).await
+    }
+
+    async fn telling(notices: &[&str]) -> Result<Option<Self>> {
         let Some(program) = std::env::var_os("TIDEMILL_TEST_S3_PROGRAM") else {
             return Ok(None);
         };
@@ -44,7 +58,7 @@ impl OwnStore {
             program: program.into(),
             folder,
             port: free_port()?,
-            webhook: webhook.to_owned(),
+            notices: notices.iter().map(|&it| it.to_owned()).collect(),
             process: None,
             runs: watch::Sender::new(false),
         };
@@ -62,7 +76,8 @@ impl OwnStore {
         let process = Command::new(&self.program)
             .args(["--access", ACCESS_KEY, "--secret", SECRET_KEY])
             .args(["--region", "us-east-1", "--port", &address, "--quiet"])
-            .args(["--event-webhook-url", &self.webhook, "posix", "--sidecar"])
+            .args(&self.notices)
+            .args(["posix", "--sidecar"])
             .arg(self.folder.path().join("metadata"))
             .arg(self.folder.path().join("objects"))
             .stdin(Stdio::null())

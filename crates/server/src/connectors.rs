@@ -29,6 +29,7 @@ mod removal;
 mod report;
 mod streams;
 mod supervisor;
+mod topic_hints;
 
 pub(crate) use board::Board;
 pub(crate) use definition::{ConnectorName, Definition, check_declared, refuse_own_bucket};

@@ -8,7 +8,8 @@ use clap::Args;
 use connector::SourceError;
 use connector_object_store::{ObjectStoreSource, Remote, S3Place, hint_queue, show_position};
 use event::{SourceId, SourcePosition};
-use event_log::SharedLog;
+use event_log::{SharedLog, TopicName};
+use futures::StreamExt as _;
 use serde::{Deserialize, Serialize};
 
 use super::buckets::{self, WatchedBucket, default_interval};
@@ -17,6 +18,7 @@ use crate::backing;
 use crate::config::{S3Store, Secret};
 use crate::connectors::ConnectorName;
 use crate::connectors::hints::Listener;
+use crate::connectors::topic_hints::topic_hints;
 
 /// A bucket of another S3-compatible store: its objects, then every object that is created, replaced
 /// or removed.
@@ -62,6 +64,11 @@ pub(crate) struct S3 {
     #[arg(long, value_name = "SECRET")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) notification_token: Option<Secret>,
+    /// The topic of this server that the store's notifications come to, in its stead: the store publishes
+    /// them to the Kafka port, or a kafka connector copies them in
+    #[arg(long, value_name = "TOPIC", conflicts_with = "notification_token")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) notification_topic: Option<String>,
     /// Seconds between two listings
     #[arg(long, value_name = "SECONDS", default_value_t = default_interval(), value_parser = clap::value_parser!(u64).range(1..=86_400))]
     #[serde(default = "default_interval")]
@@ -98,6 +105,11 @@ impl S3 {
         }
     }
 
+    fn topic(&self) -> anyhow::Result<Option<TopicName>> {
+        let topic = self.notification_topic.as_ref().map(TopicName::new);
+        topic.transpose().context("notification_topic")
+    }
+
     fn source(
         &self,
         name: &ConnectorName,
@@ -113,6 +125,12 @@ impl S3 {
             secret_access_key: keys.secret_access_key,
         })?;
         let source = self.bucket().source(remote, &self.region, around)?;
+        if let Some(topic) = self.topic()? {
+            let hints = topic_hints(around.log.clone(), topic, self.bucket.clone());
+            let counter = metrics::counter!("tidemill_connector_hints_total", "connector" => name.to_string());
+            let hints = hints.inspect(move |_| counter.increment(1));
+            return Ok(source.hinted_by(hints.boxed()));
+        }
         let Some(token) = &self.notification_token else {
             return Ok(source);
         };
@@ -141,6 +159,9 @@ impl Kind for S3 {
         self.bucket().check()?;
         if self.region.is_empty() {
             bail!("region must not be empty");
+        }
+        if self.topic()?.is_some() && self.notification_token.is_some() {
+            bail!("notifications come either by notification_topic or with a notification_token");
         }
         Ok(())
     }
