@@ -102,13 +102,11 @@ impl Spawner {
             Privilege::Root => Disk::over(config.disk.clone()),
             Privilege::User => Err("only root may mount them".to_owned()),
         };
-        let disk = match disk {
-            Ok(disk) => Some(Arc::new(disk)),
-            Err(reason) => {
-                limits.disk = Limit::NotEnforced(reason);
-                None
-            }
+        let (disk, enforced) = match disk {
+            Ok(disk) => (Some(Arc::new(disk)), Limit::Enforced),
+            Err(reason) => (None, Limit::NotEnforced(reason)),
         };
+        limits.disk = enforced;
         let mut shared = Shared {
             workshop: Arc::new(Workshop::new(plan, first, &config)),
             threads: Vec::new(),
