@@ -94,18 +94,23 @@ pub(crate) trait Kind: Send + Sync {
     /// A position of one of its sources, for people; `None` when it is none.
     fn show(&self, position: &SourcePosition) -> Option<String>;
 
-    /// Takes back what it has made at the source, and says what that was. May be repeated.
+    /// Takes back what it has made at the source, and says what that was; most kinds make nothing there.
+    /// May be repeated.
     ///
     /// # Errors
     /// As those of a source.
     async fn release(
         &self,
-        name: &ConnectorName,
-        around: &Surroundings,
-    ) -> Result<String, SourceError>;
+        _name: &ConnectorName,
+        _around: &Surroundings,
+    ) -> Result<String, SourceError> {
+        Ok("it had made nothing at the source".to_owned())
+    }
 
     /// What removing it would take back there, if anything.
-    fn leaves_behind(&self, name: &ConnectorName) -> Option<String>;
+    fn leaves_behind(&self, _name: &ConnectorName) -> Option<String> {
+        None
+    }
 }
 
 /// What the server gives to all connectors.

@@ -9,7 +9,7 @@ use event::{SourceId, SourcePosition};
 use event_log::SharedLog;
 use serde::{Deserialize, Serialize};
 
-use super::buckets::{self, WatchedBucket, default_interval};
+use super::buckets::{WatchedBucket, default_interval};
 use super::{Kind, Sources, Surroundings, Topics, default_partitions, rejected};
 use crate::config::Secret;
 use crate::connectors::ConnectorName;
@@ -159,18 +159,6 @@ impl Kind for Azure {
 
     fn show(&self, position: &SourcePosition) -> Option<String> {
         show_position(position)
-    }
-
-    async fn release(
-        &self,
-        _name: &ConnectorName,
-        _around: &Surroundings,
-    ) -> Result<String, SourceError> {
-        Ok(buckets::NOTHING_MADE.to_owned())
-    }
-
-    fn leaves_behind(&self, _name: &ConnectorName) -> Option<String> {
-        None
     }
 }
 

@@ -13,9 +13,6 @@ use tokio::time::Instant;
 
 use super::{Surroundings, Topics, check_endpoint};
 
-/// What removing such a connector takes back there.
-pub(super) const NOTHING_MADE: &str = "it had made nothing at the store";
-
 pub(super) const fn default_interval() -> u64 {
     30
 }

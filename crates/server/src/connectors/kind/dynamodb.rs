@@ -153,18 +153,6 @@ impl Kind for Dynamodb {
     fn show(&self, position: &SourcePosition) -> Option<String> {
         show_dynamodb_position(position)
     }
-
-    async fn release(
-        &self,
-        _name: &ConnectorName,
-        _around: &Surroundings,
-    ) -> Result<String, SourceError> {
-        Ok("nothing was made at the service".to_owned())
-    }
-
-    fn leaves_behind(&self, _name: &ConnectorName) -> Option<String> {
-        None
-    }
 }
 
 #[cfg(test)]

@@ -134,18 +134,6 @@ impl Kind for Folder {
     fn show(&self, position: &SourcePosition) -> Option<String> {
         show_position(position)
     }
-
-    async fn release(
-        &self,
-        _name: &ConnectorName,
-        _around: &Surroundings,
-    ) -> Result<String, SourceError> {
-        Ok("it had made nothing in the folder".to_owned())
-    }
-
-    fn leaves_behind(&self, _name: &ConnectorName) -> Option<String> {
-        None
-    }
 }
 
 #[cfg(test)]

@@ -353,10 +353,6 @@ impl Kind for Kafka {
             "the offsets of group tidemill-{name} at the cluster are left to expire"
         ))
     }
-
-    fn leaves_behind(&self, _name: &ConnectorName) -> Option<String> {
-        None
-    }
 }
 
 #[cfg(test)]

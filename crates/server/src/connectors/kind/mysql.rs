@@ -147,18 +147,6 @@ impl Kind for Mysql {
     fn show(&self, position: &SourcePosition) -> Option<String> {
         show_mysql_position(position)
     }
-
-    async fn release(
-        &self,
-        _name: &ConnectorName,
-        _around: &Surroundings,
-    ) -> Result<String, SourceError> {
-        Ok("nothing was made at the server".to_owned())
-    }
-
-    fn leaves_behind(&self, _name: &ConnectorName) -> Option<String> {
-        None
-    }
 }
 
 #[cfg(test)]

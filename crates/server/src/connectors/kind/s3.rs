@@ -12,7 +12,7 @@ use event_log::{SharedLog, TopicName};
 use futures::StreamExt as _;
 use serde::{Deserialize, Serialize};
 
-use super::buckets::{self, WatchedBucket, default_interval};
+use super::buckets::{WatchedBucket, default_interval};
 use super::{Kind, Sources, Surroundings, Topics, default_partitions, rejected};
 use crate::backing;
 use crate::config::{S3Store, Secret};
@@ -203,18 +203,6 @@ impl Kind for S3 {
 
     fn show(&self, position: &SourcePosition) -> Option<String> {
         show_position(position)
-    }
-
-    async fn release(
-        &self,
-        _name: &ConnectorName,
-        _around: &Surroundings,
-    ) -> Result<String, SourceError> {
-        Ok(buckets::NOTHING_MADE.to_owned())
-    }
-
-    fn leaves_behind(&self, _name: &ConnectorName) -> Option<String> {
-        None
     }
 }
 
