@@ -61,7 +61,7 @@ async fn the_lambda_api_names_what_is_wrong_and_goes_on() -> Result<()> {
     );
     assert!(!server.data_dir().join("escaped").exists());
     says(create("cobol85", &good, &[])?, &["cobol85"]);
-    says(create("ruby3.3", &good, &[])?, &["ruby3.3"]);
+    says(create("java8.al2", &good, &[])?, &["java8.al2"]);
     let layer = "arn:aws:lambda:us-east-1:000000000000:layer:l:1";
     says(
         create("provided.al2023", &good, &["--layers", layer])?,

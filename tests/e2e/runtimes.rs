@@ -40,6 +40,14 @@ fn managed_java_runs_the_client_of_the_package() -> Result<()> {
 }
 
 #[test]
+fn our_ruby_does_as_awss() -> Result<()> {
+    matrix(
+        "ruby",
+        brought("TIDEMILL_TEST_RUBY").map(|_| handlers().join("ruby")),
+    )
+}
+
+#[test]
 fn aws_lambda_go_runs_unmodified() -> Result<()> {
     matrix("aws-lambda-go", brought("TIDEMILL_TEST_RIC_GO"))
 }

@@ -23,9 +23,11 @@ pub(crate) fn reserved(spec: &Spec) -> impl Iterator<Item = (String, String)> {
     ];
     // AWS names the runtime only for those it brings itself.
     let brought = match spec.runtime {
-        Runtime::Python { .. } | Runtime::Node { .. } | Runtime::Java { .. } | Runtime::Wasm => {
-            Some(("AWS_EXECUTION_ENV", format!("AWS_Lambda_{}", spec.runtime)))
-        }
+        Runtime::Python { .. }
+        | Runtime::Node { .. }
+        | Runtime::Java { .. }
+        | Runtime::Ruby { .. }
+        | Runtime::Wasm => Some(("AWS_EXECUTION_ENV", format!("AWS_Lambda_{}", spec.runtime))),
         Runtime::Provided | Runtime::ProvidedAl2 | Runtime::ProvidedAl2023 => None,
     };
     let (format, level) = match spec.log_format {

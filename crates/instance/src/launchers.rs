@@ -28,6 +28,7 @@ impl Launcher for Launchers {
             Runtime::Python { .. }
             | Runtime::Node { .. }
             | Runtime::Java { .. }
+            | Runtime::Ruby { .. }
             | Runtime::Provided
             | Runtime::ProvidedAl2
             | Runtime::ProvidedAl2023 => self.processes.launch(spec).await,

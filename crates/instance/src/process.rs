@@ -54,7 +54,7 @@ use rest::Rest;
 use scratch::Scratch;
 
 /// The runtimes of this crate, written out for the interpreters to read.
-const BOOTSTRAPS: [(&str, &str); 5] = [
+const BOOTSTRAPS: [(&str, &str); 6] = [
     ("start.py", include_str!("bootstraps/start.py")),
     (
         "lambda_bootstrap.py",
@@ -63,6 +63,7 @@ const BOOTSTRAPS: [(&str, &str); 5] = [
     ("rehearsal.py", include_str!("bootstraps/rehearsal.py")),
     ("rehearsal.js", include_str!("bootstraps/rehearsal.js")),
     ("bootstrap.mjs", include_str!("bootstraps/bootstrap.mjs")),
+    ("bootstrap.rb", include_str!("bootstraps/bootstrap.rb")),
 ];
 
 /// Where processes find what they need.
@@ -71,7 +72,7 @@ pub struct ProcessConfig {
     /// A folder that belongs to the launcher: temporary folders of instances that have no sandbox,
     /// one for each. Whatever it holds at the start is removed.
     pub instances: PathBuf,
-    /// A folder that belongs to the launcher: the runtimes for Python and Node.js.
+    /// A folder that belongs to the launcher: the runtimes for Python, Node.js and Ruby.
     pub runtimes: PathBuf,
     /// Where programs are looked for, in the form of `PATH`. Instances without a sandbox get it as
     /// theirs.

@@ -21,6 +21,13 @@ pub enum Runtime {
         /// The major version: 11, 17, 21 or 25.
         major: u8,
     },
+    /// `rubyMAJOR.MINOR`.
+    Ruby {
+        /// 3 or 4.
+        major: u8,
+        /// 2 to 4 of Ruby 3, 0 of Ruby 4.
+        minor: u8,
+    },
     /// `provided`: the package's own `bootstrap`.
     Provided,
     /// `provided.al2`: the same on this platform.
@@ -51,6 +58,9 @@ pub enum UnsupportedRuntime {
 /// The families of AWS's enumeration (botocore 1.44.5) that are not run here.
 const NOT_RUN_HERE: [&str; 5] = ["java", "ruby", "dotnet", "go1.", "custom"];
 
+/// The versions of Ruby that AWS has and has not retired.
+const RUBIES: [(&str, u8, u8); 4] = [("3.2", 3, 2), ("3.3", 3, 3), ("3.4", 3, 4), ("4.0", 4, 0)];
+
 impl FromStr for Runtime {
     type Err = UnsupportedRuntime;
 
@@ -79,6 +89,11 @@ impl FromStr for Runtime {
             && matches!(major, 11 | 17 | 21 | 25)
         {
             return Ok(Self::Java { major });
+        }
+        let ruby = identifier.strip_prefix("ruby");
+        if let Some(version) = ruby.and_then(|version| RUBIES.iter().find(|it| it.0 == version)) {
+            let &(_, major, minor) = version;
+            return Ok(Self::Ruby { major, minor });
         }
         let identifier = identifier.to_owned();
         let retired = matches!(
@@ -118,6 +133,7 @@ impl fmt::Display for Runtime {
             Self::Python { minor } => write!(f, "python3.{minor}"),
             Self::Node { major } => write!(f, "nodejs{major}.x"),
             Self::Java { major } => write!(f, "java{major}"),
+            Self::Ruby { major, minor } => write!(f, "ruby{major}.{minor}"),
             Self::Provided => f.write_str("provided"),
             Self::ProvidedAl2 => f.write_str("provided.al2"),
             Self::ProvidedAl2023 => f.write_str("provided.al2023"),
@@ -136,7 +152,8 @@ mod tests {
         let node = (16..=26).step_by(2).map(|major| format!("nodejs{major}.x"));
         let provided = ["provided", "provided.al2", "provided.al2023", "wasm"].map(str::to_owned);
         let java = [11, 17, 21, 25].map(|major| format!("java{major}"));
-        for identifier in python.chain(node).chain(java).chain(provided) {
+        let ruby = ["3.2", "3.3", "3.4", "4.0"].map(|version| format!("ruby{version}"));
+        for identifier in python.chain(node).chain(java).chain(ruby).chain(provided) {
             let runtime: Runtime = identifier.parse().unwrap();
             assert_eq!(runtime.to_string(), identifier);
         }
@@ -147,7 +164,7 @@ mod tests {
         for identifier in [
             "java8.al2",
             "java17.al2023",
-            "ruby3.4",
+            "ruby2.7",
             "dotnet8",
             "go1.x",
             "python2.7",

@@ -79,6 +79,8 @@ pub(crate) enum Client {
     RicGo,
     /// Node.js, which runs functions.
     Node,
+    /// Ruby, likewise.
+    Ruby,
     /// Rust's libraries for WebAssembly programs.
     WasmTarget,
     /// Debezium's PostgreSQL connector, which tests compare with.
@@ -117,6 +119,7 @@ impl Client {
             Self::RicJava => "aws-lambda-java-runtime-interface-client",
             Self::RicGo => "aws-lambda-go",
             Self::Node => "Node.js",
+            Self::Ruby => "Ruby",
             Self::WasmTarget => "Rust for wasm32-wasip1",
             Self::Debezium => "Debezium",
             Self::Moto => "moto",
@@ -157,6 +160,13 @@ impl Client {
                 Tool {
                     program: "node",
                     package: "nodejs",
+                },
+            ),
+            Self::Ruby => program(
+                contract::RUBY,
+                Tool {
+                    program: "ruby",
+                    package: "ruby",
                 },
             ),
             Self::WasmTarget => wasm_target(),

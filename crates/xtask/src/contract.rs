@@ -85,6 +85,8 @@ pub(crate) const RIC_JAVA: &str = "TIDEMILL_TEST_RIC_JAVA";
 pub(crate) const RIC_GO: &str = "TIDEMILL_TEST_RIC_GO";
 /// Path of Node.js.
 pub(crate) const NODE: &str = "TIDEMILL_TEST_NODE";
+/// Path of Ruby.
+pub(crate) const RUBY: &str = "TIDEMILL_TEST_RUBY";
 /// Folder of the jars of Debezium's PostgreSQL connector and its embedded engine.
 pub(crate) const DEBEZIUM: &str = "TIDEMILL_TEST_DEBEZIUM";
 /// Path of moto's server, which speaks DynamoDB.

@@ -28,7 +28,10 @@ const NEEDS: &[(&str, &[Need])] = &[
             Need::Client(Client::Sqlite3),
         ],
     ),
-    ("instance", &[Need::Client(Client::Node)]),
+    (
+        "instance",
+        &[Need::Client(Client::Node), Need::Client(Client::Ruby)],
+    ),
     (
         "log-rigs",
         &[
@@ -51,6 +54,7 @@ const NEEDS: &[(&str, &[Need])] = &[
             Need::Client(Client::RicJava),
             Need::Client(Client::RicGo),
             Need::Client(Client::Node),
+            Need::Client(Client::Ruby),
             Need::Client(Client::WasmTarget),
             Need::Client(Client::Moto),
             Need::Client(Client::S3sE2e),

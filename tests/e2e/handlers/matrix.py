@@ -34,12 +34,15 @@ CLIENTS = {
     "nodejs": ("nodejs20.x", "node", None),
     "java-ric": ("provided.al2023", "java", JAVA),
     "java": ("java17", "java", None),
+    "ruby": ("ruby3.2", "ruby", None),
     "aws-lambda-go": ("provided.al2023", "go", None),
     "lambda_runtime": ("provided.al2023", "rust", None),
 }
 CLIENT, FOLDER = sys.argv[1], pathlib.Path(sys.argv[2])
 RUNTIME, LANGUAGE, BOOTSTRAP = CLIENTS[CLIENT]
-HANDLER = {"python": "app.{}", "node": "app.{}", "java": "Handlers::{}", "go": "{}", "rust": "{}"}[LANGUAGE]
+HANDLER = {"python": "app.{}", "node": "app.{}", "java": "Handlers::{}", "ruby": "app.{}", "go": "{}", "rust": "{}"}[LANGUAGE]
+# Where `throw` is a word of the language's own.
+THROWING = ("java", "ruby")
 
 config = Config(retries={"total_max_attempts": 1}, read_timeout=120, max_pool_connections=32)
 functions = boto3.client("lambda", config=config)
@@ -65,7 +68,7 @@ class Function:
         settings.setdefault("Timeout", 30)
         plain = settings.pop("plain", False)
         if "." not in handler and "::" not in handler and not plain:
-            handler = HANDLER.format({"throw": "throwing"}.get(handler, handler) if LANGUAGE == "java" else handler)
+            handler = HANDLER.format({"throw": "throwing"}.get(handler, handler) if LANGUAGE in THROWING else handler)
         functions.create_function(
             FunctionName=name, Runtime=RUNTIME, Role=ROLE, Handler=handler, MemorySize=self.memory,
             Code={"S3Bucket": "packages", "S3Key": "package.zip"}, **settings)
@@ -121,6 +124,10 @@ class Function:
             assert f"RequestId: {self.request} Error: {message}\n{error_type}\n" in self.log, self.log
 
 
+# What Ruby's client tells the platform by name.
+RUBYS_OWN = re.compile(r"<(ArgumentError|NoMethodError|NameError|LoadError|SystemExit|StandardError)>$")
+
+
 def shape(function, error, error_type, message, trace=()):
     """Checks an error document as this language's client writes it: members, values, a trace that shows
     these words."""
@@ -128,6 +135,7 @@ def shape(function, error, error_type, message, trace=()):
         "python": {"errorMessage", "errorType", "requestId", "stackTrace"},
         "node": {"errorMessage", "errorType", "trace"},
         "java": {"errorMessage", "errorType", "stackTrace"},
+        "ruby": {"errorMessage", "errorType", "stackTrace"},
         "go": {"errorMessage", "errorType"} | ({"stackTrace"} if trace else set()),
         "rust": {"errorMessage", "errorType"},
     }[LANGUAGE]
@@ -141,8 +149,9 @@ def shape(function, error, error_type, message, trace=()):
     shown = json.dumps(error.get("stackTrace", error.get("trace")), ensure_ascii=False)
     for words in trace if LANGUAGE != "rust" else ():
         assert words in shown, error
-    # Some clients have one word for all that functions throw.
+    # Some clients have one word for all that functions throw, or for most.
     told = {
+        "ruby": error_type if RUBYS_OWN.search(error_type) else "Function<UserException>",
         "java": "Runtime.UserException" if "stackTrace" in error else "Runtime.BadFunctionCode", "rust": "unhandled",
     }.get(LANGUAGE, error_type)
     assert (function.report["status"], function.report["type"]) == ("error", told), function.log
@@ -203,12 +212,16 @@ def repeat(function):
 @case()
 def throw(function):
     error_type = {"python": "ValueError", "node": "RangeError", "java": "java.lang.IllegalArgumentException",
-                  "go": "errorString", "rust": "Boom"}[LANGUAGE]
+                  "ruby": "Function<ArgumentError>", "go": "errorString", "rust": "Boom"}[LANGUAGE]
     trace = {"python": ['File \\"/var/task/app.py\\", line', "in throw", 'raise ValueError(\\"boom\\")'],
-             "node": ["RangeError: boom", "/var/task/app.js:"], "java": ["Handlers.throwing(Handlers.java:"], "go": [], "rust": []}
+             "node": ["RangeError: boom", "/var/task/app.js:"], "java": ["Handlers.throwing(Handlers.java:"],
+             "ruby": ["/var/task/app.rb:"], "go": [], "rust": []}
     for _ in range(2):
         error = function.fails({})
         shape(function, error, error_type, "boom", trace[LANGUAGE])
+    if LANGUAGE == "ruby":
+        assert len(error["stackTrace"]) == 1, error
+        assert "Error raised from handler method" in function.log, function.log
     if LANGUAGE == "python":
         assert error["requestId"] == function.request, error
         assert f"[ERROR] {error_type}: boom" in function.log, function.log
@@ -217,7 +230,8 @@ def throw(function):
 
 @case()
 def custom(function):
-    shape(function, function.fails({}), "Handlers$OrderRefused" if LANGUAGE == "java" else "OrderRefused", "order 7: ¡no! 😀")
+    error_type = {"java": "Handlers$OrderRefused", "ruby": "Function<OrderRefused>"}.get(LANGUAGE, "OrderRefused")
+    shape(function, function.fails({}), error_type, "order 7: ¡no! 😀")
 
 
 @case("go", "rust")
@@ -231,13 +245,15 @@ def panics(function):
         assert error["errorMessage"].find("all is lost") >= 0, error
 
 
-@case("python", "node", "go")
+@case("python", "node", "go", "ruby")
 def unserialisable(function):
     error = function.fails({})
     if LANGUAGE == "python":
         shape(function, error, "Runtime.MarshalError", "Unable to marshal response: Object of type object is not JSON serializable")
     elif LANGUAGE == "node":
         shape(function, error, "Error", "Unable to stringify response body")
+    elif LANGUAGE == "ruby":
+        shape(function, error, "Function<JSON::GeneratorError>", re.compile("NaN not allowed in JSON"))
     else:
         shape(function, error, "UnsupportedTypeError", "json: unsupported type: func()")
 
@@ -353,7 +369,7 @@ def environment(function):
     assert shown["_HANDLER"].endswith("environment"), shown["_HANDLER"]
     assert shown["PATH"].endswith(":/opt/bin"), shown["PATH"]
     assert "/opt/lib" in shown["LD_LIBRARY_PATH"].split(":"), shown["LD_LIBRARY_PATH"]
-    assert ("AWS_EXECUTION_ENV" in shown) == (BOOTSTRAP is None and LANGUAGE in ("python", "node", "java")), shown
+    assert ("AWS_EXECUTION_ENV" in shown) == (BOOTSTRAP is None and LANGUAGE in ("python", "node", "java", "ruby")), shown
     assert shown.get("AWS_EXECUTION_ENV", f"AWS_Lambda_{RUNTIME}") == f"AWS_Lambda_{RUNTIME}", shown
     for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_LAMBDA_RUNTIME_API"]:
         assert shown[name], name
@@ -414,7 +430,7 @@ def flood(function):
     assert function.answers({"kib": 1}) == "flooded"
 
 
-@case("python", "node", "java", "go", "rust", handler="broken")
+@case(handler="broken")
 def an_initialisation_that_fails(function):
     error = function.fails({})
     if LANGUAGE in ("go", "rust"):
@@ -422,9 +438,10 @@ def an_initialisation_that_fails(function):
         assert error == {"errorType": "Runtime.ExitError", "errorMessage": message}, error
         error_type = "Runtime.ExitError"
     else:
-        error_type = {"python": "RuntimeError", "node": "TypeError", "java": "java.lang.IllegalStateException"}[LANGUAGE]
+        error_type = {"python": "RuntimeError", "node": "TypeError", "java": "java.lang.IllegalStateException",
+                      "ruby": "Init<RuntimeError>"}[LANGUAGE]
         shape(function, error, error_type, "no database")
-        error_type = "Runtime.BadFunctionCode" if LANGUAGE == "java" else error_type
+        error_type = {"java": "Runtime.BadFunctionCode", "ruby": "Function<UserException>"}.get(LANGUAGE, error_type)
     # It was tried twice: on its own, and again as a part of the invocation.
     reports = re.findall(r"^INIT_REPORT Init Duration: \d+\.\d\d ms\tPhase: (\w+)\tStatus: error\tError Type: (\S+)$", function.log, re.M)
     assert reports == [("init", error_type), ("invoke", error_type)], function.log
@@ -451,6 +468,42 @@ fails_to_load("syntax.handler", "Runtime.UserCodeSyntaxError", re.compile("^Synt
 fails_to_load("app.absent", "Runtime.HandlerNotFound", "app.absent is undefined or not exported", JAVASCRIPT)
 fails_to_load("app", "Runtime.MalformedHandlerName", re.compile("^Bad handler"), JAVASCRIPT)
 fails_to_load("Absent::handle", "java.lang.ClassNotFoundException", "Class not found: Absent", ("java",))
+
+
+RUBY = ("ruby",)
+fails_to_load("imports.handler", "Init<LoadError>", "cannot load such file -- nothing_of_this_name", RUBY)
+fails_to_load("absent.handler", "Init<LoadError>", "cannot load such file -- absent", RUBY)
+fails_to_load("syntax.handler", "Init<SyntaxError>", re.compile(r"/syntax.rb:\d+: syntax error"), RUBY)
+fails_to_load("app.absent", "Function<NoMethodError>", re.compile("^undefined method [`']absent'"), RUBY)
+fails_to_load("app", "Init<ArgumentError>", re.compile(r"^Invalid handler \[\"app\"\], must be of form FILENAME.METHOD"), RUBY)
+
+
+@case("ruby", handler="app.Orders::Desk.take")
+def a_method_of_a_class(function):
+    assert function.answers({"order": 7}) == {"taken": 7}
+
+
+@case("ruby")
+def leave(function):
+    """What is more than an ordinary error ends the process, after the invocation."""
+    shape(function, function.fails({}), "Function<SystemExit>", "exit")
+    assert "Critical exception from handler" in function.log, function.log
+    function.fails({})
+    assert function.report["init"] is not None, function.log
+
+
+@case("ruby")
+def raw(function):
+    """What can be read is no JSON."""
+    function.invoke({})
+    assert (function.error, function.body) == (None, b"as it is"), (function.error, function.body)
+
+
+@case("ruby")
+def logger(function):
+    function.answers({})
+    line = rf"^W, \[\d{{4}}-\d\d-\d\dT[\d:.]+ #\d+\]  WARN {function.request} -- : to a logger$"
+    assert re.search(line, function.log, re.M), function.log
 
 
 @case("node")
@@ -508,7 +561,7 @@ def package():
                 if path.is_file() and path.name != "complete":
                     archive.write(path, path.relative_to(FOLDER))
         for path in sorted((HERE / LANGUAGE).glob("*")):
-            if LANGUAGE in ("python", "node") and path.is_file():
+            if LANGUAGE in ("python", "node", "ruby") and path.is_file():
                 add(path.name, path.read_bytes())
         if BOOTSTRAP:
             add("bootstrap", f"#!/bin/sh\n{BOOTSTRAP}\n")
@@ -520,7 +573,7 @@ def attempt(entry):
     settings = dict(settings)
     handler = settings.pop("handler", name.replace("-", "_"))
     if handler == "broken":
-        handler = {"python": "broken.handler", "node": "broken.handler", "java": "Broken::handle"}.get(LANGUAGE, handler)
+        handler = {"python": "broken.handler", "node": "broken.handler", "ruby": "broken.handler", "java": "Broken::handle"}.get(LANGUAGE, handler)
     began = time.monotonic()
     try:
         function = Function(name, handler, settings)

@@ -33,10 +33,12 @@ impl ProcessLauncher {
             });
         }
         let arguments = match spec.runtime {
-            Runtime::Python { .. } | Runtime::Node { .. } => script(spec.runtime)
-                .map(|script| place.runtimes.join(script))
-                .into_iter()
-                .collect(),
+            Runtime::Python { .. } | Runtime::Node { .. } | Runtime::Ruby { .. } => {
+                script(spec.runtime)
+                    .map(|script| place.runtimes.join(script))
+                    .into_iter()
+                    .collect()
+            }
             Runtime::Java { .. } => java::arguments(spec, &place.code),
             // No interpreter of this machine's runs it.
             Runtime::Wasm => Vec::new(),
@@ -100,6 +102,7 @@ pub(super) fn script(runtime: Runtime) -> Option<&'static str> {
     match runtime {
         Runtime::Python { .. } => Some("start.py"),
         Runtime::Node { .. } => Some("bootstrap.mjs"),
+        Runtime::Ruby { .. } => Some("bootstrap.rb"),
         Runtime::Java { .. }
         | Runtime::Provided
         | Runtime::ProvidedAl2

@@ -71,6 +71,7 @@ pub(super) fn can_wait(runtime: Runtime) -> bool {
     match runtime {
         Runtime::Python { .. } | Runtime::Node { .. } => true,
         Runtime::Java { .. }
+        | Runtime::Ruby { .. }
         | Runtime::Provided
         | Runtime::ProvidedAl2
         | Runtime::ProvidedAl2023

@@ -34,18 +34,23 @@ pub(super) fn defaults(
         ("HOME", path(surroundings.temporary)),
     ];
     let modules = match runtime {
-        Runtime::Node { major } => Some((
+        Runtime::Node { major } => vec![(
             "NODE_PATH",
             format!(
                 "/opt/nodejs/node{major}/node_modules:/opt/nodejs/node_modules:{runtimes}/node_modules"
             ),
-        )),
+        )],
+        Runtime::Ruby { major, minor } => {
+            let version = format!("{major}.{minor}.0");
+            let gems = format!("{code}/vendor/bundle/ruby/{version}:/opt/ruby/gems/{version}");
+            vec![("GEM_PATH", gems), ("RUBYLIB", "/opt/ruby/lib".to_owned())]
+        }
         Runtime::Python { .. }
         | Runtime::Java { .. }
         | Runtime::Provided
         | Runtime::ProvidedAl2
         | Runtime::ProvidedAl2023
-        | Runtime::Wasm => None,
+        | Runtime::Wasm => Vec::new(),
     };
     let defaults = defaults.into_iter().chain(modules);
     defaults.map(owned).collect()

@@ -24,6 +24,9 @@ const ASK_PYTHON: &str = "import sys; print(sys.executable); print('%d.%d.' % sy
 print(sys.prefix); print(sys.base_prefix); \
 import compileall; compileall.compile_dir(sys.argv[1], quiet=2)";
 
+/// The same, but for compiling.
+const ASK_RUBY: &str = "puts RbConfig.ruby, RUBY_VERSION, RbConfig::CONFIG['prefix']";
+
 /// Below the folders that an interpreter lives in: what it needs.
 const PARTS: [&str; 5] = ["bin", "conf", "lib", "lib64", "pyvenv.cfg"];
 
@@ -128,6 +131,12 @@ impl Wanted {
                 probe: ["-XshowSettings:properties", "-version"],
                 read: properties,
                 version: format!("{major}."),
+            },
+            Runtime::Ruby { major, minor } => Self {
+                names: vec![format!("ruby{major}.{minor}"), "ruby".to_owned()],
+                probe: ["-e", ASK_RUBY],
+                read: lines,
+                version: format!("{major}.{minor}."),
             },
             Runtime::Provided | Runtime::ProvidedAl2 | Runtime::ProvidedAl2023 | Runtime::Wasm => {
                 Self {

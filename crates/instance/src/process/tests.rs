@@ -28,6 +28,7 @@ mod node;
 mod provided;
 mod provisioned;
 mod python;
+mod ruby;
 mod sandboxed;
 
 /// A launcher, a pool over it, and the log.

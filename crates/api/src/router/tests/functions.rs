@@ -362,8 +362,8 @@ async fn bad_values_are_refused_in_the_words_of_aws() {
         ("Role", json!("arn:aws:iam::1:role/r"), "'role'"),
         (
             "Runtime",
-            json!("ruby3.4"),
-            "The runtime ruby3.4 is not supported by this server: it runs python3.8",
+            json!("java8.al2"),
+            "The runtime java8.al2 is not supported by this server: it runs python3.8",
         ),
         (
             "Runtime",

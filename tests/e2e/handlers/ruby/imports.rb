@@ -1,0 +1,3 @@
+# frozen_string_literal: true
+
+require 'nothing_of_this_name'
