@@ -105,7 +105,8 @@ async fn a_wrong_signature_is_refused_by_both_services() -> Result<()> {
         skip("wrong signature", "the AWS CLI is not installed");
         return Ok(());
     };
-    let forged = aws.with_secret("not the secret at all");
+    let (id, _) = server.credentials()?;
+    let forged = aws.with_key(&id, "not the secret at all");
     let refused = forged.refused(&["s3", "ls"])?;
     assert!(refused.contains("SignatureDoesNotMatch"), "{refused}");
     let refused = forged.refused(&["lambda", "list-functions"])?;

@@ -23,6 +23,7 @@ mod layers;
 mod lifecycle;
 mod log_command;
 mod main_job;
+mod roles;
 mod runtimes;
 mod s3s_e2e;
 mod service;

@@ -31,7 +31,7 @@ pub fn s3(server: &Server) -> Result<aws_sdk_s3::Client> {
 pub struct Cli<'a> {
     server: &'a Server,
     program: std::path::PathBuf,
-    secret: Option<String>,
+    key: Option<(String, String)>,
 }
 
 impl<'a> Cli<'a> {
@@ -41,17 +41,17 @@ impl<'a> Cli<'a> {
         Some(Self {
             server,
             program: program("TIDEMILL_TEST_AWS", "aws")?,
-            secret: None,
+            key: None,
         })
     }
 
-    /// The same user with another secret key.
+    /// Whoever has that access key id and that secret.
     #[must_use]
-    pub fn with_secret(&self, secret: &str) -> Self {
+    pub fn with_key(&self, id: &str, secret: &str) -> Self {
         Self {
             server: self.server,
             program: self.program.clone(),
-            secret: Some(secret.to_owned()),
+            key: Some((id.to_owned(), secret.to_owned())),
         }
     }
 
@@ -184,15 +184,15 @@ impl<'a> Cli<'a> {
     }
 
     fn output(&self, arguments: &[&str]) -> Result<Output> {
-        let (id, secret) = self.server.credentials()?;
+        let (id, secret) = match &self.key {
+            Some(key) => key.clone(),
+            None => self.server.credentials()?,
+        };
         Command::new(&self.program)
             .args(arguments)
             .env("AWS_ENDPOINT_URL", self.server.endpoint())
             .env("AWS_ACCESS_KEY_ID", id)
-            .env(
-                "AWS_SECRET_ACCESS_KEY",
-                self.secret.as_ref().unwrap_or(&secret),
-            )
+            .env("AWS_SECRET_ACCESS_KEY", secret)
             .env("AWS_DEFAULT_REGION", "us-east-1")
             .env("AWS_MAX_ATTEMPTS", "1")
             .env("AWS_PAGER", "")

@@ -1,13 +1,14 @@
 //! A Kafka client that has never heard of this project.
 
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
+use rdkafka::client::{ClientContext, DefaultClientContext};
 use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -43,6 +44,47 @@ pub fn producer(bootstrap: &str) -> Result<FutureProducer> {
         .set("retry.backoff.max.ms", "200")
         .create()
         .context("make a producer")
+}
+
+/// Whether the server lets a client in by SASL/PLAIN with this user and password.
+///
+/// # Errors
+/// It says neither for half a minute.
+pub fn logs_in(bootstrap: &str, (user, password): &(String, String)) -> Result<bool> {
+    #[derive(Default)]
+    struct Denial(AtomicBool);
+
+    impl ClientContext for Denial {
+        fn error(&self, error: KafkaError, _reason: &str) {
+            let code = error.rdkafka_error_code();
+            if code == Some(RDKafkaErrorCode::Authentication) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+
+    impl ConsumerContext for Denial {}
+
+    let client: BaseConsumer<Denial> = ClientConfig::new()
+        .set("bootstrap.servers", bootstrap)
+        .set("security.protocol", "sasl_plaintext")
+        .set("sasl.mechanism", "PLAIN")
+        .set("sasl.username", user)
+        .set("sasl.password", password)
+        .create_with_context(Denial::default())?;
+    let begun = Instant::now();
+    while begun.elapsed() < TIMEOUT {
+        let asked = client.fetch_metadata(None, Duration::from_millis(500));
+        if asked.is_ok() {
+            return Ok(true);
+        }
+        // Errors are handed over by polling.
+        let _ = client.poll(Duration::ZERO);
+        if client.context().0.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
+    }
+    bail!("neither let in nor refused")
 }
 
 /// Publishes records and waits until every one is acknowledged.

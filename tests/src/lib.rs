@@ -36,7 +36,8 @@ pub use clients::{Cli, map_topic, s3};
 pub use cloud::Cloud;
 pub use database::Database;
 pub use kafka::{
-    Consumed, consume_all, create_topic, delete_topic, grow_topic, producer, publish, publish_to,
+    Consumed, consume_all, create_topic, delete_topic, grow_topic, logs_in, producer, publish,
+    publish_to,
 };
 pub use ledger::{Ledger, check_usage, ends};
 pub use mariadb::Mariadb;

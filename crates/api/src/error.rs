@@ -1,5 +1,6 @@
 //! Errors in AWS's words.
 
+use access::Denied;
 use axum::response::{IntoResponse, Response};
 use function::limits::UNZIPPED_BYTES;
 use http::{HeaderValue, StatusCode};
@@ -52,6 +53,9 @@ pub(crate) enum ApiError {
     /// The signature does not hold.
     #[error(transparent)]
     Signature(#[from] SignatureError),
+    /// The caller may not do that.
+    #[error(transparent)]
+    Denied(#[from] Denied),
     /// An operation that AWS has and this server has not.
     #[error("{operation} is not supported yet")]
     NotSupported { operation: &'static str },
@@ -101,6 +105,7 @@ impl ApiError {
             }
             Self::Throttled { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Signature(error) => error.status(),
+            Self::Denied(_) => StatusCode::FORBIDDEN,
             Self::NotSupported { .. } => StatusCode::NOT_IMPLEMENTED,
             Self::Service(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -122,6 +127,7 @@ impl ApiError {
             Self::RequestTooLarge { .. } => "RequestEntityTooLargeException",
             Self::Throttled { .. } => "TooManyRequestsException",
             Self::Signature(error) => error.code(),
+            Self::Denied(_) => "AccessDeniedException",
             Self::NotSupported { .. } => "NotImplementedException",
             Self::UnknownOperation(_) => "UnknownOperationException",
             Self::Service(_) => "ServiceException",
@@ -132,6 +138,7 @@ impl ApiError {
     const fn message_member(&self) -> &'static str {
         match self {
             Self::NotFound(_)
+            | Self::Denied(_)
             | Self::NotSupported { .. }
             | Self::UnknownOperation(_)
             | Self::Service(_) => "Message",

@@ -8,6 +8,7 @@
 //!
 //! What this crate does not know: how functions run, how topics are kept, S3's API, configuration.
 
+mod authorization;
 mod error;
 mod functions;
 mod invoke;

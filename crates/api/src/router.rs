@@ -12,7 +12,7 @@ use crate::members::Members;
 use crate::operation::{self, Operation};
 use crate::query::Query;
 use crate::sigv4::{Refused, authenticate};
-use crate::{ApiError, State, functions, invoke, layers, mappings};
+use crate::{ApiError, State, authorization, functions, invoke, layers, mappings};
 
 /// The service that requests are signed for.
 pub(crate) const SERVICE: &str = "lambda";
@@ -70,7 +70,7 @@ async fn answer(state: &State, request: HttpRequest) -> Response {
     let operation = call.as_ref().map(|call| call.operation);
     let limit = body_limit(operation);
     let answered = async {
-        let body = authenticate(&state.verifier, SERVICE, &parts, body, limit)
+        let (body, caller) = authenticate(&state.verifier, SERVICE, &parts, body, limit)
             .await
             .map_err(|refused| refusal(refused, operation, limit))?;
         let call = call.ok_or_else(|| {
@@ -83,6 +83,7 @@ async fn answer(state: &State, request: HttpRequest) -> Response {
             body,
             request_id: request_id.clone(),
         };
+        authorization::check(state, &caller, call.operation, &request)?;
         run(state, call.operation, request).await
     };
     let mut response = answered.await.unwrap_or_else(ApiError::into_response);

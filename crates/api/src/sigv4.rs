@@ -3,8 +3,8 @@
 //! [`Verifier`] checks signed and presigned requests, [`Signer`] makes signed ones. Source: "AWS
 //! Signature Version 4 for API requests", AWS IAM user guide, 2026.
 //!
-//! What this module does not know: what a caller may do. Whoever holds a key may do everything.
-//! Session tokens are not issued here, so one that comes along decides nothing.
+//! What this module does not know: what a caller may do; see [`access`]. Session tokens are not issued
+//! here, so one that comes along decides nothing.
 
 mod canonical;
 mod claim;
@@ -21,7 +21,7 @@ pub use door::require;
 pub(crate) use door::{Refused, authenticate};
 pub use error::SignatureError;
 pub use sign::Signer;
-pub use verify::{Keys, Verifier};
+pub use verify::Verifier;
 
 /// How far a request's time may be from ours, either way.
 const SKEW: std::time::Duration = std::time::Duration::from_secs(15 * 60);

@@ -10,6 +10,7 @@
 
 mod attributes;
 mod auth;
+mod authorization;
 mod bodies;
 mod buckets;
 mod call;
@@ -34,6 +35,7 @@ mod writes;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use access::Keyring;
 use async_trait::async_trait;
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::dto::*;
@@ -42,8 +44,8 @@ use s3s::{S3, S3Request, S3Response, S3Result};
 
 use crate::{BucketStore, ConnectedBuckets, Notifications};
 use auth::Keys;
+use authorization::Policies;
 
-pub use auth::Credential;
 pub use resting::not_here;
 
 /// The most bytes of a form upload: `s3s` gathers the file of a form in memory.
@@ -55,12 +57,12 @@ const MAX_FORM_BYTES: u64 = 64 * 1024 * 1024;
 pub struct ClientAddress(pub IpAddr);
 
 /// The S3 service over `store` and, read-only, over what is `connected`, for requests signed with one of
-/// `credentials`. Anonymous requests are refused. Where both have a bucket of one name, it is the
+/// `keys`, as far as whose key it is may do what is asked. Anonymous requests are refused. Where both have a bucket of one name, it is the
 /// store's. Cheap to clone; a service of both `hyper` and `tower`.
 #[must_use]
 pub fn service(
     store: BucketStore,
-    credentials: impl IntoIterator<Item = Credential>,
+    keys: Arc<Keyring>,
     notifications: Arc<dyn Notifications>,
     connected: Arc<dyn ConnectedBuckets>,
 ) -> S3Service {
@@ -71,7 +73,8 @@ pub fn service(
         notifications,
         connected,
     });
-    builder.set_auth(Keys::new(credentials));
+    builder.set_auth(Keys(keys.clone()));
+    builder.set_access(Policies(keys));
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
     builder.build()
 }

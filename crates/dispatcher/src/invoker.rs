@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use access::RoleName;
 use bytes::Bytes;
 use clock::SharedClock;
 use event_log::{RecordBatch, Settlement, SharedLog};
@@ -364,6 +365,11 @@ impl Invoker {
     ) -> Result<Spec, Box<dyn std::error::Error + Send + Sync>> {
         let settings = &self.parts.settings;
         let mut environment = settings.environment.clone();
+        if let Some(keys) = &settings.keys {
+            let key = keys.of_role(&RoleName::of_arn(&function.role));
+            environment.insert("AWS_ACCESS_KEY_ID".to_owned(), key.id);
+            environment.insert("AWS_SECRET_ACCESS_KEY".to_owned(), key.secret);
+        }
         environment.extend(function.environment.clone());
         let run = match &function.image {
             Some(code) => Some(code.run().ok_or(function::Error::ImagePending {

@@ -1,7 +1,10 @@
 //! What an operator may turn.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
+
+use access::Keyring;
 
 /// Settings of the dispatcher. Every field has a default; see [`Settings::default`].
 #[derive(Clone, Debug)]
@@ -10,8 +13,10 @@ pub struct Settings {
     pub account: String,
     /// The region that functions are told they run in.
     pub region: String,
-    /// Variables that every function's process gets beneath its own: endpoints, credentials.
+    /// Variables that every function's process gets beneath its own: endpoints.
     pub environment: BTreeMap<String, String>,
+    /// Where functions' keys come from: each gets its role's. `None` for functions without keys.
+    pub keys: Option<Arc<Keyring>>,
     /// Invocations that run at once, over all functions.
     pub account_concurrency: u32,
     /// Of the unreserved concurrency, so much is kept from triggers and asynchronous invocations:
@@ -43,6 +48,7 @@ impl Default for Settings {
             account: "000000000000".to_owned(),
             region: "us-east-1".to_owned(),
             environment: BTreeMap::new(),
+            keys: None,
             account_concurrency: 64,
             kept_for_synchronous: 16,
             minimum_unreserved: 8,

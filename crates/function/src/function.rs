@@ -30,7 +30,7 @@ pub struct Function {
     pub runtime: String,
     /// What the runtime calls; empty for `provided.*`.
     pub handler: String,
-    /// The role's ARN as the user gave it; kept and shown, grants nothing.
+    /// The role's ARN as the user gave it. What may be done in its name is the server's configuration.
     pub role: String,
     /// Free text.
     pub description: String,

@@ -53,5 +53,5 @@ mod tests;
 pub use config::{Advertised, GatewayConfig, Replication, TopicCreation};
 pub use error::Error;
 pub use gateway::Gateway;
-pub use security::{Login, Security, Tls};
+pub use security::{Login, Sasl, Security, Tls, Users};
 pub use topic_settings::TopicDefaults;

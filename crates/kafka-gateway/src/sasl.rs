@@ -11,7 +11,7 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use uuid::Uuid;
 
-use crate::Login;
+use crate::Sasl;
 
 /// The mechanisms, as clients are told them.
 pub(crate) const MECHANISMS: [&str; 3] = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
@@ -19,7 +19,7 @@ pub(crate) const MECHANISMS: [&str; 3] = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-5
 /// What is derived from a login once, so that no exchange has to.
 #[derive(Debug)]
 pub(crate) struct Gate {
-    login: Login,
+    logins: Sasl,
     /// Makes the salts of users. Made anew with every start.
     salt_key: [u8; 32],
     sha256: scram::Stored<scram::Sha256>,
@@ -59,7 +59,8 @@ pub(crate) enum Denied {
 }
 
 impl Gate {
-    pub(crate) fn new(login: Login) -> Self {
+    pub(crate) fn new(logins: Sasl) -> Self {
+        let login = logins.login();
         let mut salt_key = [0; 32];
         salt_key[..16].copy_from_slice(Uuid::new_v4().as_bytes());
         salt_key[16..].copy_from_slice(Uuid::new_v4().as_bytes());
@@ -67,7 +68,7 @@ impl Gate {
         Self {
             sha256: scram::Stored::derive(login.secret(), &salt),
             sha512: scram::Stored::derive(login.secret(), &salt),
-            login,
+            logins,
             salt_key,
         }
     }
@@ -94,7 +95,7 @@ impl Exchange {
     /// The client is not let in; the exchange is over.
     pub(crate) fn step(&mut self, gate: &Gate, token: &[u8]) -> Result<Step, Denied> {
         match self {
-            Self::Plain => plain::check(&gate.login, token).map(|()| Step::Done(Vec::new())),
+            Self::Plain => plain::check(&gate.logins, token).map(|()| Step::Done(Vec::new())),
             Self::Sha256(exchange) => exchange.step(gate, &gate.sha256, token),
             Self::Sha512(exchange) => exchange.step(gate, &gate.sha512, token),
         }

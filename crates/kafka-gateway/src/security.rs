@@ -17,8 +17,22 @@ use crate::Error;
 pub struct Security {
     /// Every connection is encrypted with this certificate; `None` for plain connections.
     pub tls: Option<Tls>,
-    /// Every client proves by SASL that it knows this login; `None` for anonymous clients.
-    pub sasl: Option<Login>,
+    /// Every client proves by SASL that it knows a login; `None` for anonymous clients.
+    pub sasl: Option<Sasl>,
+}
+
+/// Whose logins are known.
+#[derive(Clone, Debug)]
+pub struct Sasl {
+    login: Login,
+    users: Option<Arc<dyn Users>>,
+}
+
+/// Users beside the first, who log in by PLAIN: what SCRAM wants to be derived would have to be derived for
+/// whoever asks.
+pub trait Users: fmt::Debug + Send + Sync + 'static {
+    /// The secret of a user; `None` for who may not connect.
+    fn secret(&self, user: &str) -> Option<String>;
 }
 
 /// A certificate and its key, for TLS 1.2 and 1.3.
@@ -72,6 +86,35 @@ impl Tls {
     }
 }
 
+impl Sasl {
+    /// This login, and those of `users`.
+    #[must_use]
+    pub fn new(login: Login, users: Arc<dyn Users>) -> Self {
+        Self {
+            login,
+            users: Some(users),
+        }
+    }
+
+    /// The login that every mechanism takes.
+    pub(crate) const fn login(&self) -> &Login {
+        &self.login
+    }
+
+    /// The login of that user, which PLAIN takes.
+    pub(crate) fn login_of(&self, user: &str) -> Option<Login> {
+        let secret = self.users.as_ref()?.secret(user)?;
+        Some(Login::new(user, secret))
+    }
+}
+
+impl From<Login> for Sasl {
+    /// One login alone.
+    fn from(login: Login) -> Self {
+        Self { login, users: None }
+    }
+}
+
 impl Login {
     /// Wraps both.
     #[must_use]
@@ -122,7 +165,7 @@ mod tests {
         let login = || Some(Login::new("somebody", "hush"));
         let half = Security {
             tls: None,
-            sasl: login(),
+            sasl: login().map(Sasl::from),
         };
         for (ip, allowed) in [
             ("127.0.0.1", true),

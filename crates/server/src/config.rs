@@ -2,6 +2,7 @@
 
 mod images;
 mod log;
+mod roles;
 mod secret;
 mod store;
 
@@ -18,6 +19,7 @@ use crate::kafka_port::Kafka;
 
 pub(crate) use images::Images;
 pub(crate) use log::{KafkaCluster, Log, LogKind, check_properties, read_properties};
+pub(crate) use roles::Roles;
 pub(crate) use secret::Secret;
 pub(crate) use store::{S3Store, Store, StoreKind};
 
@@ -41,6 +43,8 @@ pub(crate) struct Config {
     pub(crate) store: Store,
     /// How functions run.
     pub(crate) functions: Functions,
+    /// What functions may do, by the names of their roles.
+    pub(crate) roles: Roles,
     /// Bills.
     pub(crate) billing: Billing,
     /// What the server says of itself.
@@ -129,6 +133,7 @@ impl Default for Config {
             log: Log::default(),
             store: Store::default(),
             functions: Functions::default(),
+            roles: Roles::default(),
             billing: Billing::default(),
             telemetry: Telemetry::default(),
             connectors: Vec::new(),
@@ -248,8 +253,10 @@ mod tests {
             "[kafka]\nadvertised = 'a:1'\nsasl = true\ntls = { certificate = 'c', key = 'k' }";
         let images = "[functions.images]\nregistries = ['*.r.example:5000', '127.0.0.1:5000']\ndocker_config = 'c'\nlayouts = 'l'\nmax_mib = 1";
         let connector = "[[connectors]]\nname = 'shop'\nkind = 'postgres'\nurl = 'postgres://u@h/d'\npassword = 'env:P'\ntables = ['a']";
+        let roles = "[roles]\nadmin = 'admin.json'\n'*' = 'others.json'";
         for config in [
             Config::default(),
+            toml::from_str(roles).unwrap(),
             toml::from_str(set).unwrap(),
             toml::from_str(images).unwrap(),
             toml::from_str(connector).unwrap(),

@@ -5,9 +5,12 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use access::{AccessKey, Keyring};
 use anyhow::{Context, anyhow};
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use uuid::Uuid;
+
+use crate::config::Config;
 
 /// An access key and its secret.
 #[derive(Clone)]
@@ -107,6 +110,15 @@ impl Credentials {
             access_key_id: format!("TM{}", random()[..18].to_uppercase()),
             secret_access_key: format!("{}{}", random(), &random()[..8]),
         }
+    }
+
+    /// These keys and those of the roles that are configured.
+    ///
+    /// # Errors
+    /// A role's policy cannot be read or applied.
+    pub(crate) fn keyring(&self, config: &Config) -> anyhow::Result<Keyring> {
+        let own = AccessKey::new(&self.access_key_id, &self.secret_access_key);
+        Ok(Keyring::new(&config.account, own, config.roles.read()?))
     }
 
     fn to_text(&self) -> String {

@@ -2,15 +2,16 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use access::Keyring;
 use anyhow::{Context, bail};
 use kafka_gateway::{
-    Advertised, GatewayConfig, Login, Replication, Security, Tls, TopicCreation, TopicDefaults,
+    Advertised, GatewayConfig, Login, Replication, Sasl, Security, Tls, TopicCreation,
+    TopicDefaults, Users,
 };
 use serde::{Deserialize, Serialize};
-
-use crate::credentials::Credentials;
 
 /// Ten years, in minutes.
 const MAX_OFFSETS_RETENTION: u64 = 10 * 365 * 24 * 60;
@@ -37,7 +38,8 @@ pub(crate) struct Kafka {
     /// Minutes for which the offsets are kept of a group that has no members and commits nothing.
     pub(crate) offsets_retention_minutes: u64,
     /// Whether clients must authenticate: by PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512 with the access
-    /// key id and the secret access key of the data folder. Else they are anonymous.
+    /// key id and the secret access key of the data folder, or by PLAIN with those of a function whose
+    /// role may `kafka-cluster:Connect`. Else they are anonymous.
     pub(crate) sasl: bool,
     /// Connections served at once; one more is closed when it arrives.
     pub(crate) max_connections: usize,
@@ -134,15 +136,21 @@ impl Kafka {
     /// Certificate or key cannot be read or used.
     pub(crate) fn gateway(
         &self,
-        credentials: &Credentials,
+        keys: &Arc<Keyring>,
         retention: Duration,
     ) -> anyhow::Result<GatewayConfig> {
-        let login = || Login::new(&credentials.access_key_id, &credentials.secret_access_key);
+        let sasl = || {
+            let own = keys.own();
+            Sasl::new(
+                Login::new(&own.id, &own.secret),
+                Arc::new(RoleLogins(keys.clone())),
+            )
+        };
         Ok(GatewayConfig {
             advertised: self.advertised()?,
             security: Security {
                 tls: self.tls.as_ref().map(TlsFiles::read).transpose()?,
-                sasl: self.sasl.then(login),
+                sasl: self.sasl.then(sasl),
             },
             default_partitions: self.default_partitions,
             member_session: Duration::from_secs(self.consumer_session_seconds),
@@ -176,6 +184,18 @@ impl Kafka {
             (true, None) => "SASL_PLAINTEXT",
             (true, Some(_)) => "SASL_SSL",
         }
+    }
+}
+
+/// The keys of roles that may connect. Topics are not told apart.
+#[derive(Debug)]
+struct RoleLogins(Arc<Keyring>);
+
+impl Users for RoleLogins {
+    fn secret(&self, user: &str) -> Option<String> {
+        let known = self.0.find(user)?;
+        known.caller.check("kafka-cluster:Connect", "*").ok()?;
+        Some(known.secret)
     }
 }
 
@@ -237,11 +257,10 @@ mod tests {
             assert!(format!("{error:#}").contains(name), "{text}: {error:#}");
         }
         let missing = settings("tls = { certificate = '/nowhere/a.pem', key = 'b' }");
-        let credentials = Credentials {
-            access_key_id: "id".to_owned(),
-            secret_access_key: "secret".to_owned(),
-        };
-        let error = missing.gateway(&credentials, Duration::ZERO).unwrap_err();
+        let own = access::AccessKey::new("id", "secret");
+        let keys = Keyring::new("000000000000", own, access::Roles::default());
+        let gateway = missing.gateway(&Arc::new(keys), Duration::ZERO);
+        let error = gateway.unwrap_err();
         assert!(format!("{error:#}").contains("kafka.tls.certificate"));
     }
 }

@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use access::Keyring;
 use anyhow::Context;
 use axum::Router;
 use axum::routing::get;
@@ -96,7 +97,8 @@ impl Running {
         let http = listener.local_addr()?;
         let store = Store::open(&config, &dir, &log, &clock).await?;
         let credentials = store.credentials(&dir).await?;
-        let kafka = KafkaDoor::open(&config, &credentials, &opened).await?;
+        let keys = Arc::new(credentials.keyring(&config)?);
+        let kafka = KafkaDoor::open(&config, &keys, &opened).await?;
 
         let registry = Arc::new(
             Registry::open(
@@ -168,7 +170,7 @@ impl Running {
             functions: registry.clone(),
             pool: pool.clone(),
             clock: clock.clone(),
-            settings: dispatch_settings(&config, endpoint, &credentials),
+            settings: dispatch_settings(&config, endpoint, keys.clone()),
         };
         let invoker = Arc::new(Invoker::new(parts));
         let dispatcher = dispatcher::Dispatcher::new(dispatcher::DispatcherParts {
@@ -189,9 +191,7 @@ impl Running {
             registry: registry.clone(),
             dispatcher: dispatcher.status(),
         });
-        let keys =
-            api::sigv4::Keys::new(&credentials.access_key_id, &credentials.secret_access_key);
-        let verifier = api::sigv4::Verifier::new(keys, clock.clone());
+        let verifier = api::sigv4::Verifier::new(keys.clone(), clock.clone());
         let lambda = api::router(api::State {
             registry: registry.clone(),
             invoker: invoker.clone(),
@@ -216,7 +216,7 @@ impl Running {
             stop: intake.stop.clone(),
         });
         let admin = admin.merge(connectors::router(foreign.door.clone()));
-        let s3 = s3_door::open(&store.buckets, &credentials, || RegistryNotifications {
+        let s3 = s3_door::open(&store.buckets, &keys, || RegistryNotifications {
             registry: registry.clone(),
             connectors: foreign.definitions(),
             log: log.clone(),
@@ -409,24 +409,18 @@ impl Running {
 fn dispatch_settings(
     config: &Config,
     endpoint: SocketAddr,
-    credentials: &Credentials,
+    keys: Arc<Keyring>,
 ) -> dispatcher::Settings {
     let functions = &config.functions;
     let seconds = |seconds: &u64| Duration::from_secs(*seconds);
     dispatcher::Settings {
         account: config.account.clone(),
         region: config.region.clone(),
-        environment: BTreeMap::from([
-            ("AWS_ENDPOINT_URL".to_owned(), format!("http://{endpoint}")),
-            (
-                "AWS_ACCESS_KEY_ID".to_owned(),
-                credentials.access_key_id.clone(),
-            ),
-            (
-                "AWS_SECRET_ACCESS_KEY".to_owned(),
-                credentials.secret_access_key.clone(),
-            ),
-        ]),
+        environment: BTreeMap::from([(
+            "AWS_ENDPOINT_URL".to_owned(),
+            format!("http://{endpoint}"),
+        )]),
+        keys: Some(keys),
         account_concurrency: functions.concurrency,
         kept_for_synchronous: functions.reserved_for_direct,
         async_backoff: functions.async_retry_seconds.iter().map(seconds).collect(),

@@ -1,5 +1,6 @@
 //! The API as a client sees it: signed requests in, JSON out.
 
+mod callers;
 mod door;
 mod functions;
 mod images;

@@ -1,5 +1,6 @@
 //! Signatures in front of a router.
 
+use access::Caller;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
@@ -30,7 +31,7 @@ pub(crate) enum Refused {
 }
 
 /// Puts a check of signatures for `service` in front of `router`: it sees only verified requests of
-/// at most 1 MiB.
+/// at most 1 MiB, of callers who may call the service: `<service>:Call` on `*`.
 pub fn require(router: Router, verifier: Verifier, service: &'static str) -> Router {
     router.layer(middleware::from_fn(move |request: Request, next: Next| {
         let verifier = verifier.clone();
@@ -41,29 +42,32 @@ pub fn require(router: Router, verifier: Verifier, service: &'static str) -> Rou
 async fn admit(verifier: &Verifier, service: &str, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     match authenticate(verifier, service, &parts, body, BODY_BYTES).await {
-        Ok(body) => next.run(Request::from_parts(parts, Body::from(body))).await,
+        Ok((body, caller)) => match caller.check(&format!("{service}:Call"), "*") {
+            Ok(()) => next.run(Request::from_parts(parts, Body::from(body))).await,
+            Err(denied) => ApiError::from(denied).into_response(),
+        },
         Err(Refused::Signature(error)) => ApiError::from(error).into_response(),
         Err(Refused::TooLarge) => ApiError::request_entity_too_large(BODY_BYTES).into_response(),
         Err(Refused::Broken(error)) => ApiError::broken_request(&error).into_response(),
     }
 }
 
-/// Reads the body of a request and verifies both.
+/// Reads the body of a request and verifies both; returns the body and whose key signed them.
 pub(crate) async fn authenticate(
     verifier: &Verifier,
     service: &str,
     parts: &Parts,
     body: Body,
     limit: usize,
-) -> Result<Bytes, Refused> {
+) -> Result<(Bytes, Caller), Refused> {
     let pending = verifier
         .verify_head(service, parts)
         .map_err(Refused::Signature)?;
     let body = read(body, limit).await?;
-    verifier
+    let caller = verifier
         .verify_body(pending, parts, &body)
         .map_err(Refused::Signature)?;
-    Ok(body)
+    Ok((body, caller))
 }
 
 async fn read(mut body: Body, limit: usize) -> Result<Bytes, Refused> {

@@ -1,10 +1,9 @@
 //! Checking a request against the keys.
 
-use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use access::{Caller, Keyring, Known};
 use clock::{SharedClock, Timestamp};
 use http::request::Parts;
 use sha2::{Digest as _, Sha256};
@@ -16,14 +15,10 @@ use super::canonical::Signed;
 use super::claim::{Claim, Life, incomplete};
 use super::{SKEW, SignatureError, Signer, UNSIGNED_PAYLOAD};
 
-/// Access keys and their secrets.
-#[derive(Clone)]
-pub struct Keys(Arc<BTreeMap<String, String>>);
-
 /// Verifies requests. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Verifier {
-    keys: Keys,
+    keys: Arc<Keyring>,
     clock: SharedClock,
 }
 
@@ -31,49 +26,45 @@ pub struct Verifier {
 #[derive(Debug)]
 #[must_use = "the body is not verified yet"]
 pub(super) enum Pending {
-    /// The signature holds for a body with this hash.
-    Hash(String),
-    /// The signature holds, whatever the body.
-    Unsigned,
+    /// The caller's signature holds for a body with this hash.
+    Hash(Caller, String),
+    /// The caller's signature holds, whatever the body.
+    Unsigned(Caller),
     /// The signature covers a body that has to be seen first.
     Body(Box<Claim>),
-}
-
-impl Keys {
-    /// One key.
-    #[must_use]
-    pub fn new(access_key_id: impl Into<String>, secret_access_key: impl Into<String>) -> Self {
-        let keys = BTreeMap::from([(access_key_id.into(), secret_access_key.into())]);
-        Self(Arc::new(keys))
-    }
 }
 
 impl Verifier {
     /// A verifier over these keys.
     #[must_use]
-    pub fn new(keys: Keys, clock: SharedClock) -> Self {
+    pub fn new(keys: Arc<Keyring>, clock: SharedClock) -> Self {
         Self { keys, clock }
     }
 
     /// Verifies that a request to `service` was signed, header or query, with one of the keys, for
-    /// this moment and with this body.
+    /// this moment and with this body. Returns whose key it is.
     ///
     /// # Errors
     /// [`SignatureError`] says what does not hold.
-    pub fn verify(&self, service: &str, parts: &Parts, body: &[u8]) -> Result<(), SignatureError> {
+    pub fn verify(
+        &self,
+        service: &str,
+        parts: &Parts,
+        body: &[u8],
+    ) -> Result<Caller, SignatureError> {
         let pending = self.verify_head(service, parts)?;
         self.verify_body(pending, parts, body)
     }
 
-    /// A signer with one of the keys, for URLs that this verifier will believe.
-    pub(crate) fn signer<'a>(&'a self, region: &'a str, service: &'a str) -> Option<Signer<'a>> {
-        let (access_key_id, secret_access_key) = self.keys.0.first_key_value()?;
-        Some(Signer {
-            access_key_id,
-            secret_access_key,
+    /// A signer with the account's key, for URLs that this verifier will believe.
+    pub(crate) fn signer<'a>(&'a self, region: &'a str, service: &'a str) -> Signer<'a> {
+        let own = self.keys.own();
+        Signer {
+            access_key_id: &own.id,
+            secret_access_key: &own.secret,
             region,
             service,
-        })
+        }
     }
 
     /// What can be verified before the body is read: everything, when the request says the body's
@@ -93,7 +84,7 @@ impl Verifier {
         self.verify_time(&claim)?;
         let stated = parts.headers.get("x-amz-content-sha256");
         let Some(stated) = stated.and_then(|hash| hash.to_str().ok()) else {
-            self.secret(&claim)?;
+            self.known(&claim)?;
             return Ok(Pending::Body(Box::new(claim)));
         };
         let hashed = stated.len() == 64 && stated.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -102,10 +93,10 @@ impl Verifier {
                 "x-amz-content-sha256 is a SHA-256 in hexadecimal or UNSIGNED-PAYLOAD",
             ));
         }
-        self.verify_signature(&claim, parts, stated)?;
+        let caller = self.verify_signature(&claim, parts, stated)?;
         Ok(match hashed {
-            true => Pending::Hash(stated.to_ascii_lowercase()),
-            false => Pending::Unsigned,
+            true => Pending::Hash(caller, stated.to_ascii_lowercase()),
+            false => Pending::Unsigned(caller),
         })
     }
 
@@ -114,11 +105,11 @@ impl Verifier {
         pending: Pending,
         parts: &Parts,
         body: &[u8],
-    ) -> Result<(), SignatureError> {
+    ) -> Result<Caller, SignatureError> {
         match pending {
-            Pending::Unsigned => Ok(()),
-            Pending::Hash(stated) if stated == hash(body) => Ok(()),
-            Pending::Hash(_) => Err(SignatureError::Body),
+            Pending::Unsigned(caller) => Ok(caller),
+            Pending::Hash(caller, stated) if stated == hash(body) => Ok(caller),
+            Pending::Hash(..) => Err(SignatureError::Body),
             Pending::Body(claim) => self.verify_signature(&claim, parts, &hash(body)),
         }
     }
@@ -128,8 +119,8 @@ impl Verifier {
         claim: &Claim,
         parts: &Parts,
         payload_hash: &str,
-    ) -> Result<(), SignatureError> {
-        let secret = self.secret(claim)?;
+    ) -> Result<Caller, SignatureError> {
+        let known = self.known(claim)?;
         let expected = Signed {
             method: parts.method.as_str(),
             uri: &parts.uri,
@@ -139,10 +130,10 @@ impl Verifier {
             scope: &claim.scope,
             amz_date: &claim.amz_date,
         }
-        .signature(secret);
+        .signature(&known.secret);
         let given = hex::decode(&claim.signature).unwrap_or_default();
         match bool::from(expected.as_slice().ct_eq(&given)) {
-            true => Ok(()),
+            true => Ok(known.caller),
             false => Err(SignatureError::Mismatch),
         }
     }
@@ -178,19 +169,12 @@ impl Verifier {
         }
     }
 
-    fn secret(&self, claim: &Claim) -> Result<&str, SignatureError> {
-        let secret = self.keys.0.get(&claim.access_key_id);
-        secret.map(String::as_str).ok_or(SignatureError::UnknownKey)
+    fn known(&self, claim: &Claim) -> Result<Known, SignatureError> {
+        let known = self.keys.find(&claim.access_key_id);
+        known.ok_or(SignatureError::UnknownKey)
     }
 }
 
 pub(super) fn hash(body: &[u8]) -> String {
     hex::encode(Sha256::digest(body))
-}
-
-impl fmt::Debug for Keys {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Secrets stay out of logs.
-        f.debug_set().entries(self.0.keys()).finish()
-    }
 }

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use access::Caller;
 use s3s::header::{CONTENT_TYPE, X_AMZ_REQUEST_ID};
 use s3s::{S3Request, S3Response, S3Result, TrailingHeaders, s3_error};
 
@@ -14,6 +15,7 @@ pub(super) type Headers = hyper::HeaderMap;
 /// One request, parsed and verified.
 pub(super) struct Call<I> {
     pub(super) input: I,
+    pub(super) caller: Caller,
     pub(super) requester: Requester,
     pub(super) method: hyper::Method,
     pub(super) headers: Headers,
@@ -53,6 +55,9 @@ impl Door {
             Some(credentials) => format!("AWS:{}", credentials.access_key),
             None => return Err(s3_error!(AccessDenied, "requests must be signed")),
         };
+        let Some(caller) = request.extensions.get::<Caller>().cloned() else {
+            return Err(s3_error!(AccessDenied, "requests must be signed"));
+        };
         let address = request.extensions.get::<ClientAddress>();
         let unknown = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
         let requester = Requester::new(principal, address.map_or(unknown, |client| client.0));
@@ -62,6 +67,7 @@ impl Door {
         );
         let call = Call {
             input: request.input,
+            caller,
             requester,
             method: request.method,
             headers: request.headers,

@@ -9,6 +9,7 @@ use s3s::dto::{
 use s3s::{S3Result, s3_error};
 
 use super::Door;
+use super::authorization;
 use super::call::Call;
 use super::fields;
 use super::refusals::refuse;
@@ -58,11 +59,16 @@ pub(super) async fn many(
     if input.delete.objects.is_empty() || input.delete.objects.len() > MAX_KEYS {
         return Err(s3_error!(MalformedXML, "name 1 to {MAX_KEYS} keys"));
     }
-    let (bucket, requester) = (&bucket, &call.requester);
+    let (bucket, caller, requester) = (&bucket, &call.caller, &call.requester);
     let outcomes: Vec<_> = stream::iter(input.delete.objects)
         .map(|object| async move {
             let (key, version) = (object.key.clone(), object.version_id.clone());
-            let deleted = named(door, bucket, object, requester.clone()).await;
+            let version_named = authorization::Version::named(version.as_ref());
+            let allowed = authorization::delete(caller, bucket.as_str(), &key, version_named);
+            let deleted = match allowed {
+                Ok(()) => named(door, bucket, object, requester.clone()).await,
+                Err(denied) => Err(denied),
+            };
             (key, version, deleted)
         })
         .buffered(CONCURRENT)

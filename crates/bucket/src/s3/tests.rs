@@ -4,6 +4,7 @@ mod buckets;
 mod connected;
 mod notifications;
 mod objects;
+mod roles;
 mod tagging;
 mod uploads;
 mod versions;
@@ -53,13 +54,14 @@ impl Fixture {
         let store = BucketStore::open(config, MemoryLog::new(), clock)
             .await
             .unwrap();
-        let credential = Credential {
-            access_key_id: "key".to_owned(),
-            secret_access_key: "secret".to_owned(),
-        };
         let (registry, files) = (Arc::<Registry>::default(), connected::Files::default());
         let connected = Arc::new(files.clone());
-        let service = service(store.clone(), [credential], registry, connected);
+        let service = service(
+            store.clone(),
+            Arc::new(roles::keyring()),
+            registry,
+            connected,
+        );
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let mut server = JoinSet::new();

@@ -164,7 +164,7 @@ fn first(gate: &Gate, text: &str, server_nonce: &str) -> Result<(Challenge, Stri
     let nonce = format!("{client_nonce}{server_nonce}");
     let salt = BASE64.encode(gate.salt(&user));
     let answer = format!("r={nonce},s={salt},i={ROUNDS}");
-    let known = user.as_bytes().ct_eq(gate.login.user().as_bytes());
+    let known = user.as_bytes().ct_eq(gate.logins.login().user().as_bytes());
     let challenge = Challenge {
         user: if known.into() {
             User::Known

@@ -1,7 +1,10 @@
+use std::sync::Arc;
+
 use super::*;
+use crate::{Login, Users};
 
 fn gate() -> Gate {
-    Gate::new(Login::new("user", "pencil"))
+    Gate::new(Login::new("user", "pencil").into())
 }
 
 fn begin(gate: &Gate, mechanism: &str) -> Exchange {
@@ -24,6 +27,35 @@ fn plain_takes_the_login_and_nothing_else() {
         (b"user\0pencil", Err(Denied::Malformed)),
         (b"\0user\0pencil\0", Err(Denied::Malformed)),
         (b"", Err(Denied::Malformed)),
+    ] {
+        let mut exchange = begin(&gate, "PLAIN");
+        assert_eq!(exchange.step(&gate, token), outcome, "{token:?}");
+    }
+}
+
+/// Everybody whose name is an `n` and a number has that number as the password.
+#[derive(Debug)]
+struct Numbers;
+
+impl Users for Numbers {
+    fn secret(&self, user: &str) -> Option<String> {
+        let number = user.strip_prefix('n')?.parse::<u32>().ok()?;
+        Some(number.to_string())
+    }
+}
+
+#[test]
+fn further_users_log_in_by_plain() {
+    let login = Login::new("user", "pencil");
+    let gate = Gate::new(Sasl::new(login, Arc::new(Numbers)));
+    for (token, outcome) in [
+        (&b"\0n7\x007"[..], Ok(Step::Done(Vec::new()))),
+        (b"\0user\0pencil", Ok(Step::Done(Vec::new()))),
+        (b"\0n7\x008", Err(Denied::Wrong)),
+        (b"\0n7\0pencil", Err(Denied::Wrong)),
+        (b"\0user\x007", Err(Denied::Wrong)),
+        (b"\0seven\0seven", Err(Denied::Wrong)),
+        (b"\0\xff\x007", Err(Denied::Wrong)),
     ] {
         let mut exchange = begin(&gate, "PLAIN");
         assert_eq!(exchange.step(&gate, token), outcome, "{token:?}");

@@ -32,7 +32,7 @@ async fn with_sasl() -> Served {
     Served::with(GatewayConfig {
         security: Security {
             tls: None,
-            sasl: login(),
+            sasl: login().map(Into::into),
         },
         ..GatewayConfig::default()
     })
@@ -189,7 +189,7 @@ async fn tls_carries_requests_of_every_size() {
     let served = Served::with(GatewayConfig {
         security: Security {
             tls: tls(&certified),
-            sasl: login(),
+            sasl: login().map(Into::into),
         },
         ..GatewayConfig::default()
     })
@@ -251,13 +251,16 @@ async fn other_addresses_need_sasl_tls_and_a_name() {
     let tls = tls(&certificate());
     let only_sasl = Security {
         tls: None,
-        sasl: login(),
+        sasl: login().map(Into::into),
     };
     let only_tls = Security {
         tls: tls.clone(),
         sasl: None,
     };
-    let both = Security { tls, sasl: login() };
+    let both = Security {
+        tls,
+        sasl: login().map(Into::into),
+    };
     for half in [Security::default(), only_sasl, only_tls] {
         let refused = open(half, None).await.unwrap_err();
         assert!(matches!(refused, Error::Exposed { .. }), "{refused}");
@@ -299,7 +302,7 @@ async fn silent_strangers_keep_nobody_out() {
     let served = Served::with(GatewayConfig {
         security: Security {
             tls: None,
-            sasl: login(),
+            sasl: login().map(Into::into),
         },
         max_connections: 16, // Four of them for strangers.
         ..GatewayConfig::default()

@@ -1,14 +1,15 @@
 //! Where Kafka clients go.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use access::Keyring;
 use anyhow::Context;
 use kafka_gateway::Gateway;
 
 use crate::backing::Log;
 use crate::config::Config;
-use crate::credentials::Credentials;
 
 /// Where Kafka clients go.
 pub(super) enum KafkaDoor {
@@ -33,14 +34,14 @@ impl KafkaDoor {
     /// The port is taken, or its certificate cannot be used.
     pub(super) async fn open(
         config: &Config,
-        credentials: &Credentials,
+        keys: &Arc<Keyring>,
         log: &Log,
     ) -> anyhow::Result<Self> {
         match log {
             Log::Embedded(log) => {
                 let kafka = &config.kafka;
                 let retention = Duration::from_secs(config.log.retention_hours * 3_600);
-                let settings = kafka.gateway(credentials, retention)?;
+                let settings = kafka.gateway(keys, retention)?;
                 let gateway = Gateway::bind(kafka.listen, settings, log.clone())
                     .await
                     .context("open the Kafka port")?;

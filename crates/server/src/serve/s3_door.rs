@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
+use access::Keyring;
+
 use crate::backing::Buckets;
 use crate::connectors::ConnectedFolders;
-use crate::credentials::Credentials;
 use crate::front::S3Door;
 use crate::notifications::RegistryNotifications;
 
 /// The door to our own buckets and to connected folders; a door that rests where buckets are elsewhere.
 pub(super) fn open(
     buckets: &Buckets,
-    credentials: &Credentials,
+    keys: &Arc<Keyring>,
     notifications: impl FnOnce() -> RegistryNotifications,
 ) -> S3Door {
     match buckets {
@@ -20,10 +21,7 @@ pub(super) fn open(
             let folders = ConnectedFolders(notifications.connectors.clone());
             S3Door::Buckets(bucket::s3::service(
                 buckets.clone(),
-                [bucket::s3::Credential {
-                    access_key_id: credentials.access_key_id.clone(),
-                    secret_access_key: credentials.secret_access_key.clone(),
-                }],
+                keys.clone(),
                 Arc::new(notifications),
                 Arc::new(folders),
             ))

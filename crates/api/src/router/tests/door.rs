@@ -25,7 +25,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tower::ServiceExt as _;
 
-use crate::sigv4::{Keys, Signer, Verifier};
+use super::callers::keyring;
+use crate::sigv4::{Signer, Verifier};
 use crate::{
     CodeSource, CodeSourceError, Images, LambdaPayloads, ModuleError, Modules, OwnKafka, State,
     TableStream, TableStreams, router,
@@ -36,7 +37,7 @@ pub(super) const ROLE: &str = "arn:aws:iam::000000000000:role/r";
 pub(super) const NOW: i64 = 1_795_216_740_123;
 /// The stream of the one table that there is.
 pub(super) const STREAM: &str = "arn:aws:dynamodb:us-east-1:000000000000:table/orders/stream/shop";
-const KEY: (&str, &str) = ("AKIDEXAMPLE", "secret");
+pub(super) const KEY: (&str, &str) = ("AKIDEXAMPLE", "secret");
 
 /// The API and a client of it.
 pub(super) struct Door {
@@ -83,7 +84,7 @@ impl Door {
             invoker,
             triggers: dispatcher.status(),
             log,
-            verifier: Verifier::new(Keys::new(KEY.0, KEY.1), clock.clone()),
+            verifier: Verifier::new(Arc::new(keyring()), clock.clone()),
             clock,
             code_source: Arc::new(Shelf),
             images: Arc::new(Gallery),

@@ -41,7 +41,7 @@ async fn a_head_that_arrives_drop_by_drop_is_cut_off() {
 async fn a_client_that_never_authenticates_is_cut_off_however_busy_it_is() {
     let served = Served::with(GatewayConfig {
         security: Security {
-            sasl: Some(Login::new("somebody", "secret")),
+            sasl: Some(Login::new("somebody", "secret").into()),
             ..Security::default()
         },
         ..GatewayConfig::default()
