@@ -80,17 +80,19 @@ impl S3Access for Policies {
 }
 
 /// Whether a version is named.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Version {
     Named,
     Current,
 }
 
 impl Version {
+    /// What a query says. It is decoded as `s3s` decodes it: a name that is spelled in another way is the
+    /// same name.
     fn of(query: Option<&str>) -> Self {
-        let mut pairs = query.unwrap_or_default().split('&');
-        let is_named = pairs.any(|pair| pair.split('=').next() == Some("versionId"));
-        Self::named(is_named.then_some(()))
+        let pairs: Vec<(String, String)> =
+            serde_urlencoded::from_str(query.unwrap_or_default()).unwrap_or_default();
+        Self::named(pairs.iter().find(|(name, _)| name == "versionId"))
     }
 
     pub(super) fn named<T>(version: Option<T>) -> Self {
@@ -198,5 +200,27 @@ fn action(operation: &str, version: Version) -> &'static str {
         ("GetBucketNotificationConfiguration", _) => "s3:GetBucketNotification",
         // No policy names it but by a wildcard for everything.
         (_, _) => "s3:NotServed",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_named_however_its_parameter_is_spelled() {
+        for query in [
+            "versionId=1",
+            "a=b&versionId=",
+            "version%49d=1",
+            "versionId",
+            "a&%76ersionId=1",
+        ] {
+            assert_eq!(Version::of(Some(query)), Version::Named, "{query}");
+        }
+        for query in ["", "versionid=1", "x=versionId", "versions", "xversionId=1"] {
+            assert_eq!(Version::of(Some(query)), Version::Current, "{query}");
+        }
+        assert_eq!(Version::of(None), Version::Current);
     }
 }
