@@ -48,6 +48,11 @@ fn our_ruby_does_as_awss() -> Result<()> {
 }
 
 #[test]
+fn our_csharp_does_as_awss() -> Result<()> {
+    matrix("csharp", brought("TIDEMILL_TEST_CSHARP"))
+}
+
+#[test]
 fn aws_lambda_go_runs_unmodified() -> Result<()> {
     matrix("aws-lambda-go", brought("TIDEMILL_TEST_RIC_GO"))
 }

@@ -27,6 +27,7 @@ pub(crate) fn reserved(spec: &Spec) -> impl Iterator<Item = (String, String)> {
         | Runtime::Node { .. }
         | Runtime::Java { .. }
         | Runtime::Ruby { .. }
+        | Runtime::Dotnet { .. }
         | Runtime::Wasm => Some(("AWS_EXECUTION_ENV", format!("AWS_Lambda_{}", spec.runtime))),
         Runtime::Provided | Runtime::ProvidedAl2 | Runtime::ProvidedAl2023 => None,
     };

@@ -59,6 +59,15 @@ pub enum LaunchError {
         /// The program that was looked for last.
         executable: String,
     },
+    /// Retry: our part of a runtime is compiled on this machine, and could not be.
+    #[error("runtime {runtime} cannot be run: our part of it could not be compiled")]
+    Compile {
+        /// The runtime asked for.
+        runtime: Runtime,
+        /// What the compiler said.
+        #[source]
+        source: io::Error,
+    },
     /// Reject: the package has no entry point that can be executed.
     #[error(
         "function {function} has no entry point: {} is missing, not executable, or for another kind \
@@ -124,7 +133,7 @@ impl LaunchError {
     #[must_use]
     pub const fn is_transient(&self) -> bool {
         match self {
-            Self::Start { .. } | Self::ShuttingDown { .. } => true,
+            Self::Start { .. } | Self::Compile { .. } | Self::ShuttingDown { .. } => true,
             Self::RuntimeMissing { .. }
             | Self::EntryPoint { .. }
             | Self::Egress { .. }
@@ -145,6 +154,7 @@ impl LaunchError {
             Self::Egress { .. }
             | Self::Layers { .. }
             | Self::Image { .. }
+            | Self::Compile { .. }
             | Self::Start { .. }
             | Self::ShuttingDown { .. } => "Sandbox.Failure",
         };
@@ -155,6 +165,7 @@ impl LaunchError {
             | Self::Layers { .. }
             | Self::Image { .. }
             | Self::Module { .. }
+            | Self::Compile { .. }
             | Self::Start { .. }
             | Self::ShuttingDown { .. } => self.to_string(),
         };

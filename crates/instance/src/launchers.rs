@@ -29,6 +29,7 @@ impl Launcher for Launchers {
             | Runtime::Node { .. }
             | Runtime::Java { .. }
             | Runtime::Ruby { .. }
+            | Runtime::Dotnet { .. }
             | Runtime::Provided
             | Runtime::ProvidedAl2
             | Runtime::ProvidedAl2023 => self.processes.launch(spec).await,

@@ -15,6 +15,7 @@ mod extension;
 mod instance;
 mod interpreter;
 mod java;
+mod mono;
 pub(crate) mod output;
 mod place;
 mod rest;
@@ -72,7 +73,7 @@ pub struct ProcessConfig {
     /// A folder that belongs to the launcher: temporary folders of instances that have no sandbox,
     /// one for each. Whatever it holds at the start is removed.
     pub instances: PathBuf,
-    /// A folder that belongs to the launcher: the runtimes for Python, Node.js and Ruby.
+    /// A folder that belongs to the launcher: the runtimes for Python, Node.js, Ruby and C#.
     pub runtimes: PathBuf,
     /// Where programs are looked for, in the form of `PATH`. Instances without a sandbox get it as
     /// theirs.

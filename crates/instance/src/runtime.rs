@@ -28,6 +28,11 @@ pub enum Runtime {
         /// 2 to 4 of Ruby 3, 0 of Ruby 4.
         minor: u8,
     },
+    /// `dotnetMAJOR`: C#, which Mono runs here.
+    Dotnet {
+        /// The major version: 6, 8 or 10.
+        major: u8,
+    },
     /// `provided`: the package's own `bootstrap`.
     Provided,
     /// `provided.al2`: the same on this platform.
@@ -95,6 +100,11 @@ impl FromStr for Runtime {
             let &(_, major, minor) = version;
             return Ok(Self::Ruby { major, minor });
         }
+        if let Some(major) = identifier.strip_prefix("dotnet").and_then(number)
+            && matches!(major, 6 | 8 | 10)
+        {
+            return Ok(Self::Dotnet { major });
+        }
         let identifier = identifier.to_owned();
         let retired = matches!(
             identifier.as_str(),
@@ -134,6 +144,7 @@ impl fmt::Display for Runtime {
             Self::Node { major } => write!(f, "nodejs{major}.x"),
             Self::Java { major } => write!(f, "java{major}"),
             Self::Ruby { major, minor } => write!(f, "ruby{major}.{minor}"),
+            Self::Dotnet { major } => write!(f, "dotnet{major}"),
             Self::Provided => f.write_str("provided"),
             Self::ProvidedAl2 => f.write_str("provided.al2"),
             Self::ProvidedAl2023 => f.write_str("provided.al2023"),
@@ -153,7 +164,9 @@ mod tests {
         let provided = ["provided", "provided.al2", "provided.al2023", "wasm"].map(str::to_owned);
         let java = [11, 17, 21, 25].map(|major| format!("java{major}"));
         let ruby = ["3.2", "3.3", "3.4", "4.0"].map(|version| format!("ruby{version}"));
-        for identifier in python.chain(node).chain(java).chain(ruby).chain(provided) {
+        let dotnet = [6, 8, 10].map(|major| format!("dotnet{major}"));
+        let ours = python.chain(node).chain(java).chain(ruby).chain(dotnet);
+        for identifier in ours.chain(provided) {
             let runtime: Runtime = identifier.parse().unwrap();
             assert_eq!(runtime.to_string(), identifier);
         }
@@ -165,7 +178,7 @@ mod tests {
             "java8.al2",
             "java17.al2023",
             "ruby2.7",
-            "dotnet8",
+            "dotnetcore3.1",
             "go1.x",
             "python2.7",
             "nodejs14.x",

@@ -81,6 +81,8 @@ pub(crate) enum Client {
     Node,
     /// Ruby, likewise.
     Ruby,
+    /// Mono, and functions that it runs.
+    Csharp,
     /// Rust's libraries for WebAssembly programs.
     WasmTarget,
     /// Debezium's PostgreSQL connector, which tests compare with.
@@ -120,6 +122,7 @@ impl Client {
             Self::RicGo => "aws-lambda-go",
             Self::Node => "Node.js",
             Self::Ruby => "Ruby",
+            Self::Csharp => "Mono",
             Self::WasmTarget => "Rust for wasm32-wasip1",
             Self::Debezium => "Debezium",
             Self::Moto => "moto",
@@ -169,6 +172,7 @@ impl Client {
                     package: "ruby",
                 },
             ),
+            Self::Csharp => runtimes::csharp(cache),
             Self::WasmTarget => wasm_target(),
             Self::Debezium => debezium::java(cache),
             Self::Moto => moto::server(cache),

@@ -87,6 +87,8 @@ pub(crate) const RIC_GO: &str = "TIDEMILL_TEST_RIC_GO";
 pub(crate) const NODE: &str = "TIDEMILL_TEST_NODE";
 /// Path of Ruby.
 pub(crate) const RUBY: &str = "TIDEMILL_TEST_RUBY";
+/// Folder of a package with the compiled handlers of `tests/e2e/handlers/csharp`.
+pub(crate) const CSHARP: &str = "TIDEMILL_TEST_CSHARP";
 /// Folder of the jars of Debezium's PostgreSQL connector and its embedded engine.
 pub(crate) const DEBEZIUM: &str = "TIDEMILL_TEST_DEBEZIUM";
 /// Path of moto's server, which speaks DynamoDB.

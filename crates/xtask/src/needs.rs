@@ -55,6 +55,7 @@ const NEEDS: &[(&str, &[Need])] = &[
             Need::Client(Client::RicGo),
             Need::Client(Client::Node),
             Need::Client(Client::Ruby),
+            Need::Client(Client::Csharp),
             Need::Client(Client::WasmTarget),
             Need::Client(Client::Moto),
             Need::Client(Client::S3sE2e),

@@ -35,14 +35,16 @@ CLIENTS = {
     "java-ric": ("provided.al2023", "java", JAVA),
     "java": ("java17", "java", None),
     "ruby": ("ruby3.2", "ruby", None),
+    "csharp": ("dotnet8", "csharp", None),
     "aws-lambda-go": ("provided.al2023", "go", None),
     "lambda_runtime": ("provided.al2023", "rust", None),
 }
 CLIENT, FOLDER = sys.argv[1], pathlib.Path(sys.argv[2])
 RUNTIME, LANGUAGE, BOOTSTRAP = CLIENTS[CLIENT]
-HANDLER = {"python": "app.{}", "node": "app.{}", "java": "Handlers::{}", "ruby": "app.{}", "go": "{}", "rust": "{}"}[LANGUAGE]
+HANDLER = {"python": "app.{}", "node": "app.{}", "java": "Handlers::{}", "ruby": "app.{}",
+           "csharp": "Handlers::Handlers::{}", "go": "{}", "rust": "{}"}[LANGUAGE]
 # Where `throw` is a word of the language's own.
-THROWING = ("java", "ruby")
+THROWING = ("java", "ruby", "csharp")
 
 config = Config(retries={"total_max_attempts": 1}, read_timeout=120, max_pool_connections=32)
 functions = boto3.client("lambda", config=config)
@@ -136,6 +138,7 @@ def shape(function, error, error_type, message, trace=()):
         "node": {"errorMessage", "errorType", "trace"},
         "java": {"errorMessage", "errorType", "stackTrace"},
         "ruby": {"errorMessage", "errorType", "stackTrace"},
+        "csharp": {"errorMessage", "errorType"} | ({"stackTrace"} & set(error)),
         "go": {"errorMessage", "errorType"} | ({"stackTrace"} if trace else set()),
         "rust": {"errorMessage", "errorType"},
     }[LANGUAGE]
@@ -212,13 +215,16 @@ def repeat(function):
 @case()
 def throw(function):
     error_type = {"python": "ValueError", "node": "RangeError", "java": "java.lang.IllegalArgumentException",
-                  "ruby": "Function<ArgumentError>", "go": "errorString", "rust": "Boom"}[LANGUAGE]
+                  "ruby": "Function<ArgumentError>", "csharp": "ArgumentException", "go": "errorString", "rust": "Boom"}[LANGUAGE]
     trace = {"python": ['File \\"/var/task/app.py\\", line', "in throw", 'raise ValueError(\\"boom\\")'],
              "node": ["RangeError: boom", "/var/task/app.js:"], "java": ["Handlers.throwing(Handlers.java:"],
-             "ruby": ["/var/task/app.rb:"], "go": [], "rust": []}
+             "ruby": ["/var/task/app.rb:"], "csharp": ["at Handlers.throwing ()"], "go": [], "rust": []}
     for _ in range(2):
         error = function.fails({})
         shape(function, error, error_type, "boom", trace[LANGUAGE])
+    if LANGUAGE == "csharp":
+        assert len(error["stackTrace"]) == 1, error
+        assert f"{function.request}\tfail\tSystem.ArgumentException: boom\n   at Handlers" in function.log, function.log
     if LANGUAGE == "ruby":
         assert len(error["stackTrace"]) == 1, error
         assert "Error raised from handler method" in function.log, function.log
@@ -245,13 +251,15 @@ def panics(function):
         assert error["errorMessage"].find("all is lost") >= 0, error
 
 
-@case("python", "node", "go", "ruby")
+@case("python", "node", "go", "ruby", "csharp")
 def unserialisable(function):
     error = function.fails({})
     if LANGUAGE == "python":
         shape(function, error, "Runtime.MarshalError", "Unable to marshal response: Object of type object is not JSON serializable")
     elif LANGUAGE == "node":
         shape(function, error, "Error", "Unable to stringify response body")
+    elif LANGUAGE == "csharp":
+        shape(function, error, "JsonSerializerException", re.compile("^Error converting the response object of type System.Object"))
     elif LANGUAGE == "ruby":
         shape(function, error, "Function<JSON::GeneratorError>", re.compile("NaN not allowed in JSON"))
     else:
@@ -369,7 +377,7 @@ def environment(function):
     assert shown["_HANDLER"].endswith("environment"), shown["_HANDLER"]
     assert shown["PATH"].endswith(":/opt/bin"), shown["PATH"]
     assert "/opt/lib" in shown["LD_LIBRARY_PATH"].split(":"), shown["LD_LIBRARY_PATH"]
-    assert ("AWS_EXECUTION_ENV" in shown) == (BOOTSTRAP is None and LANGUAGE in ("python", "node", "java", "ruby")), shown
+    assert ("AWS_EXECUTION_ENV" in shown) == (BOOTSTRAP is None and LANGUAGE in ("python", "node", "java", "ruby", "csharp")), shown
     assert shown.get("AWS_EXECUTION_ENV", f"AWS_Lambda_{RUNTIME}") == f"AWS_Lambda_{RUNTIME}", shown
     for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_LAMBDA_RUNTIME_API"]:
         assert shown[name], name
@@ -439,7 +447,7 @@ def an_initialisation_that_fails(function):
         error_type = "Runtime.ExitError"
     else:
         error_type = {"python": "RuntimeError", "node": "TypeError", "java": "java.lang.IllegalStateException",
-                      "ruby": "Init<RuntimeError>"}[LANGUAGE]
+                      "ruby": "Init<RuntimeError>", "csharp": "InvalidOperationException"}[LANGUAGE]
         shape(function, error, error_type, "no database")
         error_type = {"java": "Runtime.BadFunctionCode", "ruby": "Function<UserException>"}.get(LANGUAGE, error_type)
     # It was tried twice: on its own, and again as a part of the invocation.
@@ -476,6 +484,51 @@ fails_to_load("absent.handler", "Init<LoadError>", "cannot load such file -- abs
 fails_to_load("syntax.handler", "Init<SyntaxError>", re.compile(r"/syntax.rb:\d+: syntax error"), RUBY)
 fails_to_load("app.absent", "Function<NoMethodError>", re.compile("^undefined method [`']absent'"), RUBY)
 fails_to_load("app", "Init<ArgumentError>", re.compile(r"^Invalid handler \[\"app\"\], must be of form FILENAME.METHOD"), RUBY)
+
+
+CSHARP = ("csharp",)
+fails_to_load("Absent::Handlers::handle", "LambdaValidationException",
+              re.compile("^Could not find the specified handler assembly with the file name 'Absent.dll'"), CSHARP)
+fails_to_load("Handlers::Absent::handle", "LambdaValidationException", "Unable to load type 'Absent' from assembly 'Handlers'.", CSHARP)
+fails_to_load("Handlers::Handlers::absent", "LambdaValidationException",
+              "Unable to find method 'absent' in type 'Handlers' from assembly 'Handlers': Found no methods matching method name 'absent'.",
+              CSHARP)
+fails_to_load("Handlers", "LambdaValidationException",
+              "Invalid lambda function handler: 'Handlers'. The valid format is 'ASSEMBLY::TYPE::METHOD'.", CSHARP)
+fails_to_load("Handlers::Handlers::promises", "LambdaValidationException",
+              "Method 'promises' of type 'Handlers' is not supported: it is an 'async void' method.", CSHARP)
+fails_to_load("Handlers::Handlers::several", "LambdaValidationException",
+              re.compile("second parameter is not of type 'Amazon.Lambda.Core.ILambdaContext'"), CSHARP)
+fails_to_load("Modern::Function::Handle", "LambdaValidationException",
+              re.compile("^Unable to load assembly 'Modern': it is built for .NET 8, and this server runs C# with Mono .*netstandard2.0"),
+              CSHARP)
+
+
+@case("csharp")
+def order(function):
+    """A type of the function's own, with all that JSON holds."""
+    sent = {"number": 7, "items": [{"Name": "a", "price": 1.50, "SIZE": "large"}, {"name": "b", "price": 2, "size": 0}],
+            "marks": {"x": [1, 2]}, "due": "2026-11-21T10:00:00Z", "paid": True, "more": {"than": "it knows"}}
+    assert function.answers(sent) == {
+        "Number": 8, "Items": [{"Name": "a", "Price": 1.5, "Size": 1}, {"Name": "b", "Price": 2, "Size": 0}],
+        "Marks": {"x": [1, 2]}, "Due": "2026-11-21T10:00:00.0000000Z", "Paid": True,
+    }, function.body
+    assert function.answers({"items": []})["Due"] is None
+    error = function.fails({"number": "seven"})
+    shape(function, error, "JsonSerializerException", re.compile("type Order: a text cannot become a value of type System.Int64$"))
+
+
+@case("csharp")
+def backwards(function):
+    """Bytes in, bytes out."""
+    function.invoke(b'[1, 2]')
+    assert (function.error, function.body) == (None, b"]2 ,1["), (function.error, function.body)
+
+
+@case("csharp")
+def named_serializer(function):
+    function.invoke("shout")
+    assert (function.error, function.body) == (None, b'"SHOUT"'), (function.error, function.body)
 
 
 @case("ruby", handler="app.Orders::Desk.take")
@@ -573,7 +626,8 @@ def attempt(entry):
     settings = dict(settings)
     handler = settings.pop("handler", name.replace("-", "_"))
     if handler == "broken":
-        handler = {"python": "broken.handler", "node": "broken.handler", "ruby": "broken.handler", "java": "Broken::handle"}.get(LANGUAGE, handler)
+        handler = {"python": "broken.handler", "node": "broken.handler", "ruby": "broken.handler", "java": "Broken::handle",
+                   "csharp": "Broken::Broken::Handle"}.get(LANGUAGE, handler)
     began = time.monotonic()
     try:
         function = Function(name, handler, settings)

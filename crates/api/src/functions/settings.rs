@@ -42,7 +42,7 @@ const CURRENT_RUNTIMES: &str = "[nodejs20.x, provided.al2023, python3.12, python
     java21, ruby3.3, ruby3.4, ruby4.0, java8.al2, provided.al2, java11]";
 
 const RUN_HERE: &str = "python3.8 to python3.15, nodejs16.x to nodejs26.x, java11, java17, java21, \
-    java25, ruby3.2, ruby3.3, ruby3.4, ruby4.0, provided, provided.al2, provided.al2023 and wasm";
+    java25, ruby3.2, ruby3.3, ruby3.4, ruby4.0, dotnet6, dotnet8, dotnet10, provided, provided.al2, provided.al2023 and wasm";
 
 /// What a request says of a function; `None` where it says nothing.
 #[derive(Debug, Default)]

@@ -9,7 +9,7 @@ use tokio::io::AsyncReadExt;
 
 use super::interpreter::Interpreter;
 use super::place::Place;
-use super::{ProcessLauncher, java};
+use super::{ProcessLauncher, java, mono};
 use crate::{Image, LaunchError, Runtime, Spec};
 
 /// The variable that names a script which starts the runtime in the runtime's place.
@@ -33,12 +33,13 @@ impl ProcessLauncher {
             });
         }
         let arguments = match spec.runtime {
-            Runtime::Python { .. } | Runtime::Node { .. } | Runtime::Ruby { .. } => {
-                script(spec.runtime)
-                    .map(|script| place.runtimes.join(script))
-                    .into_iter()
-                    .collect()
-            }
+            Runtime::Python { .. }
+            | Runtime::Node { .. }
+            | Runtime::Ruby { .. }
+            | Runtime::Dotnet { .. } => script(spec.runtime)
+                .map(|script| place.runtimes.join(script))
+                .into_iter()
+                .collect(),
             Runtime::Java { .. } => java::arguments(spec, &place.code),
             // No interpreter of this machine's runs it.
             Runtime::Wasm => Vec::new(),
@@ -103,6 +104,7 @@ pub(super) fn script(runtime: Runtime) -> Option<&'static str> {
         Runtime::Python { .. } => Some("start.py"),
         Runtime::Node { .. } => Some("bootstrap.mjs"),
         Runtime::Ruby { .. } => Some("bootstrap.rb"),
+        Runtime::Dotnet { .. } => Some(mono::PROGRAM),
         Runtime::Java { .. }
         | Runtime::Provided
         | Runtime::ProvidedAl2

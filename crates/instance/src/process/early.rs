@@ -72,6 +72,7 @@ pub(super) fn can_wait(runtime: Runtime) -> bool {
         Runtime::Python { .. } | Runtime::Node { .. } => true,
         Runtime::Java { .. }
         | Runtime::Ruby { .. }
+        | Runtime::Dotnet { .. }
         | Runtime::Provided
         | Runtime::ProvidedAl2
         | Runtime::ProvidedAl2023

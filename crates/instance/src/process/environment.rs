@@ -47,6 +47,7 @@ pub(super) fn defaults(
         }
         Runtime::Python { .. }
         | Runtime::Java { .. }
+        | Runtime::Dotnet { .. }
         | Runtime::Provided
         | Runtime::ProvidedAl2
         | Runtime::ProvidedAl2023

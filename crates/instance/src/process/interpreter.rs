@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use tokio::process::Command;
 use tokio::sync::OnceCell;
 
+use super::mono;
 use crate::{LaunchError, Runtime};
 
 /// How long a program may take to say which version it is.
@@ -24,11 +25,11 @@ const ASK_PYTHON: &str = "import sys; print(sys.executable); print('%d.%d.' % sy
 print(sys.prefix); print(sys.base_prefix); \
 import compileall; compileall.compile_dir(sys.argv[1], quiet=2)";
 
-/// The same, but for compiling.
+/// Prints the same of a Ruby, which compiles nothing.
 const ASK_RUBY: &str = "puts RbConfig.ruby, RUBY_VERSION, RbConfig::CONFIG['prefix']";
 
 /// Below the folders that an interpreter lives in: what it needs.
-const PARTS: [&str; 5] = ["bin", "conf", "lib", "lib64", "pyvenv.cfg"];
+const PARTS: [&str; 7] = ["4.5", "bin", "conf", "config", "lib", "lib64", "pyvenv.cfg"];
 
 /// Remembers the interpreters it has found.
 pub(super) struct Interpreters {
@@ -36,6 +37,8 @@ pub(super) struct Interpreters {
     /// Where our runtimes are.
     runtimes: PathBuf,
     found: Mutex<HashMap<Runtime, Arc<OnceCell<Interpreter>>>>,
+    /// Whether our runtime for C# has been compiled.
+    compiled: OnceCell<()>,
 }
 
 /// An interpreter of this machine.
@@ -51,7 +54,7 @@ struct Wanted {
     /// By falling preference.
     names: Vec<String>,
     /// Arguments that have it tell of itself, in a way that `read` understands.
-    probe: [&'static str; 2],
+    probe: [String; 2],
     /// Its own path, its version, and the folders it lives in.
     read: fn(&str) -> Vec<String>,
     /// The beginning of the version that was asked for.
@@ -64,6 +67,7 @@ impl Interpreters {
             search_path,
             runtimes,
             found: Mutex::default(),
+            compiled: OnceCell::new(),
         }
     }
 
@@ -82,7 +86,11 @@ impl Interpreters {
     }
 
     async fn search(&self, runtime: Runtime) -> Result<Interpreter, LaunchError> {
-        let wanted = Wanted::by(runtime);
+        if let Runtime::Dotnet { .. } = runtime {
+            let compile = || mono::compile(runtime, &self.search_path, &self.runtimes);
+            self.compiled.get_or_try_init(compile).await?;
+        }
+        let wanted = Wanted::by(runtime, &self.runtimes);
         for name in &wanted.names {
             for folder in std::env::split_paths(&self.search_path) {
                 let candidate = folder.join(name);
@@ -112,36 +120,43 @@ impl Interpreters {
 }
 
 impl Wanted {
-    fn by(runtime: Runtime) -> Self {
+    fn by(runtime: Runtime, runtimes: &Path) -> Self {
         match runtime {
             Runtime::Python { minor } => Self {
                 names: vec![format!("python3.{minor}"), "python3".to_owned()],
-                probe: ["-c", ASK_PYTHON],
+                probe: ["-c", ASK_PYTHON].map(str::to_owned),
                 read: lines,
                 version: format!("3.{minor}."),
             },
             Runtime::Node { major } => Self {
                 names: vec!["nodejs".to_owned(), "node".to_owned()],
-                probe: ["-p", "process.execPath + '\\n' + process.versions.node"],
+                probe: ["-p", "process.execPath + '\\n' + process.versions.node"]
+                    .map(str::to_owned),
                 read: lines,
                 version: format!("{major}."),
             },
             Runtime::Java { major } => Self {
                 names: vec!["java".to_owned()],
-                probe: ["-XshowSettings:properties", "-version"],
+                probe: ["-XshowSettings:properties", "-version"].map(str::to_owned),
                 read: properties,
                 version: format!("{major}."),
             },
             Runtime::Ruby { major, minor } => Self {
                 names: vec![format!("ruby{major}.{minor}"), "ruby".to_owned()],
-                probe: ["-e", ASK_RUBY],
+                probe: ["-e", ASK_RUBY].map(str::to_owned),
                 read: lines,
                 version: format!("{major}.{minor}."),
+            },
+            Runtime::Dotnet { major } => Self {
+                names: vec!["mono".to_owned()],
+                probe: mono::ask(runtimes),
+                read: lines,
+                version: format!("{major}."),
             },
             Runtime::Provided | Runtime::ProvidedAl2 | Runtime::ProvidedAl2023 | Runtime::Wasm => {
                 Self {
                     names: Vec::new(),
-                    probe: ["", ""],
+                    probe: [String::new(), String::new()],
                     read: lines,
                     version: String::new(),
                 }
@@ -153,7 +168,7 @@ impl Wanted {
 /// What `program` says of itself; `None` if it does not run.
 async fn probe(program: &Path, wanted: &Wanted, runtimes: &Path) -> Option<Vec<String>> {
     let asked = Command::new(program)
-        .args(wanted.probe)
+        .args(&wanted.probe)
         .arg(runtimes)
         .stdin(Stdio::null())
         .kill_on_drop(true)

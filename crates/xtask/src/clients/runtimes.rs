@@ -69,6 +69,37 @@ const GO: [(&str, &str); 3] = [
         include_str!("../../../../tests/e2e/handlers/go/main.go"),
     ),
 ];
+const MONO: Tool = Tool {
+    program: "mono",
+    package: "mono-runtime",
+};
+const MCS: Tool = Tool {
+    program: "mcs",
+    package: "mono-mcs",
+};
+/// The assemblies of a package in C#, with the arguments that compile them, and one in place of .NET's own.
+const CSHARP: [(&str, &str, &[&str]); 4] = [
+    (
+        "Handlers.cs",
+        include_str!("../../../../tests/e2e/handlers/csharp/Handlers.cs"),
+        &["-r:System.dll", "-r:System.Core.dll"],
+    ),
+    (
+        "Broken.cs",
+        include_str!("../../../../tests/e2e/handlers/csharp/Broken.cs"),
+        &[],
+    ),
+    (
+        "Runtime.cs",
+        include_str!("../../../../tests/e2e/handlers/csharp/Runtime.cs"),
+        &["-out:System.Runtime.dll"],
+    ),
+    (
+        "Modern.cs",
+        include_str!("../../../../tests/e2e/handlers/csharp/Modern.cs"),
+        &["-r:./System.Runtime.dll"],
+    ),
+];
 
 /// awslambdaric, from PyPI.
 pub(super) fn python(cache: &Cache) -> Result<Vec<Export>> {
@@ -164,4 +195,23 @@ pub(super) fn go(cache: &Cache) -> Result<Vec<Export>> {
         go.build(folder, Path::new("bootstrap"))
     })?;
     Ok(vec![(contract::RIC_GO, text(folder.join("bootstrap"))?)])
+}
+
+/// Handlers in C#, compiled by Mono, which is to run them.
+pub(super) fn csharp(cache: &Cache) -> Result<Vec<Export>> {
+    MONO.installed()?;
+    let compiler = MCS.installed()?;
+    let recipe: String = CSHARP.iter().map(|(_, source, _)| *source).collect();
+    let folder = cache.fetched("csharp-handlers", &recipe, |folder| {
+        for (name, source, arguments) in CSHARP {
+            fs::write(folder.join(name), source).with_context(|| format!("write {name}"))?;
+            let mut mcs = Command::new(&compiler);
+            mcs.current_dir(folder)
+                .args(["-nologo", "-target:library", name]);
+            command::run(mcs.args(arguments))?;
+        }
+        // The package of one that is built for a modern .NET does not hold .NET.
+        fs::remove_file(folder.join("System.Runtime.dll")).context("remove System.Runtime.dll")
+    })?;
+    Ok(vec![(contract::CSHARP, text(folder)?)])
 }

@@ -392,11 +392,19 @@ async fn a_missing_interpreter_is_named() {
     let clock = Arc::new(SystemClock::new());
     let isolation = bench.launcher.isolation.clone();
     let launcher = ProcessLauncher::new(config, isolation, clock, Arc::new(sink)).unwrap();
-    let spec = python(&bench, "");
-    let error = launcher.launch(&spec).await.err().unwrap();
-    assert_eq!(
-        error.to_string(),
-        "runtime python3.11 cannot be run: python3 is not installed"
-    );
-    assert!(!error.is_transient());
+    for (runtime, program) in [
+        ("python3.11", "python3"),
+        ("ruby3.4", "ruby"),
+        // Our part of it is compiled.
+        ("dotnet8", "mcs"),
+    ] {
+        let mut spec = Spec::clone(&python(&bench, ""));
+        spec.runtime = runtime.parse().unwrap();
+        let error = launcher.launch(&Arc::new(spec)).await.err().unwrap();
+        assert_eq!(
+            error.to_string(),
+            format!("runtime {runtime} cannot be run: {program} is not installed")
+        );
+        assert!(!error.is_transient());
+    }
 }
