@@ -3,7 +3,7 @@
 //! The floor is the same engine with the same settings and the same host, in a loop on one thread, times
 //! the processors; what is measured is one process with a pool, a connection and a worker in its sandbox,
 //! then the whole way from a topic through the function to the settlement. The function is the example
-//! `word-count`, which parses JSON.
+//! `word-count`, which parses JSON, as a command and by the core ABI.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -32,29 +32,46 @@ const WARM: usize = 2_000;
 const EVENT: &[u8] =
     br#"{"text": "the quick brown fox jumps over the lazy dog, and over and over again"}"#;
 
-/// Times the engine, the worker at several concurrencies, and a topic's records.
+/// The same function, of each kind: the example's folder, its target, and its file as it is built.
+const KINDS: [(&str, &str, &str); 2] = [
+    ("word-count", "wasm32-wasip1", "word-count.wasm"),
+    ("word-count-core", "wasm32-wasip1", "word_count_core.wasm"),
+];
+
+/// Times the engine, the worker at several concurrencies, and a topic's records; of the other kinds than
+/// commands, the engine and the worker at one.
 pub(crate) async fn run(table: &mut Table) -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let module = word_count(folder.path())?;
-    let floor = floor(&module)?;
-    table.row(
-        "wasm, the engine alone",
-        "fresh instances in a loop, a thread for each processor",
-        format!("{floor:.0}/s"),
-        String::new(),
-    );
     let pool = pool(folder.path())?;
-    let spec = spec(folder.path());
-    for together in [1, 16, 128] {
-        let (rate, p50) = serve(&pool, &spec, together).await?;
+    let mut commands = None;
+    for (example, target, file) in KINDS {
+        let module = built(folder.path(), example, target, file)?;
+        let floor = floor(&module)?;
         table.row(
-            "wasm through the worker",
-            &format!("{together} at a time"),
-            format!("{rate:.0}/s, p50 {}", time(p50)),
-            format!("{:.2} × the engine alone", rate / floor),
+            &format!("wasm {example}, the engine alone"),
+            "fresh instances in a loop, a thread for each processor",
+            format!("{floor:.0}/s"),
+            String::new(),
         );
+        let spec = spec(folder.path(), example);
+        let several: &[usize] = if commands.is_none() {
+            &[1, 16, 128]
+        } else {
+            &[16]
+        };
+        for together in several {
+            let (rate, p50) = serve(&pool, &spec, *together).await?;
+            table.row(
+                &format!("wasm {example} through the worker"),
+                &format!("{together} at a time"),
+                format!("{rate:.0}/s, p50 {}", time(p50)),
+                format!("{:.2} × the engine alone", rate / floor),
+            );
+        }
+        commands.get_or_insert((module, floor));
     }
     pool.shutdown(Duration::ZERO).await;
+    let (module, floor) = commands.context("the first kind")?;
     for (records, batch) in [(40_000, 1), (400_000, 100)] {
         let case = Case {
             name: "wasm word-count",
@@ -77,22 +94,27 @@ pub(crate) async fn run(table: &mut Table) -> Result<()> {
     Ok(())
 }
 
-/// The example, built.
-fn word_count(folder: &Path) -> Result<Vec<u8>> {
-    let target = folder.join("target");
+/// An example, built and put where packages are.
+fn built(folder: &Path, example: &str, target: &str, file: &str) -> Result<Vec<u8>> {
+    let into = folder.join("target");
     let status = Command::new("cargo")
-        .args(["build", "--quiet", "--release", "--target", "wasm32-wasip1"])
+        .args(["build", "--quiet", "--release", "--target", target])
         .arg("--manifest-path")
-        .arg(tests::repository().join("functions/word-count/Cargo.toml"))
+        .arg(
+            tests::repository()
+                .join("functions")
+                .join(example)
+                .join("Cargo.toml"),
+        )
         .arg("--target-dir")
-        .arg(&target)
+        .arg(&into)
         .status()?;
-    ensure!(status.success(), "build functions/word-count");
-    let module = target.join("wasm32-wasip1/release/word-count.wasm");
+    ensure!(status.success(), "build functions/{example}");
+    let module = into.join(target).join("release").join(file);
     let module = std::fs::read(module).context("read the built module")?;
     let code = folder.join("code");
-    std::fs::create_dir(&code)?;
-    std::fs::write(code.join("word-count.wasm"), &module)?;
+    std::fs::create_dir_all(&code)?;
+    std::fs::write(code.join(example).with_extension("wasm"), &module)?;
     Ok(module)
 }
 
@@ -145,16 +167,16 @@ fn pool(folder: &Path) -> Result<Pool> {
     Ok(Pool::new(Arc::new(launcher), PoolConfig::default()))
 }
 
-fn spec(folder: &Path) -> Arc<Spec> {
+fn spec(folder: &Path, example: &str) -> Arc<Spec> {
     Arc::new(Spec {
         account: "000000000000".to_owned(),
-        function: "word-count".to_owned(),
+        function: example.to_owned(),
         version: "$LATEST".to_owned(),
         revision: "1".to_owned(),
-        arn: "arn:aws:lambda:us-east-1:000000000000:function:word-count".to_owned(),
+        arn: format!("arn:aws:lambda:us-east-1:000000000000:function:{example}"),
         region: "us-east-1".to_owned(),
         runtime: instance::Runtime::Wasm,
-        handler: "word-count".to_owned(),
+        handler: example.to_owned(),
         code: folder.join("code"),
         image: None,
         opt: None,
@@ -162,7 +184,7 @@ fn spec(folder: &Path) -> Arc<Spec> {
         memory_mib: 128,
         timeout: Duration::from_secs(30),
         environment: BTreeMap::new(),
-        log_group: "/aws/lambda/word-count".to_owned(),
+        log_group: format!("/aws/lambda/{example}"),
         log_format: LogFormat::Text,
         initialization: Initialization::OnDemand,
     })

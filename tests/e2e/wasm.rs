@@ -15,44 +15,116 @@ use tests::{
 use crate::clients::on_a_server_with;
 
 #[test]
-fn a_wasm_function_answers_fails_and_sees_as_it_should() -> Result<()> {
-    match prisoner("a_wasm_function_answers_fails_and_sees_as_it_should")? {
-        Some(module) => on_a_server_with("boto3_wasm.py", "boto3", &[module]),
+fn a_wasm_command_answers_fails_and_sees_as_it_should() -> Result<()> {
+    let test = "a_wasm_command_answers_fails_and_sees_as_it_should";
+    match prisoner(test)? {
+        Some(module) => goes_through_the_table(module, "command"),
         None => Ok(()),
     }
 }
 
-/// The function that does what its event names; `None`, and a skip of `test`, where Rust cannot be compiled
-/// to WebAssembly.
+#[test]
+fn a_module_with_the_core_abi_answers_fails_and_sees_as_it_should() -> Result<()> {
+    let test = "a_module_with_the_core_abi_answers_fails_and_sees_as_it_should";
+    if !has_target(test, "wasm32-wasip1")? {
+        return Ok(());
+    }
+    let module = compiled("prisoner_core", &["--crate-type", "cdylib"])?;
+    goes_through_the_table(&module, "core")
+}
+
+#[test]
+fn the_example_with_the_core_abi_counts_words() -> Result<()> {
+    let test = "the_example_with_the_core_abi_counts_words";
+    if !has_target(test, "wasm32-wasip1")? {
+        return Ok(());
+    }
+    let target = tempfile::tempdir()?;
+    let output = Command::new("cargo")
+        .args(["build", "--quiet", "--target", "wasm32-wasip1", "--locked"])
+        .arg("--manifest-path")
+        .arg(repository().join("functions/word-count-core/Cargo.toml"))
+        .arg("--target-dir")
+        .arg(target.path())
+        .output()
+        .context("run cargo")?;
+    ensure!(
+        output.status.success(),
+        "build the example: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let module = target
+        .path()
+        .join("wasm32-wasip1/debug/word_count_core.wasm");
+    let server = Server::start()?;
+    let Some(aws) = Cli::find(&server) else {
+        skip(test, "the AWS CLI is not installed");
+        return Ok(());
+    };
+    deploy(&aws, &module, "counter", &[])?;
+    let counted = aws.invoke("counter", r#"{"text": "one two three"}"#)?;
+    assert_eq!(counted, json!({"words": 3}));
+    let refused = aws.invoke("counter", r#"{"neither": "nor"}"#)?;
+    assert_eq!(
+        refused,
+        json!({"errorType": "Unknown", "errorMessage": "neither a text nor a batch of records"})
+    );
+    Ok(())
+}
+
+/// One table is gone through with functions of all kinds.
+fn goes_through_the_table(module: &Path, kind: &str) -> Result<()> {
+    on_a_server_with("boto3_wasm.py", "boto3", &[module, Path::new(kind)])
+}
+
+/// The function that does what its event names, as a command; `None`, and a skip of `test`, where Rust
+/// cannot be compiled to WebAssembly.
 fn prisoner(test: &str) -> Result<Option<&'static PathBuf>> {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     if let Some(built) = BUILT.get() {
         return Ok(Some(built));
     }
+    if !has_target(test, "wasm32-wasip1")? {
+        return Ok(None);
+    }
+    let module = compiled("prisoner", &[])?;
+    Ok(Some(BUILT.get_or_init(|| module)))
+}
+
+/// Whether Rust can be compiled to `target`; if not, `test` is skipped.
+fn has_target(test: &str, target: &str) -> Result<bool> {
     let libraries = Command::new("rustc")
-        .args(["--print", "target-libdir", "--target", "wasm32-wasip1"])
+        .args(["--print", "target-libdir", "--target", target])
         .output()
         .context("run rustc")?;
     let libraries = String::from_utf8(libraries.stdout)?;
-    if !Path::new(libraries.trim()).is_dir() {
-        skip(test, "Rust has not the target wasm32-wasip1");
-        return Ok(None);
+    let has = Path::new(libraries.trim()).is_dir();
+    if !has {
+        skip(test, &format!("Rust has not the target {target}"));
     }
+    Ok(has)
+}
+
+/// One of the handlers, compiled by itself.
+fn compiled(name: &str, options: &[&str]) -> Result<PathBuf> {
     let folder = tempfile::tempdir()?.keep();
-    let module = folder.join("prisoner.wasm");
+    let module = folder.join(name).with_extension("wasm");
+    let handlers = repository().join("tests/e2e/handlers/wasm");
     let output = Command::new("rustc")
         .args(["--edition", "2024", "--target", "wasm32-wasip1", "-O"])
-        .args(["-C", "strip=debuginfo", "-o"])
+        .args(["-C", "strip=debuginfo"])
+        .args(options)
+        .arg("-o")
         .arg(&module)
-        .arg(repository().join("tests/e2e/handlers/wasm/prisoner.rs"))
+        .arg(handlers.join(name).with_extension("rs"))
         .output()
         .context("run rustc")?;
     ensure!(
         output.status.success(),
-        "build the module: {}",
+        "build {name}: {}",
         String::from_utf8_lossy(&output.stderr)
     );
-    Ok(Some(BUILT.get_or_init(|| module)))
+    Ok(module)
 }
 
 /// Deploys the prisoner under this name.

@@ -10,10 +10,11 @@ use clock::SystemClock;
 use instance::wasm_protocol::{Malformed, Order, Report, take_frame};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
-use wasmtime::{Engine, Linker};
+use wasmtime::Engine;
 
 use crate::compile::compile;
 use crate::engine;
+use crate::entry::Imports;
 use crate::execution::{Ground, Invocation};
 use crate::lanes::Lanes;
 use crate::limits::Budget;
@@ -21,7 +22,6 @@ use crate::log::Log;
 use crate::program::Program;
 use crate::replies::Replies;
 use crate::ticker::Ticker;
-use crate::wasi::{self, Host};
 
 /// How much is read at once.
 const CHUNK: usize = 256 << 10;
@@ -104,7 +104,7 @@ struct Connection {
 /// What runs modules.
 struct Runner {
     ground: Ground,
-    linker: Linker<Host>,
+    imports: Imports,
     lanes: Lanes,
     programs: Mutex<HashMap<u32, Arc<Program>>>,
     /// The invocations that can be cancelled.
@@ -125,9 +125,9 @@ impl Connection {
                 let runner = self.runner()?;
                 let (loader, replies) = (Arc::clone(runner), Arc::clone(&self.replies));
                 runner.lanes.block(move || {
-                    let (engine, linker) = (&loader.ground.engine, &loader.linker);
+                    let (engine, imports) = (&loader.ground.engine, &loader.imports);
                     let loaded =
-                        Program::load(engine, linker, &artifact, memory, timeout, environment);
+                        Program::load(engine, imports, &artifact, memory, timeout, environment);
                     let error = match loaded {
                         Ok(program) => {
                             loader.programs.lock().insert(module, Arc::new(program));
@@ -187,7 +187,7 @@ impl Connection {
         }
         let engine = engine::runner().map_err(Error::Engine)?;
         let runner = Runner {
-            linker: wasi::linker(&engine).map_err(Error::Engine)?,
+            imports: Imports::new(&engine).map_err(Error::Engine)?,
             ground: Ground {
                 ticker: Ticker::start(engine.clone()).map_err(Error::Lanes)?,
                 engine,

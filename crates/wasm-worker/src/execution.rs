@@ -13,6 +13,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline, WasmBacktrace};
 
+use crate::broken::Broken;
+use crate::entry::Said;
 use crate::limits::{Budget, Limits, Refusal};
 use crate::log::Log;
 use crate::program::Program;
@@ -45,13 +47,13 @@ pub(crate) struct Ground {
 /// How a call came to its end.
 enum Ended {
     /// By itself, or by a trap.
-    Called(wasmtime::Result<()>),
+    Called(wasmtime::Result<Said>),
     /// Its time was over while it waited for something.
     Overslept,
 }
 
 impl Invocation {
-    /// Runs the module once; `None` when it was cancelled.
+    /// Runs the program once; `None` when it was cancelled.
     ///
     /// The first time that it is pending, the invocation is at a point where it lets others go on, and
     /// wants to be polled again on the slow lane, within its runtime.
@@ -75,11 +77,7 @@ impl Invocation {
         });
         let ticking = ground.ticker.begin();
         let ended = {
-            let call = async {
-                let instance = self.program.module.instantiate_async(&mut store).await?;
-                let start = instance.get_typed_func::<(), ()>(&mut store, "_start")?;
-                start.call_async(&mut store, ()).await
-            };
+            let call = self.program.entry.call(&mut store);
             watched(pin!(call), &self.log, timeout, &self.cancelled).await?
         };
         drop(ticking);
@@ -107,7 +105,7 @@ impl Invocation {
 /// Has `call` run to its end, to `left` from now, or until it is cancelled. What takes no longer than a
 /// turn sets no timer. `None` when it was cancelled.
 async fn watched(
-    mut call: std::pin::Pin<&mut impl Future<Output = wasmtime::Result<()>>>,
+    mut call: std::pin::Pin<&mut impl Future<Output = wasmtime::Result<Said>>>,
     log: &Log,
     left: Duration,
     cancelled: &CancellationToken,
@@ -149,7 +147,8 @@ async fn let_others_go_on() {
 /// What the end means.
 fn ending(ended: Ended, store: &Store<Host>, log: &Log) -> Ending {
     let error = match ended {
-        Ended::Called(Ok(())) => return Ending::Exit(0),
+        Ended::Called(Ok(Said::Result)) => return Ending::Exit(0),
+        Ended::Called(Ok(Said::Error)) => return Ending::Failed,
         Ended::Overslept => return Ending::Timeout,
         Ended::Called(Err(error)) => error,
     };
@@ -169,6 +168,9 @@ fn ending(ended: Ended, store: &Store<Host>, log: &Log) -> Ending {
     }
     if error.downcast_ref::<PoolConcurrencyLimitError>().is_some() {
         return Ending::Crowded;
+    }
+    if let Some(broken) = error.downcast_ref::<Broken>() {
+        return Ending::Broken(broken.to_string());
     }
     match (exit, trap) {
         (Some(status), _) => Ending::Exit(status),

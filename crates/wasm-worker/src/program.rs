@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use wasmtime::{Engine, InstancePre, Linker, Module};
+use wasmtime::{Engine, Module};
 
-use crate::wasi::Host;
+use crate::entry::{Entry, Imports};
 
 /// A loaded module with what its function may have.
 pub(crate) struct Program {
-    pub(crate) module: InstancePre<Host>,
+    pub(crate) entry: Entry,
     /// Linear memory, in bytes.
     pub(crate) memory: u64,
     pub(crate) timeout: Duration,
@@ -23,7 +23,7 @@ impl Program {
     /// When it is of another engine, cannot be read, or asks for what the pool does not have.
     pub(crate) fn load(
         engine: &Engine,
-        linker: &Linker<Host>,
+        imports: &Imports,
         artifact: &str,
         memory: u64,
         timeout: Duration,
@@ -38,7 +38,7 @@ impl Program {
         // code in it does, it does in this process, whose walls are those of any function's.
         let module = unsafe { Module::deserialize_file(engine, artifact) }?;
         Ok(Self {
-            module: linker.instantiate_pre(&module)?,
+            entry: imports.module(&module).map_err(wasmtime::Error::msg)?,
             memory,
             timeout,
             environment,

@@ -1,6 +1,7 @@
 //! What a program sees of the world: WASI preview 1, as far as it concerns a command without files.
 //!
-//! There are three descriptors: the event on 0, the result on 1, the log on 2. There are clocks, random
+//! There are three descriptors: the event on 0, the result on 1, the log on 2; for a program that is
+//! handed its event, nothing on 0 and the log on 1 too. There are clocks, random
 //! numbers, sleep, the environment and one argument. Everything else of the interface is there, so that
 //! programs made with any toolchain can be linked, and answers with the error of a system on which no
 //! folder and no socket was granted: no path leads anywhere because there is none to begin at.
@@ -19,13 +20,16 @@ mod time;
 use bytes::Bytes;
 use wasmtime::{Engine, Linker};
 
-use crate::limits::Limits;
+use crate::limits::{Budget, Limits};
 use crate::log::Log;
 
 use streams::Output;
 
 /// The interface's name, which every import has as its module.
-const MODULE: &str = "wasi_snapshot_preview1";
+pub(crate) const MODULE: &str = "wasi_snapshot_preview1";
+
+/// A program's name, its only argument.
+pub(crate) const ARGUMENTS: [&str; 1] = ["function"];
 
 /// How many parts one call may have: as many as on Linux.
 const MOST_PARTS: u32 = 1024;
@@ -38,12 +42,20 @@ const STDERR: u32 = 2;
 /// One instance's world.
 pub(crate) struct Host {
     pub(crate) limits: Limits,
-    /// Where the log goes; nowhere while a module is only looked at.
+    /// Where the log goes; nowhere while nobody listens.
     pub(crate) log: Option<Log>,
     event: Bytes,
     output: Output,
+    printed: Printed,
     environment: Vec<String>,
     closed: [bool; 3],
+}
+
+/// What it is that a program prints to its standard output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Printed {
+    Result,
+    Log,
 }
 
 /// A program has asked to end, with this status.
@@ -74,12 +86,45 @@ impl Host {
             log: None,
             event,
             output: Output::default(),
+            printed: Printed::Result,
             environment,
             closed: [false; 3],
         }
     }
 
-    /// How much was written to standard output, and what is kept of it.
+    /// A world for a program that is only looked at.
+    pub(crate) fn nobody() -> Self {
+        Self::new(Bytes::new(), Vec::new(), Limits::new(0, Budget::of(0)))
+    }
+
+    /// The event, for a program that is handed it: its standard input is empty from now on, and its
+    /// standard output is its log.
+    pub(crate) fn take_event(&mut self) -> Bytes {
+        self.printed = Printed::Log;
+        std::mem::take(&mut self.event)
+    }
+
+    /// Takes what is written to standard output.
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
+        match self.printed {
+            Printed::Result => self.output.write(bytes),
+            Printed::Log => self.print(bytes),
+        }
+    }
+
+    /// Takes what a program has to say that does not print it.
+    pub(crate) fn answer(&mut self, bytes: &[u8]) {
+        self.output = Output::of(bytes);
+    }
+
+    /// Takes a piece of the log.
+    pub(crate) fn print(&self, text: &[u8]) {
+        if let Some(log) = &self.log {
+            log.write(text);
+        }
+    }
+
+    /// How long the result is that was printed or handed over, and what is kept of it.
     pub(crate) fn take_output(&mut self) -> (u64, Bytes) {
         std::mem::take(&mut self.output).into_parts()
     }

@@ -1,6 +1,6 @@
 """boto3 against WebAssembly functions: what they answer, how they fail, what they see.
 
-Takes the path of the module that tests/e2e/handlers/wasm/prisoner.rs makes.
+Takes the path of a module that one of tests/e2e/handlers/wasm makes, and its kind.
 """
 import base64
 import io
@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 patient = Config(read_timeout=120, retries={"total_max_attempts": 1})
 functions = boto3.client("lambda", config=patient)
 MODULE = open(sys.argv[1], "rb").read()
+KIND = sys.argv[2]
 ROLE = "arn:aws:iam::000000000000:role/any"
 
 
@@ -66,6 +67,10 @@ assert "REPORT RequestId: " in log and "Memory Size: 128 MB" in log, log
 
 # Every way to fail has its name.
 bad("prisoner", "Runtime.ExitError", "exit status 3", do="exit", n=3)
+if KIND == "command":
+    assert good("prisoner", do="exit", n=0)[0] == b""
+else:
+    bad("prisoner", "Runtime.ExitError", "exit status 0 before there was an answer", do="exit", n=0)
 bad("prisoner", "Order.Empty", "nothing in it", do="report")
 bad("prisoner", "Runtime.ExitError", "trap: wasm `unreachable` instruction executed", do="trap")
 log = bad("prisoner", "Runtime.ExitError", "trap: ", do="panic")
@@ -87,6 +92,15 @@ body, log = good("prisoner", do="shout", n=3)
 assert body == b"" and "line 0\nline 1\nline 2\n" in log, log
 body, log = good("prisoner", do="shout", n=2_000_000)
 assert "of the log were left out" in log, log
+body, log = good("prisoner", do="streams")
+if KIND == "command":
+    assert body == b'on standard output\n""', (body, log)
+else:
+    assert body == b'""' and "on standard output\n" in log, (body, log)
+if KIND == "core":
+    body, log = good("prisoner", do="log")
+    assert body == b"" and "by the import\n" in log, (body, log)
+    bad("prisoner", "Runtime.ExitError", "tidemill.log was called with 0xffffffff", do="log from nowhere")
 
 # It sees its environment, and nothing else.
 body, _ = good("prisoner", do="environment")
@@ -97,6 +111,8 @@ assert seen["LAMBDA_RUNTIME_INVOKED_FUNCTION_ARN"] == created["FunctionArn"], se
 assert not {"AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID", "TIDEMILL_WORKER_TOKEN", "PATH"} & set(seen), seen
 assert good("prisoner", do="files")[0] == b"0"
 assert good("prisoner", do="sockets")[0] == b"0"
+assert good("prisoner", do="calls on files")[0] == b"0"
+assert good("prisoner", do="calls on sockets")[0] == b"0"
 FAULT, INVALID = 21, 28
 said = json.loads(good("prisoner", do="pointers")[0])
 assert said == [FAULT, FAULT, FAULT, FAULT, FAULT, INVALID, FAULT, FAULT, INVALID], said
@@ -120,8 +136,9 @@ def refused(words, attempt):
 
 for words, settings in [
     ("it is a component", {"Files": {"prisoner.wasm": b"\0asm\x0d\0\x01\0"}}),
+    ("neither a WASI command", {"Files": {"prisoner.wasm": b"\0asm\x01\0\0\0"}}),
     ("not a WebAssembly module", {"Files": {"prisoner.wasm": b"#!/bin/sh"}}),
-    ("cannot be compiled", {"Files": {"prisoner.wasm": MODULE[:100_000]}}),
+    ("cannot be compiled", {"Files": {"prisoner.wasm": MODULE[:len(MODULE) // 2]}}),
     ("has no file", {"Files": {"other.wasm": MODULE}}),
     ("has no file", {"Handler": "../prisoner"}),
     ("Layers are not supported", {"Layers": ["arn:aws:lambda:us-east-1:000000000000:layer:a:1"]}),

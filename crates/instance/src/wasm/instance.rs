@@ -21,6 +21,9 @@ use crate::{Finished, Instance, Invocation, Metrics, Outcome, Spec};
 /// in it keeps deadlines to some milliseconds, however busy it is.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// The type of an error that has none.
+const UNKNOWN: &str = "Unknown";
+
 /// A right to have one module run, once at a time.
 pub(super) struct WasmInstance {
     spec: Arc<Spec>,
@@ -162,13 +165,22 @@ impl Instance for WasmInstance {
 /// What an invocation came to, in the words of process instances.
 fn outcome(done: Done, spec: &Spec) -> Outcome {
     match done.ending {
-        Ending::Exit(0) if done.written > MAX_RESPONSE_BYTES as u64 => {
+        Ending::Exit(0) | Ending::Failed if done.written > MAX_RESPONSE_BYTES as u64 => {
             Outcome::response_too_large(done.written)
         }
         Ending::Exit(0) => Outcome::Success(done.output),
         Ending::Exit(status) => reported(&done.output).unwrap_or_else(|| Outcome::Crashed {
             description: format!("exit status {status}"),
         }),
+        Ending::Failed => reported(&done.output).unwrap_or_else(|| {
+            let error_type = UNKNOWN.to_owned();
+            let message = String::from_utf8_lossy(&done.output);
+            Outcome::Error {
+                body: error_body(&error_type, &message),
+                error_type,
+            }
+        }),
+        Ending::Broken(description) => Outcome::Crashed { description },
         Ending::Trap(description) => Outcome::Crashed {
             description: format!("trap: {description}"),
         },
@@ -181,14 +193,14 @@ fn outcome(done: Done, spec: &Spec) -> Outcome {
     }
 }
 
-/// The error that a function reports itself: an object with a message on standard output, before an
-/// exit with another status than zero.
+/// The error that a function reports itself: an object with a message, as an error, or on standard output
+/// before an exit with another status than zero.
 fn reported(output: &Bytes) -> Option<Outcome> {
     let error: serde_json::Value = serde_json::from_slice(output).ok()?;
     error.get("errorMessage")?;
     let error_type = error.get("errorType").and_then(serde_json::Value::as_str);
     Some(Outcome::Error {
-        error_type: error_type.unwrap_or("Unknown").to_owned(),
+        error_type: error_type.unwrap_or(UNKNOWN).to_owned(),
         body: output.clone(),
     })
 }

@@ -50,7 +50,7 @@ pub enum Order {
         module: u32,
         /// What this instance finds in its environment besides, `NAME=value`.
         environment: Vec<String>,
-        /// What it reads from its standard input.
+        /// What it reads from its standard input, or is handed.
         event: Bytes,
     },
     /// End an invocation; nothing more is said of it. One that has ended is not there any more.
@@ -108,10 +108,10 @@ pub enum Report {
         unlogged: u64,
         /// The rest of what it printed to its standard error.
         log: Bytes,
-        /// How many bytes it wrote to its standard output, of which `output` has the first
+        /// How many bytes it wrote to its standard output or returned, of which `output` has the first
         /// [`crate::MAX_RESPONSE_BYTES`].
         written: u64,
-        /// What it wrote to its standard output.
+        /// What it wrote to its standard output or returned.
         output: Bytes,
     },
 }
@@ -121,6 +121,10 @@ pub enum Report {
 pub enum Ending {
     /// With this status; zero when it has returned.
     Exit(u32),
+    /// It has returned an error, which is its output.
+    Failed,
+    /// It has not kept to the interface of its kind, in these words.
+    Broken(String),
     /// By a trap.
     Trap(String),
     /// It was refused memory beyond the function's, and has ended because of it.
@@ -350,6 +354,8 @@ impl Ending {
             Self::Crowded => (4, 0, ""),
             Self::Timeout => (5, 0, ""),
             Self::NotStarted(text) => (6, 0, text.as_str()),
+            Self::Failed => (7, 0, ""),
+            Self::Broken(text) => (8, 0, text.as_str()),
         };
         buffer.put_u8(kind);
         buffer.put_u32_le(status);
@@ -366,6 +372,8 @@ impl Ending {
             4 => Self::Crowded,
             5 => Self::Timeout,
             6 => Self::NotStarted(text),
+            7 => Self::Failed,
+            8 => Self::Broken(text),
             _ => return None,
         })
     }
@@ -499,6 +507,8 @@ mod tests {
             Just(Ending::Crowded),
             Just(Ending::Timeout),
             ".*".prop_map(Ending::NotStarted),
+            Just(Ending::Failed),
+            ".*".prop_map(Ending::Broken),
         ]
     }
 

@@ -4,10 +4,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use wasmtime::{Caller, Linker};
 
 use super::memory::Guest;
-use super::{Answer, Errno, Exit, Host, MODULE, number};
-
-/// A program's name, its only argument.
-const ARGUMENTS: [&str; 1] = ["function"];
+use super::{ARGUMENTS, Answer, Errno, Exit, Host, MODULE, number};
 
 /// How many random bytes are made at once: some milliseconds' worth.
 const RANDOM: usize = 1 << 20;

@@ -20,10 +20,17 @@ pub(super) struct Output {
 }
 
 impl Output {
-    fn write(&mut self, bytes: &[u8]) {
+    pub(super) fn write(&mut self, bytes: &[u8]) {
         self.written += bytes.len() as u64;
         let room = MAX_RESPONSE_BYTES - self.kept.len();
         self.kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+
+    /// `bytes` and nothing else.
+    pub(super) fn of(bytes: &[u8]) -> Self {
+        let mut output = Self::default();
+        output.write(bytes);
+        output
     }
 
     pub(super) fn into_parts(self) -> (u64, Bytes) {
@@ -105,10 +112,10 @@ fn write(caller: &mut Caller<'_, Host>, fd: u32, parts: u32, count: u32, to: u32
             break;
         };
         let (bytes, host) = guest.both(address, length)?;
-        match (fd, &host.log) {
-            (STDOUT, _) => host.output.write(bytes),
-            (STDERR, Some(log)) => log.write(bytes),
-            (_, _) => return Err(Errno::BadDescriptor),
+        match fd {
+            STDOUT => host.write(bytes),
+            STDERR => host.print(bytes),
+            _ => return Err(Errno::BadDescriptor),
         }
         total = next;
     }

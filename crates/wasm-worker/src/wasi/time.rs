@@ -8,7 +8,7 @@ use super::{Answer, Errno, Host, MODULE, number};
 
 /// The clocks that there are: those of processor time would tell of other instances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Clock {
+pub(crate) enum Clock {
     Real,
     Monotonic,
 }
@@ -32,8 +32,13 @@ impl Clock {
     }
 
     /// What it shows, in nanoseconds.
-    pub(super) fn now(self) -> u64 {
+    pub(crate) fn now(self) -> u64 {
         nanoseconds(clock_gettime(self.id()))
+    }
+
+    /// How fine it is, in nanoseconds.
+    pub(crate) fn resolution(self) -> u64 {
+        nanoseconds(clock_getres(self.id()))
     }
 }
 
@@ -46,8 +51,7 @@ fn nanoseconds(time: Timespec) -> u64 {
 pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     type C<'a> = Caller<'a, Host>;
     linker.func_wrap(MODULE, "clock_res_get", |mut caller: C<'_>, clock, to| {
-        let resolution = |clock: Clock| nanoseconds(clock_getres(clock.id()));
-        number(tell(&mut caller, clock, to, resolution))
+        number(tell(&mut caller, clock, to, Clock::resolution))
     })?;
     linker.func_wrap(
         MODULE,
