@@ -525,6 +525,16 @@ def backwards(function):
     assert (function.error, function.body) == (None, b"]2 ,1["), (function.error, function.body)
 
 
+@case("csharp", handler="log", LoggingConfig={"LogFormat": "JSON"})
+def logs_as_objects(function):
+    answer = functions.invoke(FunctionName=function.name, Payload=b"{}", LogType="Tail")
+    lines = [json.loads(line) for line in base64.b64decode(answer["LogResult"]).splitlines()]
+    request = answer["ResponseMetadata"]["RequestId"]
+    printed = [(line["level"], line["message"]) for line in lines if line.get("requestId") == request]
+    assert printed == [("Information", "to standard output"), ("Error", "to standard error"),
+                       ("Information", "unicode: grüße 😀")], lines
+
+
 @case("csharp")
 def named_serializer(function):
     function.invoke("shout")

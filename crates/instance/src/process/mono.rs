@@ -5,7 +5,9 @@
 //! be theirs.
 
 use std::ffi::OsString;
+use std::fs::Permissions;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
@@ -91,8 +93,9 @@ async fn run(compiler: &Path, runtimes: &Path) -> io::Result<()> {
         tokio::fs::write(&path, text).await?;
         sources.push(path);
     }
+    let program = runtimes.join(PROGRAM);
     let mut out = OsString::from("-out:");
-    out.push(runtimes.join(PROGRAM));
+    out.push(&program);
     let compiling = Command::new(compiler)
         .args([
             "-nologo",
@@ -111,7 +114,8 @@ async fn run(compiler: &Path, runtimes: &Path) -> io::Result<()> {
         stderr,
     } = tokio::time::timeout(PATIENCE, compiling).await??;
     if status.success() {
-        return Ok(());
+        // Instances are other users of this machine.
+        return tokio::fs::set_permissions(program, Permissions::from_mode(0o644)).await;
     }
     let said = [stdout, stderr].concat();
     Err(io::Error::other(
