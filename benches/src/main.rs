@@ -14,6 +14,7 @@
 mod clients;
 mod dispatch;
 mod floor;
+mod instances;
 mod listing;
 mod log;
 mod objects;
@@ -39,6 +40,7 @@ const BENCHMARKS: &[&str] = &[
     "put",
     "objects",
     "sandboxes",
+    "instances",
     "dispatch",
     "tables",
     "listing",
@@ -71,6 +73,7 @@ async fn main() -> Result<()> {
             "objects" => objects::run(&mut table).await?,
             "put" => put_latency::run(&mut table).await?,
             "sandboxes" => sandboxes::run(&mut table).await?,
+            "instances" => instances::run(&mut table).await?,
             "dispatch" => dispatch::run(&mut table).await?,
             "tables" => tables::run(&mut table).await?,
             "listing" => listing::run(&mut table).await?,

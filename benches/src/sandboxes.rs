@@ -101,7 +101,7 @@ pub(crate) async fn run(table: &mut Table) -> Result<()> {
 }
 
 /// Sandboxes of which `early` have interpreters waiting in them.
-fn with_waiting(folder: &Path, early: usize) -> Result<Spawner> {
+pub(crate) fn with_waiting(folder: &Path, early: usize) -> Result<Spawner> {
     Ok(Spawner::start(SpawnerConfig {
         mount_point: folder.join("sandboxes"),
         disk: folder.join("temporary"),
@@ -112,17 +112,17 @@ fn with_waiting(folder: &Path, early: usize) -> Result<Spawner> {
 }
 
 /// A language whose interpreter waits for functions.
-struct Language {
-    name: &'static str,
-    runtime: &'static str,
-    file: &'static str,
-    handler: &'static str,
-    text: &'static str,
+pub(crate) struct Language {
+    pub(crate) name: &'static str,
+    pub(crate) runtime: &'static str,
+    pub(crate) file: &'static str,
+    pub(crate) handler: &'static str,
+    pub(crate) text: &'static str,
     /// The interpreter, and what has it do nothing.
-    nothing: [&'static str; 3],
+    pub(crate) nothing: [&'static str; 3],
 }
 
-const LANGUAGES: [Language; 2] = [
+pub(crate) const LANGUAGES: [Language; 2] = [
     Language {
         name: "Python",
         runtime: "python3.11",
@@ -198,7 +198,8 @@ async fn interpreted(
     Ok(())
 }
 
-fn both(sorted: &[Duration]) -> String {
+/// The median and the highest but a hundredth.
+pub(crate) fn both(sorted: &[Duration]) -> String {
     format!(
         "{} / {}",
         time(percentile(sorted, 50)),
@@ -218,7 +219,7 @@ async fn bare_starts(table: &mut Table, spawner: &Spawner, code: &Path) -> Resul
         child.wait()?;
         tokio::time::sleep_until(tokio::time::Instant::now() + PAUSE).await;
         let begun = Instant::now();
-        let sandbox = spawner.spawn(job(code)).await?;
+        let sandbox = spawner.spawn(job(code, "/bin/true")).await?;
         walls.push(begun.elapsed());
         sandbox.exited().await;
         sandbox.kill().await;
@@ -250,7 +251,7 @@ async fn crowd(table: &mut Table, spawner: &Spawner, code: &Path, size: usize) -
         // Until as many are ready again as are kept.
         tokio::time::sleep(PAUSE * BURST.try_into()?).await;
         let begun = Instant::now();
-        let started = (0..size).map(|_| spawner.spawn(job(code)));
+        let started = (0..size).map(|_| spawner.spawn(job(code, "/bin/true")));
         let sandboxes = try_join_all(started).await?;
         walls.push(begun.elapsed());
         for sandbox in sandboxes {
@@ -270,10 +271,11 @@ async fn crowd(table: &mut Table, spawner: &Spawner, code: &Path, size: usize) -
     Ok(())
 }
 
-fn job(code: &Path) -> Job {
+/// A program in a sandbox as functions have it, `/var/task` being `code`.
+pub(crate) fn job(code: &Path, executable: &str) -> Job {
     Job {
         program: Program {
-            executable: PathBuf::from("/bin/true"),
+            executable: PathBuf::from(executable),
             arguments: Vec::new(),
             environment: BTreeMap::new(),
             directory: PathBuf::from("/"),
@@ -294,7 +296,7 @@ fn job(code: &Path) -> Job {
 }
 
 /// Makes a new revision for every cold start.
-struct Numbered {
+pub(crate) struct Numbered {
     runtime: Runtime,
     handler: String,
     code: PathBuf,
@@ -302,7 +304,7 @@ struct Numbered {
 }
 
 impl Numbered {
-    fn of(runtime: &str, handler: &str, code: PathBuf) -> Result<Self> {
+    pub(crate) fn of(runtime: &str, handler: &str, code: PathBuf) -> Result<Self> {
         Ok(Self {
             runtime: runtime.parse()?,
             handler: handler.to_owned(),
@@ -311,7 +313,7 @@ impl Numbered {
         })
     }
 
-    fn spec(&mut self) -> Arc<Spec> {
+    pub(crate) fn spec(&mut self) -> Arc<Spec> {
         self.next += 1;
         Arc::new(Spec {
             account: "000000000000".to_owned(),
@@ -337,7 +339,7 @@ impl Numbered {
     }
 }
 
-fn pool(folder: &Path, isolation: Isolation) -> Result<Pool> {
+pub(crate) fn pool(folder: &Path, isolation: Isolation) -> Result<Pool> {
     let config = ProcessConfig {
         instances: folder.join("instances"),
         runtimes: folder.join("runtimes"),
@@ -351,7 +353,7 @@ fn pool(folder: &Path, isolation: Isolation) -> Result<Pool> {
     Ok(Pool::new(Arc::new(launcher), PoolConfig::default()))
 }
 
-async fn invoke(pool: &Pool, spec: &Arc<Spec>) -> Result<()> {
+pub(crate) async fn invoke(pool: &Pool, spec: &Arc<Spec>) -> Result<()> {
     let invocation = Invocation {
         request_id: "8476a536-e9f4-11e8-9739-2dfe598c3fcd".to_owned(),
         payload: Bytes::from_static(b"{}"),

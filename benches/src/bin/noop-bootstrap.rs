@@ -11,10 +11,13 @@ use std::net::TcpStream;
 
 fn main() -> std::io::Result<()> {
     let api = std::env::var("AWS_LAMBDA_RUNTIME_API").map_err(std::io::Error::other)?;
-    let mut out = TcpStream::connect(&api)?;
+    // Some who speak it do so below a path of theirs.
+    let (api, path) = api.split_once('/').unwrap_or((&api[..], ""));
+    let mut out = TcpStream::connect(api)?;
     out.set_nodelay(true)?;
     let mut answers = BufReader::new(out.try_clone()?);
-    let base = "/2018-06-01/runtime/invocation";
+    let slash = if path.is_empty() { "" } else { "/" };
+    let base = format!("{slash}{path}/2018-06-01/runtime/invocation");
     loop {
         write!(out, "GET {base}/next HTTP/1.1\r\nHost: {api}\r\n\r\n")?;
         let id = answer(&mut answers)?;

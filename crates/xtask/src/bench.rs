@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use crate::checkout::{Checkout, Profile};
+use crate::clients::Client;
 use crate::command;
+use crate::contract::Export;
 use crate::peers::{self, FlushingKafka, Kafka, Nats, Peer, Postgres, Running, S3, Streams};
 use crate::steps::Steps;
 
@@ -37,20 +39,48 @@ pub(crate) fn run(checkout: &Checkout, args: &Args) -> Result<ExitCode> {
         .into_iter()
         .filter_map(|peer| peers::provide(peer, checkout.cache(), &mut steps))
         .collect();
+    let programs: Vec<Export> = clients_of(&args.harness)
+        .iter()
+        .filter_map(|client| {
+            steps.offer(&format!("bring {}", client.name()), || {
+                client.installed(checkout.cache())
+            })
+        })
+        .flatten()
+        .collect();
     let theirs = running.iter().flat_map(|server| server.exports.clone());
     let mut harness = checkout.cargo(&["run", "--quiet", "--release", "-p", "benches", "--"]);
     command::run(
         harness
             .args(&args.harness)
             .envs(checkout.exports(Profile::Release)?)
-            .envs(theirs),
+            .envs(theirs)
+            .envs(programs),
     )?;
     Ok(ExitCode::SUCCESS)
 }
 
+fn runs(benchmarks: &[String], name: &str) -> bool {
+    benchmarks.is_empty() || benchmarks.iter().any(|given| given == name)
+}
+
+/// The programs that the benchmarks of these names start; no name means all of them.
+fn clients_of(benchmarks: &[String]) -> &'static [Client] {
+    match runs(benchmarks, "instances") {
+        true => &[
+            Client::Python,
+            Client::Rie,
+            Client::CargoLambda,
+            Client::Crun,
+            Client::Podman,
+        ],
+        false => &[],
+    }
+}
+
 /// The servers that the benchmarks of these names measure beside ours; no name means all of them.
 fn peers_of(benchmarks: &[String]) -> Vec<&'static dyn Peer> {
-    let runs = |name: &str| benchmarks.is_empty() || benchmarks.iter().any(|given| given == name);
+    let runs = |name| runs(benchmarks, name);
     let mut peers: Vec<&'static dyn Peer> = Vec::new();
     if runs("peers") || runs("clients") {
         peers.push(&Kafka);

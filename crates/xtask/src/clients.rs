@@ -1,6 +1,7 @@
 //! Unmodified clients that tests drive Tidemill with, the way its users do.
 
 mod debezium;
+mod emulators;
 mod kafka;
 mod moto;
 mod runtimes;
@@ -27,6 +28,10 @@ const PYTHON: Tool = Tool {
 const NPM: Tool = Tool {
     program: "npm",
     package: "npm",
+};
+const CRUN: Tool = Tool {
+    program: "crun",
+    package: "crun",
 };
 
 /// What `cargo xtask clients` is asked for.
@@ -104,6 +109,14 @@ pub(crate) enum Client {
     MkfsExt4,
     /// A browser without a window.
     Chromium,
+    /// AWS's emulator of Lambda's runtime interface, which benchmarks compare with.
+    Rie,
+    /// cargo-lambda, which has another.
+    CargoLambda,
+    /// crun, which runs containers.
+    Crun,
+    /// podman, which has crun run them.
+    Podman,
 }
 
 impl Client {
@@ -133,6 +146,10 @@ impl Client {
             Self::XfsIo => "xfs_io",
             Self::MkfsExt4 => "mkfs.ext4",
             Self::Chromium => "Chromium",
+            Self::Rie => "aws-lambda-rie",
+            Self::CargoLambda => "cargo-lambda",
+            Self::Crun => "crun",
+            Self::Podman => "podman",
         }
     }
 
@@ -219,6 +236,19 @@ impl Client {
                     package: "chromium",
                 },
             ),
+            Self::Rie => emulators::rie(cache),
+            Self::CargoLambda => emulators::cargo_lambda(cache),
+            Self::Crun => program(contract::BENCH_CRUN, CRUN),
+            Self::Podman => {
+                CRUN.installed()?;
+                program(
+                    contract::BENCH_PODMAN,
+                    Tool {
+                        program: "podman",
+                        package: "podman",
+                    },
+                )
+            }
         }
     }
 }

@@ -112,6 +112,14 @@ pub(crate) const BENCH_KAFKA_FLUSHING: &str = "TIDEMILL_BENCH_KAFKA_FLUSHING";
 pub(crate) const BENCH_NATS: &str = "TIDEMILL_BENCH_NATS";
 /// `127.0.0.1:PORT` of a durable-streams server with its write-ahead log, for benchmarks.
 pub(crate) const BENCH_STREAMS: &str = "TIDEMILL_BENCH_STREAMS";
+/// Path of AWS's emulator of Lambda's runtime interface, for benchmarks.
+pub(crate) const BENCH_RIE: &str = "TIDEMILL_BENCH_RIE";
+/// Path of cargo-lambda, for benchmarks.
+pub(crate) const BENCH_CARGO_LAMBDA: &str = "TIDEMILL_BENCH_CARGO_LAMBDA";
+/// Path of crun, for benchmarks.
+pub(crate) const BENCH_CRUN: &str = "TIDEMILL_BENCH_CRUN";
+/// Path of podman, for benchmarks.
+pub(crate) const BENCH_PODMAN: &str = "TIDEMILL_BENCH_PODMAN";
 
 /// How many rounds a crash test plays; a few when absent.
 pub(crate) const CRASH_ROUNDS: &str = "TIDEMILL_CRASH_ROUNDS";
