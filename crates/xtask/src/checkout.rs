@@ -1,12 +1,13 @@
 //! Where things are: the checkout, the build folder and the cache.
 
-use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::{env, fs};
 
 use anyhow::{Context as _, Result};
 
 use crate::cache::Cache;
+use crate::command;
 use crate::contract::{self, Export};
 
 /// The checkout that this run works on, and the folders outside it that it may fill.
@@ -47,6 +48,30 @@ impl Checkout {
     /// Where downloaded servers and clients are kept between runs.
     pub(crate) fn cache(&self) -> &Cache {
         &self.cache
+    }
+
+    /// Has cargo forget what another checkout built here of its own packages.
+    ///
+    /// Cargo tells by the age of files what is to be built anew, so what another checkout has built is
+    /// taken for this one's as long as it is younger than this one's files.
+    ///
+    /// # Errors
+    /// When the build folder cannot be written, or cargo fails.
+    pub(crate) fn claim(&self) -> Result<()> {
+        let sign = self.target.join("checkout");
+        let own = self.root.as_os_str().as_encoded_bytes();
+        if fs::read(&sign).is_ok_and(|last| last == own) {
+            return Ok(());
+        }
+        if self.target.is_dir() {
+            for profile in [Profile::Debug, Profile::Release] {
+                let clean = [&["clean", "--quiet", "--workspace"], profile.flags()].concat();
+                command::run(&mut self.cargo(&clean))?;
+            }
+        }
+        fs::create_dir_all(&self.target)
+            .and_then(|()| fs::write(&sign, own))
+            .with_context(|| format!("write {}", sign.display()))
     }
 
     /// Where tests find the binaries under test.

@@ -46,8 +46,9 @@ use checkout::Checkout;
 #[command(
     name = "cargo xtask",
     bin_name = "cargo xtask",
-    after_help = "Builds go to $CARGO_TARGET_DIR, or else to tidemill/target in your cache folder; \
-    downloaded servers and clients go to tidemill/peers beside it. Deleting either is safe."
+    after_help = "Builds go to $CARGO_TARGET_DIR, or else to tidemill/target in your cache folder, one \
+    checkout at a time; downloaded servers and clients go to tidemill/peers beside it. Deleting either \
+    is safe."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -74,14 +75,17 @@ enum Task {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let outcome = Checkout::of_this_run().and_then(|checkout| match cli.task {
-        Task::Test(args) => test::run(&checkout, &args),
-        Task::Lint(args) => lint::run(&checkout, &args),
-        Task::Bench(args) => bench::run(&checkout, &args),
-        Task::Crash(args) => crash::run(&checkout, &args),
-        Task::Librdkafka(args) => librdkafka::run(&checkout, &args),
-        Task::Servers(args) => servers::run(&checkout, &args),
-        Task::Clients(args) => clients::run(&checkout, &args),
+    let outcome = Checkout::of_this_run().and_then(|checkout| {
+        checkout.claim()?;
+        match cli.task {
+            Task::Test(args) => test::run(&checkout, &args),
+            Task::Lint(args) => lint::run(&checkout, &args),
+            Task::Bench(args) => bench::run(&checkout, &args),
+            Task::Crash(args) => crash::run(&checkout, &args),
+            Task::Librdkafka(args) => librdkafka::run(&checkout, &args),
+            Task::Servers(args) => servers::run(&checkout, &args),
+            Task::Clients(args) => clients::run(&checkout, &args),
+        }
     });
     match outcome {
         Ok(code) => code,
