@@ -1,5 +1,5 @@
-//! WebAssembly functions: programs that read the event and print the result, on a fresh instance for
-//! each event.
+//! WebAssembly functions: programs that read the event and print the result, or are handed the one and
+//! return the other, on a fresh instance for each event.
 //!
 //! None of it runs in the server. One worker process for each account runs all of the account's, in a
 //! sandbox like any function's; it is somebody else's code as soon as the engine in it has a bug. What

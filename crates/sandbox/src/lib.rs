@@ -23,7 +23,7 @@
 //! What can be limited depends on the machine. [`Limits`] and [`Spawner::weaknesses`] say it as
 //! values, so that the server can tell its user. A kernel of Linux 5.12 or later is needed.
 //!
-//! This crate knows nothing of functions. But for one call of `wasm-worker`'s, which loads compiled
+//! This crate knows nothing of functions. But for one place in `wasm-worker`, which loads compiled
 //! code, it is the only one with unsafe code: what is done around fork and exec, system calls that
 //! nobody wraps, and the registration of a descriptor with the runtime.
 

@@ -4,14 +4,14 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use wasmtime::{Engine, Module, Store};
+use wasmtime::{Engine, Store};
 
-use crate::engine;
-use crate::entry::{Entry, Imports, Said};
+use crate::binary::Binary;
+use crate::engine::{self, PLACES};
+use crate::entry::{Call, Entry, Given, Imports, Said, World};
 use crate::limits::{Budget, Limits};
-use crate::wasi::Host;
 
-/// A module that is run again and again on the caller's thread, on a fresh instance each time: no
+/// A program that is run again and again on the caller's thread, on a fresh instance each time: no
 /// deadline, no log, no connection.
 pub struct Bare {
     engine: Engine,
@@ -20,14 +20,17 @@ pub struct Bare {
 }
 
 impl Bare {
-    /// Compiles a module with the worker's settings.
+    /// Compiles a module or a component with the worker's settings.
     ///
     /// # Errors
-    /// When it is no module, or asks for what there is not.
-    pub fn new(module: &[u8]) -> wasmtime::Result<Self> {
-        let engine = engine::runner()?;
-        let module = Module::new(&engine, module)?;
-        let entry = Imports::new(&engine)?.module(&module);
+    /// When it is neither, or asks for what there is not.
+    pub fn new(bytes: &[u8]) -> wasmtime::Result<Self> {
+        let engine = engine::new(PLACES)?;
+        let entry = Binary::compile(&engine, bytes).and_then(|binary| {
+            Imports::new(&engine)
+                .map_err(|error| format!("{error:#}"))?
+                .entry(&binary)
+        });
         Ok(Self {
             entry: entry.map_err(wasmtime::Error::msg)?,
             engine,
@@ -40,12 +43,24 @@ impl Bare {
     /// # Errors
     /// When it traps, exits with a status, says that something is wrong, or waits for something.
     pub fn run(&self, event: Bytes) -> wasmtime::Result<Bytes> {
-        let limits = Limits::new(u64::MAX, self.budget.clone());
-        let mut store = Store::new(&self.engine, Host::new(event, Vec::new(), limits));
-        store.limiter(|host| &mut host.limits);
+        match &self.entry {
+            Entry::Module(entry) => self.call(entry, event),
+            Entry::Component(entry) => self.call(entry, event),
+        }
+    }
+
+    fn call(&self, entry: &impl Call, event: Bytes) -> wasmtime::Result<Bytes> {
+        let world = entry.world(Given {
+            event,
+            environment: Vec::new(),
+            limits: Limits::new(u64::MAX, self.budget.clone()),
+            log: None,
+        });
+        let mut store = Store::new(&self.engine, world);
+        store.limiter(|world| world.limits());
         store.set_epoch_deadline(u64::MAX / 2);
         let said = {
-            let call = pin!(self.entry.call(&mut store));
+            let call = pin!(entry.call(&mut store));
             match call.poll(&mut Context::from_waker(Waker::noop())) {
                 Poll::Ready(said) => said?,
                 Poll::Pending => return Err(wasmtime::Error::msg("it waits for something")),

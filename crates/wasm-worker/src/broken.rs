@@ -17,6 +17,10 @@ pub(crate) enum Broken {
     /// The text to be logged is not where it is said to be.
     #[error("tidemill.log was called with {0:#x}, where the memory has no {1} bytes")]
     Text(u32, u32),
+    /// Something of a component is not as it is said to be, or is more than there can be: what it has
+    /// returned, or a call of its own.
+    #[error("a call of a component that cannot be made: {0}")]
+    Call(String),
     /// It has ended itself as if nothing were wrong.
     #[error("exit status 0 before there was an answer")]
     Exit,

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use wasmtime::Engine;
 
 use crate::compile::compile;
-use crate::engine;
+use crate::engine::{self, PLACES};
 use crate::entry::Imports;
 use crate::execution::{Ground, Invocation};
 use crate::lanes::Lanes;
@@ -68,14 +68,14 @@ pub fn run(address: SocketAddr, token: String, memory: u64) -> Result<(), Error>
     let unreachable = |source| Error::Connection { address, source };
     let mut stream = TcpStream::connect(address).map_err(unreachable)?;
     stream.set_nodelay(true).map_err(unreachable)?;
-    let compiler = engine::compiler().map_err(Error::Engine)?;
+    let engine = engine::new(PLACES).map_err(Error::Engine)?;
     let replies = Arc::new(Replies::new(stream.try_clone().map_err(unreachable)?));
     replies.send(&Report::Hello {
         token,
-        engine: engine::fingerprint(&compiler),
+        engine: engine::fingerprint(&engine),
     });
     let connection = Connection {
-        compiler,
+        engine,
         replies,
         budget: Budget::of(memory / 100 * SHARE_PERCENT),
         runner: OnceLock::new(),
@@ -94,14 +94,14 @@ pub fn run(address: SocketAddr, token: String, memory: u64) -> Result<(), Error>
 }
 
 struct Connection {
-    compiler: Engine,
+    engine: Engine,
     replies: Arc<Replies>,
     budget: Budget,
     /// Set up when there is something to run: a worker that compiles does nothing else.
     runner: OnceLock<Arc<Runner>>,
 }
 
-/// What runs modules.
+/// What runs programs.
 struct Runner {
     ground: Ground,
     imports: Imports,
@@ -114,7 +114,7 @@ struct Runner {
 impl Connection {
     fn carry_out(&self, order: Order) -> Result<(), Error> {
         match order {
-            Order::Compile { path } => self.replies.send(&compile(&self.compiler, &path)),
+            Order::Compile { path } => self.replies.send(&compile(&self.engine, &path)),
             Order::Load {
                 module,
                 artifact,
@@ -133,7 +133,9 @@ impl Connection {
                             loader.programs.lock().insert(module, Arc::new(program));
                             None
                         }
-                        Err(error) => Some(format!("its module cannot be loaded: {error:#}")),
+                        Err(error) => Some(format!(
+                            "what was compiled of it cannot be loaded: {error:#}"
+                        )),
                     };
                     replies.send(&Report::Loaded { module, error });
                 });
@@ -185,7 +187,7 @@ impl Connection {
         if let Some(runner) = self.runner.get() {
             return Ok(runner);
         }
-        let engine = engine::runner().map_err(Error::Engine)?;
+        let engine = self.engine.clone();
         let runner = Runner {
             imports: Imports::new(&engine).map_err(Error::Engine)?,
             ground: Ground {

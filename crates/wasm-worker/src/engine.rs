@@ -8,7 +8,7 @@ use wasmtime::{
 };
 
 /// How many invocations can be under way at a time. The server sends no more.
-const PLACES: u32 = 256;
+pub(crate) const PLACES: u32 = 256;
 
 /// The address space of one linear memory: all that 32 bits can reach, so that no access needs a check.
 const RESERVATION: usize = 4 << 30;
@@ -18,7 +18,7 @@ const RESERVATION: usize = 4 << 30;
 /// dirty set. What is cleared so stays resident, in [`PLACES`] places at most.
 const KEEP_RESIDENT: usize = 2 << 20;
 
-/// The same for tables.
+/// The same for tables: what a place keeps is more, if its components have several.
 const KEEP_TABLE: usize = 64 << 10;
 
 /// Of what a program may have in tables.
@@ -26,34 +26,46 @@ pub(crate) const TABLE_ELEMENTS: usize = 65_536;
 
 const TABLES_PER_MODULE: u32 = 4;
 
+/// Of what a component may have. One that a Rust program is made into consists of three or four modules,
+/// with a table for each; componentize-py's of more than twenty. All of them share one memory; a component
+/// that is composed of others has several.
+const MODULES_PER_COMPONENT: u32 = 48;
+const TABLES_PER_COMPONENT: u32 = 48;
+const MEMORIES_PER_COMPONENT: u32 = 1;
+
+/// What the engine needs to know of an instance, in bytes: of a module, and of a component with all of its
+/// modules. It grows with their functions and globals; an interpreter of a language has half a mebibyte.
+const INSTANCE_BYTES: usize = 2 << 20;
+
 /// How deep a program's calls may go, in bytes of native stack.
 const STACK: usize = 1 << 20;
 
 /// Frames shown of a trap.
 const FRAMES: NonZeroUsize = NonZeroUsize::new(20).expect("not zero");
 
-/// The engine that compiles, and knows what its artifacts fit.
-pub(crate) fn compiler() -> wasmtime::Result<Engine> {
-    Engine::new(&config())
-}
-
-/// The engine that runs what [`compiler`] has compiled.
+/// The engine with room for `places` invocations, which compiles what it can run and nothing else.
 ///
 /// Memory is cleared by writing to it or by giving it back, never by asking the kernel which pages were
 /// written to: in wasmtime 48 that forgets pages that are swapped out, and the next instance finds them.
-pub(crate) fn runner() -> wasmtime::Result<Engine> {
+pub(crate) fn new(places: u32) -> wasmtime::Result<Engine> {
     let mut pool = PoolingAllocationConfig::new();
-    pool.total_core_instances(PLACES)
-        .total_memories(PLACES)
-        .total_tables(PLACES * TABLES_PER_MODULE)
-        .total_stacks(PLACES)
+    pool.total_core_instances(places * MODULES_PER_COMPONENT)
+        .total_component_instances(places)
+        .total_memories(places * MEMORIES_PER_COMPONENT)
+        .total_tables(places * TABLES_PER_COMPONENT)
+        .total_stacks(places)
         .max_memory_size(RESERVATION)
         .max_memories_per_module(1)
         .max_tables_per_module(TABLES_PER_MODULE)
+        .max_core_instance_size(INSTANCE_BYTES)
+        .max_core_instances_per_component(MODULES_PER_COMPONENT)
+        .max_memories_per_component(MEMORIES_PER_COMPONENT)
+        .max_tables_per_component(TABLES_PER_COMPONENT)
+        .max_component_instance_size(INSTANCE_BYTES)
         .table_elements(TABLE_ELEMENTS)
         .linear_memory_keep_resident(KEEP_RESIDENT)
         .table_keep_resident(KEEP_TABLE)
-        .max_unused_warm_slots(PLACES)
+        .max_unused_warm_slots(places)
         .pagemap_scan(Enabled::No);
     let mut config = config();
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
@@ -93,9 +105,10 @@ mod tests {
 
     #[test]
     fn what_compiles_and_what_runs_are_of_one_name() {
+        // The pool is no part of the name: a worker that compiles may have a smaller one.
         assert_eq!(
-            fingerprint(&compiler().unwrap()),
-            fingerprint(&runner().unwrap())
+            fingerprint(&new(1).unwrap()),
+            fingerprint(&new(PLACES).unwrap())
         );
     }
 }

@@ -1,16 +1,17 @@
-//! The kinds of function that there are, and how each is called.
+//! What is run: a program of any kind, and the world that each of its instances is in.
 
-use wasmtime::{Engine, InstancePre, Linker, Module, Store};
+use bytes::Bytes;
+use wasmtime::{Engine, Store};
 
-use crate::wasi::{self, Host};
-use crate::{command, core_abi};
+use crate::binary::Binary;
+use crate::limits::Limits;
+use crate::log::Log;
+use crate::{component, module};
 
 /// What of a loaded program is called, by its kind.
 pub(crate) enum Entry {
-    /// A WASI command.
-    Command(InstancePre<Host>),
-    /// A module with the core ABI.
-    Core(InstancePre<Host>),
+    Module(module::Entry),
+    Component(component::Entry),
 }
 
 /// What a function has said: it has put it where a command's standard output goes.
@@ -22,14 +23,45 @@ pub(crate) enum Said {
     Error,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Command,
-    Core,
+/// What an instance is given.
+pub(crate) struct Given {
+    pub(crate) event: Bytes,
+    /// `NAME=value`.
+    pub(crate) environment: Vec<String>,
+    pub(crate) limits: Limits,
+    /// Where the log goes; nowhere while nobody listens.
+    pub(crate) log: Option<Log>,
+}
+
+/// What an instance sees, and what is seen of it.
+pub(crate) trait World: Send + 'static {
+    fn limits(&mut self) -> &mut Limits;
+
+    /// How long the result is that was printed or handed over, and what is kept of it.
+    fn take_output(&mut self) -> (u64, Bytes);
+}
+
+/// Something that can be called again and again, on an instance of its own each time.
+pub(crate) trait Call: Sync {
+    type World: World;
+
+    fn world(&self, given: Given) -> Self::World;
+
+    /// Runs it once, on an instance in `store`, which holds a world of its own making.
+    ///
+    /// # Errors
+    /// When it traps, exits, or breaks its interface.
+    fn call(
+        &self,
+        store: &mut Store<Self::World>,
+    ) -> impl Future<Output = wasmtime::Result<Said>> + Send;
 }
 
 /// What programs may import.
-pub(crate) struct Imports(Linker<Host>);
+pub(crate) struct Imports {
+    modules: module::Imports,
+    components: component::Imports,
+}
 
 impl Imports {
     /// All that there is.
@@ -37,71 +69,17 @@ impl Imports {
     /// # Errors
     /// Never: no name is defined twice.
     pub(crate) fn new(engine: &Engine) -> wasmtime::Result<Self> {
-        let mut linker = wasi::linker(engine)?;
-        core_abi::link(&mut linker)?;
-        Ok(Self(linker))
-    }
-
-    /// A module that is ready to be called, or why it cannot be a function, for its author.
-    pub(crate) fn module(&self, module: &Module) -> Result<Entry, String> {
-        let kind = Kind::of(module)?;
-        self.check(module)?;
-        let linked = self.0.instantiate_pre(module);
-        let linked = linked.map_err(|error| format!("its module cannot be linked: {error:#}"))?;
-        Ok(match kind {
-            Kind::Command => Entry::Command(linked),
-            Kind::Core => Entry::Core(linked),
+        Ok(Self {
+            modules: module::Imports::new(engine)?,
+            components: component::Imports::new(engine)?,
         })
     }
 
-    /// Whether it asks for nothing that is not there.
-    fn check(&self, module: &Module) -> Result<(), String> {
-        let mut store = Store::new(self.0.engine(), Host::nobody());
-        for import in module.imports() {
-            if self.0.get_by_import(&mut store, &import).is_none() {
-                return Err(format!(
-                    "its module imports {}.{}, which is not there: a function gets what \
-                     {} has, and {}.{}",
-                    import.module(),
-                    import.name(),
-                    wasi::MODULE,
-                    core_abi::MODULE,
-                    core_abi::LOG,
-                ));
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Kind {
-    /// By what the module exports. One that could be called either way is called by the core ABI, which
-    /// nothing exports by accident.
-    fn of(module: &Module) -> Result<Self, String> {
-        if core_abi::is_meant(module) {
-            core_abi::check(module).map(|()| Self::Core)
-        } else if command::is_meant(module) {
-            command::check(module).map(|()| Self::Command)
-        } else {
-            Err(format!(
-                "its module is neither a WASI command, which exports a function {}, nor has it the core \
-                 ABI, whose modules export a function {}",
-                command::START,
-                core_abi::HANDLE
-            ))
-        }
-    }
-}
-
-impl Entry {
-    /// Runs it once, on an instance of its own in `store`.
-    ///
-    /// # Errors
-    /// When it traps, exits, or breaks its interface.
-    pub(crate) async fn call(&self, store: &mut Store<Host>) -> wasmtime::Result<Said> {
-        match self {
-            Self::Command(module) => command::call(module, store).await,
-            Self::Core(module) => core_abi::call(module, store).await,
-        }
+    /// A program that is ready to be called, or why it cannot be a function, for its author.
+    pub(crate) fn entry(&self, binary: &Binary) -> Result<Entry, String> {
+        Ok(match binary {
+            Binary::Module(module) => Entry::Module(self.modules.entry(module)?),
+            Binary::Component(component) => Entry::Component(self.components.entry(component)?),
+        })
     }
 }

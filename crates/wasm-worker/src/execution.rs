@@ -14,12 +14,12 @@ use tokio_util::sync::CancellationToken;
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline, WasmBacktrace};
 
 use crate::broken::Broken;
-use crate::entry::Said;
+use crate::entry::{Call, Entry, Given, Said, World};
 use crate::limits::{Budget, Limits, Refusal};
 use crate::log::Log;
 use crate::program::Program;
 use crate::ticker::Ticker;
-use crate::wasi::{Exit, Host};
+use crate::wasi::Exit;
 
 /// How many ticks an invocation may see before it lets others go on: at least one whole one.
 const FIRST_TURN: u64 = 2;
@@ -58,15 +58,27 @@ impl Invocation {
     /// The first time that it is pending, the invocation is at a point where it lets others go on, and
     /// wants to be polled again on the slow lane, within its runtime.
     pub(crate) async fn run(self, ground: Ground) -> Option<Report> {
+        let program = Arc::clone(&self.program);
+        match &program.entry {
+            Entry::Module(entry) => self.call(entry, ground).await,
+            Entry::Component(entry) => self.call(entry, ground).await,
+        }
+    }
+
+    async fn call<E: Call>(self, entry: &E, ground: Ground) -> Option<Report> {
         let begun = ground.clock.monotonic();
         let timeout = self.program.timeout;
         let limits = Limits::new(self.program.memory, ground.budget);
         let mut environment = self.program.environment.clone();
         environment.extend(self.environment);
-        let mut host = Host::new(self.event, environment, limits);
-        host.log = Some(self.log.clone());
-        let mut store = Store::new(&ground.engine, host);
-        store.limiter(|host| &mut host.limits);
+        let world = entry.world(Given {
+            event: self.event,
+            environment,
+            limits,
+            log: Some(self.log.clone()),
+        });
+        let mut store = Store::new(&ground.engine, world);
+        store.limiter(|world| world.limits());
         store.set_epoch_deadline(FIRST_TURN);
         let (clock, cancelled) = (Arc::clone(&ground.clock), self.cancelled.clone());
         store.epoch_deadline_callback(move |_| {
@@ -77,16 +89,17 @@ impl Invocation {
         });
         let ticking = ground.ticker.begin();
         let ended = {
-            let call = self.program.entry.call(&mut store);
+            let call = entry.call(&mut store);
             watched(pin!(call), &self.log, timeout, &self.cancelled).await?
         };
         drop(ticking);
         if self.cancelled.is_cancelled() {
             return None;
         }
-        let ending = ending(ended, &store, &self.log);
-        let memory = store.data().limits.used();
-        let (written, output) = store.data_mut().take_output();
+        let world = store.data_mut();
+        let ending = ending(ended, world.limits().refusal(), &self.log);
+        let memory = world.limits().used();
+        let (written, output) = world.take_output();
         drop(store);
         let (log, unlogged) = self.log.rest();
         Some(Report::Done {
@@ -145,7 +158,7 @@ async fn let_others_go_on() {
 }
 
 /// What the end means.
-fn ending(ended: Ended, store: &Store<Host>, log: &Log) -> Ending {
+fn ending(ended: Ended, refusal: Option<Refusal>, log: &Log) -> Ending {
     let error = match ended {
         Ended::Called(Ok(Said::Result)) => return Ending::Exit(0),
         Ended::Called(Ok(Said::Error)) => return Ending::Failed,
@@ -161,7 +174,7 @@ fn ending(ended: Ended, store: &Store<Host>, log: &Log) -> Ending {
         return Ending::Timeout;
     }
     // Whatever a program does when it gets no memory, that was why.
-    match store.data().limits.refusal() {
+    match refusal {
         Some(Refusal::Limit) => return Ending::OutOfMemory,
         Some(Refusal::Crowded) => return Ending::Crowded,
         None => {}
@@ -184,3 +197,6 @@ fn ending(ended: Ended, store: &Store<Host>, log: &Log) -> Ending {
         (None, None) => Ending::NotStarted(format!("{error:#}")),
     }
 }
+
+#[cfg(test)]
+mod tests;

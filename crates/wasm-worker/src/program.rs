@@ -1,12 +1,13 @@
-//! A module that is ready to run.
+//! A function's program that is ready to run.
 
 use std::time::Duration;
 
-use wasmtime::{Engine, Module};
+use wasmtime::Engine;
 
+use crate::binary::Binary;
 use crate::entry::{Entry, Imports};
 
-/// A loaded module with what its function may have.
+/// A loaded program with what its function may have.
 pub(crate) struct Program {
     pub(crate) entry: Entry,
     /// Linear memory, in bytes.
@@ -29,16 +30,9 @@ impl Program {
         timeout: Duration,
         environment: Vec<String>,
     ) -> wasmtime::Result<Self> {
-        #[expect(
-            unsafe_code,
-            reason = "the engine's only way to load what was compiled before"
-        )]
-        // SAFETY: the file is one that this engine has written: the server alone writes to the folder
-        // it is in, whole files only, and it names artifacts by the engine they are of. Whatever the
-        // code in it does, it does in this process, whose walls are those of any function's.
-        let module = unsafe { Module::deserialize_file(engine, artifact) }?;
+        let binary = Binary::load(engine, artifact)?;
         Ok(Self {
-            entry: imports.module(&module).map_err(wasmtime::Error::msg)?,
+            entry: imports.entry(&binary).map_err(wasmtime::Error::msg)?,
             memory,
             timeout,
             environment,

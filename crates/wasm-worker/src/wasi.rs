@@ -20,10 +20,10 @@ mod time;
 use bytes::Bytes;
 use wasmtime::{Engine, Linker};
 
+use crate::entry::{Given, World};
 use crate::limits::{Budget, Limits};
 use crate::log::Log;
-
-use streams::Output;
+use crate::output::Output;
 
 /// The interface's name, which every import has as its module.
 pub(crate) const MODULE: &str = "wasi_snapshot_preview1";
@@ -41,9 +41,8 @@ const STDERR: u32 = 2;
 
 /// One instance's world.
 pub(crate) struct Host {
-    pub(crate) limits: Limits,
-    /// Where the log goes; nowhere while nobody listens.
-    pub(crate) log: Option<Log>,
+    limits: Limits,
+    log: Option<Log>,
     event: Bytes,
     output: Output,
     printed: Printed,
@@ -79,11 +78,17 @@ enum Errno {
 type Answer = Result<(), Errno>;
 
 impl Host {
-    /// A world with an event, an environment of `NAME=value`, and bounded memory.
-    pub(crate) fn new(event: Bytes, environment: Vec<String>, limits: Limits) -> Self {
+    /// The world of a command.
+    pub(crate) fn new(given: Given) -> Self {
+        let Given {
+            event,
+            environment,
+            limits,
+            log,
+        } = given;
         Self {
             limits,
-            log: None,
+            log,
             event,
             output: Output::default(),
             printed: Printed::Result,
@@ -94,7 +99,12 @@ impl Host {
 
     /// A world for a program that is only looked at.
     pub(crate) fn nobody() -> Self {
-        Self::new(Bytes::new(), Vec::new(), Limits::new(0, Budget::of(0)))
+        Self::new(Given {
+            event: Bytes::new(),
+            environment: Vec::new(),
+            limits: Limits::new(0, Budget::of(0)),
+            log: None,
+        })
     }
 
     /// The event, for a program that is handed it: its standard input is empty from now on, and its
@@ -124,17 +134,22 @@ impl Host {
         }
     }
 
-    /// How long the result is that was printed or handed over, and what is kept of it.
-    pub(crate) fn take_output(&mut self) -> (u64, Bytes) {
-        std::mem::take(&mut self.output).into_parts()
-    }
-
     /// Whether a descriptor is there.
     fn open(&self, descriptor: u32) -> Answer {
         match self.closed.get(descriptor as usize) {
             Some(false) => Ok(()),
             Some(true) | None => Err(Errno::BadDescriptor),
         }
+    }
+}
+
+impl World for Host {
+    fn limits(&mut self) -> &mut Limits {
+        &mut self.limits
+    }
+
+    fn take_output(&mut self) -> (u64, Bytes) {
+        std::mem::take(&mut self.output).into_parts()
     }
 }
 

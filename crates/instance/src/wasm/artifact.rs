@@ -1,4 +1,5 @@
-//! Compiled modules, kept by what they were compiled from.
+//! Compiled modules and components (here modules, all of them), kept by what they were compiled from: bytes
+//! that are the one are never the other, so that no name stands for both.
 //!
 //! An artifact is native code: whoever writes one into a worker's folder runs what they like in that
 //! worker. So the folder is the server's, and what is in it was compiled from a package of the same

@@ -17,7 +17,7 @@ pub const MAX_FRAME: usize = 512 << 20;
 /// What the server asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// Compile the module at this path, of the worker's own root. Answered by [`Report::Compiled`] or
+    /// Compile the module or component at this path, of the worker's own root. Answered by [`Report::Compiled`] or
     /// [`Report::Refused`].
     Compile {
         /// Absolute.

@@ -9,10 +9,11 @@ use proptest::prelude::*;
 use wasmtime::Engine;
 
 use super::*;
-use crate::entry::{Entry, Imports};
+use crate::entry::{Call, Given, World};
 use crate::limits::{Budget, Limits};
+use crate::module::{Entry, Imports};
 
-static ENGINE: LazyLock<Engine> = LazyLock::new(|| crate::engine::compiler().unwrap());
+static ENGINE: LazyLock<Engine> = LazyLock::new(|| crate::engine::new(16).unwrap());
 
 const MEMORY_BYTES: u64 = 65_536;
 
@@ -78,10 +79,15 @@ impl Says {
     /// What comes of it.
     fn run(self, event: &[u8]) -> Result<(Said, Bytes), wasmtime::Error> {
         let module = Module::new(&ENGINE, self.module()).unwrap();
-        let entry = Imports::new(&ENGINE).unwrap().module(&module).unwrap();
+        let entry = Imports::new(&ENGINE).unwrap().entry(&module).unwrap();
         assert!(matches!(entry, Entry::Core(_)));
         let limits = Limits::new(u64::MAX, Budget::of(u64::MAX));
-        let host = Host::new(Bytes::copy_from_slice(event), Vec::new(), limits);
+        let host = Host::new(Given {
+            event: Bytes::copy_from_slice(event),
+            environment: Vec::new(),
+            limits,
+            log: None,
+        });
         let mut store = Store::new(&ENGINE, host);
         store.set_epoch_deadline(1);
         let said = {
@@ -209,7 +215,7 @@ fn a_module_that_lacks_a_part_of_the_interface_is_refused_by_its_name() {
             .position(|it| it == name.as_bytes());
         module[at.unwrap()] = b'X';
         let module = Module::new(&ENGINE, module).unwrap();
-        let refused = Imports::new(&ENGINE).unwrap().module(&module);
+        let refused = Imports::new(&ENGINE).unwrap().entry(&module);
         refused.err().unwrap()
     };
     assert!(without(HANDLE).contains("neither a WASI command"));

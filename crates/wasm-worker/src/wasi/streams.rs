@@ -1,7 +1,6 @@
 //! Standard input, output and error.
 
-use bytes::{Buf, Bytes};
-use instance::MAX_RESPONSE_BYTES;
+use bytes::Buf;
 use wasmtime::{Caller, Linker};
 
 use super::memory::Guest;
@@ -11,32 +10,6 @@ use super::{Answer, Errno, Host, MODULE, MOST_PARTS, STDERR, STDIN, STDOUT, numb
 const MAY_READ: u64 = 1 << 1;
 const MAY_WRITE: u64 = 1 << 6;
 const MAY_POLL: u64 = 1 << 27;
-
-/// What was written to standard output: counted in full, kept as far as a response may be long.
-#[derive(Default)]
-pub(super) struct Output {
-    kept: Vec<u8>,
-    written: u64,
-}
-
-impl Output {
-    pub(super) fn write(&mut self, bytes: &[u8]) {
-        self.written += bytes.len() as u64;
-        let room = MAX_RESPONSE_BYTES - self.kept.len();
-        self.kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
-    }
-
-    /// `bytes` and nothing else.
-    pub(super) fn of(bytes: &[u8]) -> Self {
-        let mut output = Self::default();
-        output.write(bytes);
-        output
-    }
-
-    pub(super) fn into_parts(self) -> (u64, Bytes) {
-        (self.written, self.kept.into())
-    }
-}
 
 pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     type C<'a> = Caller<'a, Host>;
@@ -142,21 +115,4 @@ fn file(caller: &mut Caller<'_, Host>, fd: u32, to: u32) -> Answer {
     let mut guest = Guest::of(caller)?;
     guest.host.open(fd)?;
     guest.write(to, &[0; 64])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn output_beyond_a_response_is_counted_and_not_kept() {
-        let mut output = Output::default();
-        output.write(&vec![b'a'; MAX_RESPONSE_BYTES - 1]);
-        output.write(b"bcd");
-        output.write(b"e");
-        let (written, kept) = output.into_parts();
-        assert_eq!(written, MAX_RESPONSE_BYTES as u64 + 3);
-        assert_eq!(kept.len(), MAX_RESPONSE_BYTES);
-        assert!(kept.ends_with(b"ab"));
-    }
 }

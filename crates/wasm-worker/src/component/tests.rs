@@ -1,0 +1,285 @@
+//! Components that say whatever they like.
+
+use std::pin::pin;
+use std::sync::LazyLock;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::*;
+use crate::entry::World as _;
+use crate::limits::{Budget, Limits};
+
+static ENGINE: LazyLock<Engine> = LazyLock::new(|| crate::engine::new(16).unwrap());
+
+/// Where the events of [`typed`] components are, and how long their memory is.
+const EVENT: u32 = 1024;
+const MEMORY: u64 = 65_536;
+
+/// A typed component with this body of its function, whose parameters are the event's address and length.
+/// It returns the address of the answer: a byte that is 1 for an error, and at 4 and 8 from there the
+/// address and the length of what is said.
+fn typed(body: &str) -> Vec<u8> {
+    text(&format!(
+        r#"(component
+          (core module $module
+            (memory (export "memory") 1)
+            (func (export "realloc") (param i32 i32 i32 i32) (result i32) i32.const {EVENT})
+            (func (export "handle") (param i32 i32) (result i32) {body}))
+          (core instance $instance (instantiate $module))
+          (func $handle (param "event" (list u8)) (result (result (list u8) (error string)))
+            (canon lift (core func $instance "handle")
+              (memory $instance "memory") (realloc (func $instance "realloc"))))
+          (export "handle" (func $handle)))"#
+    ))
+}
+
+/// What answers with what its event says that the answer is.
+fn says_its_event() -> Vec<u8> {
+    typed("local.get 0")
+}
+
+/// A command with this body.
+fn command(body: &str) -> Vec<u8> {
+    text(&format!(
+        r#"(component
+          (core module $module (func (export "run") (result i32) {body}))
+          (core instance $instance (instantiate $module))
+          (func $run (result (result)) (canon lift (core func $instance "run")))
+          (instance $cli (export "run" (func $run)))
+          (export "wasi:cli/run@0.2.3" (instance $cli)))"#
+    ))
+}
+
+fn text(text: &str) -> Vec<u8> {
+    wat::parse_str(text).unwrap()
+}
+
+fn entry(component: &[u8]) -> Result<Entry, String> {
+    let component = Component::new(&ENGINE, component).map_err(|error| format!("{error:#}"))?;
+    Imports::new(&ENGINE).unwrap().entry(&component)
+}
+
+/// What is wrong with it.
+fn refused(component: &[u8]) -> String {
+    entry(component).err().unwrap()
+}
+
+fn store(entry: &Entry, event: &[u8]) -> Store<World> {
+    let world = entry.world(Given {
+        event: Bytes::copy_from_slice(event),
+        environment: Vec::new(),
+        limits: Limits::new(u64::MAX, Budget::of(u64::MAX)),
+        log: None,
+    });
+    let mut store = Store::new(&ENGINE, world);
+    store.set_epoch_deadline(1);
+    store
+}
+
+fn run(entry: &Entry, event: &[u8]) -> wasmtime::Result<(Said, Bytes)> {
+    let mut store = store(entry, event);
+    let said = {
+        let call = pin!(entry.call(&mut store));
+        match call.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(said) => said?,
+            Poll::Pending => panic!("it waits"),
+        }
+    };
+    Ok((said, store.data_mut().take_output().1))
+}
+
+/// Why running it ended otherwise than with an answer.
+fn broken(component: &[u8]) -> String {
+    let ran = run(&entry(component).unwrap(), b"event");
+    let broken = ran.unwrap_err().downcast::<Broken>();
+    broken.unwrap().to_string()
+}
+
+/// An answer as a component says it.
+fn answer(is_error: u8, at: u32, length: u32) -> Vec<u8> {
+    let mut said = vec![is_error, 0, 0, 0];
+    said.extend(at.to_le_bytes());
+    said.extend(length.to_le_bytes());
+    said
+}
+
+/// What must come of it.
+fn comes_to(said: &[u8], is_error: u8, at: u32, length: u32) -> Option<(Said, Bytes)> {
+    if u64::from(at) + u64::from(length) > MEMORY {
+        return None;
+    }
+    let mut memory = vec![0; usize::try_from(MEMORY).unwrap()];
+    memory[EVENT as usize..][..said.len()].copy_from_slice(said);
+    let answer = Bytes::copy_from_slice(&memory[at as usize..][..length as usize]);
+    match is_error {
+        0 => Some((Said::Result, answer)),
+        1 if str::from_utf8(&answer).is_ok() => Some((Said::Error, answer)),
+        _ => None,
+    }
+}
+
+fn number() -> impl Strategy<Value = u32> {
+    prop_oneof![
+        0..40_u32,
+        EVENT - 5..EVENT + 20,
+        65_500..65_580_u32,
+        u32::MAX - 40..=u32::MAX,
+        any::<u32>(),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn whatever_a_component_answers_only_its_memory_is_read(
+        is_error in 0..4_u8, at in number(), length in number(),
+    ) {
+        static ENTRY: LazyLock<Entry> = LazyLock::new(|| entry(&says_its_event()).unwrap());
+        let said = answer(is_error, at, length);
+        let came = run(&ENTRY, &said).map_err(|error| error.downcast::<Broken>().unwrap());
+        prop_assert_eq!(came.ok(), comes_to(&said, is_error, at, length));
+    }
+}
+
+#[test]
+fn an_answer_is_a_result_or_an_error() {
+    let entry = entry(&says_its_event()).unwrap();
+    let mut event = answer(0, EVENT + 12, 5);
+    event.extend(b"hello");
+    assert_eq!(run(&entry, &event).unwrap(), (Said::Result, "hello".into()));
+    event[0] = 1;
+    assert_eq!(run(&entry, &event).unwrap(), (Said::Error, "hello".into()));
+}
+
+#[test]
+fn a_command_succeeds_or_exits_with_one() {
+    let good = entry(&command("i32.const 0")).unwrap();
+    assert_eq!(run(&good, b"").unwrap(), (Said::Result, Bytes::new()));
+    let bad = entry(&command("i32.const 1")).unwrap();
+    let exit = run(&bad, b"").unwrap_err().downcast::<Exit>().unwrap();
+    assert_eq!(exit.0, 1);
+}
+
+#[test]
+fn a_component_that_cannot_be_a_function_is_refused_with_the_reason() {
+    let neither = refused(&text("(component)"));
+    assert!(
+        neither.contains("wasi:cli/run") && neither.contains("handle"),
+        "{neither}"
+    );
+    let no_function = refused(&text(
+        r#"(component (instance $it) (export "handle" (instance $it)))"#,
+    ));
+    assert!(no_function.contains(HANDLE_TYPE), "{no_function}");
+    let other = refused(&text(
+        r#"(component
+          (core module $module (func (export "handle") (param i32) (result i32) local.get 0))
+          (core instance $instance (instantiate $module))
+          (func $handle (param "event" u32) (result u32) (canon lift (core func $instance "handle")))
+          (export "handle" (func $handle)))"#,
+    ));
+    assert!(other.contains(HANDLE_TYPE), "{other}");
+    let earlier =
+        text(r#"(component (instance $it) (export "wasi:cli/run@0.3.0" (instance $it)))"#);
+    assert!(refused(&earlier).contains("neither a WASI command"));
+    let empty = text(r#"(component (instance $it) (export "wasi:cli/run@0.2.0" (instance $it)))"#);
+    assert!(refused(&empty).contains("not a WASI command"));
+    let http =
+        r#"(import "wasi:http/types@0.2.0" (instance (export "fields" (type (sub resource)))))"#;
+    let importing = text(&format!(
+        "(component {http} {}",
+        wat_of_command().trim_start_matches("(component")
+    ));
+    let importing = refused(&importing);
+    assert!(
+        importing.contains("wasi:http/types@0.2.0") && importing.contains("wasi:cli/imports"),
+        "{importing}"
+    );
+}
+
+fn wat_of_command() -> &'static str {
+    r#"(component
+      (core module $module (func (export "run") (result i32) i32.const 0))
+      (core instance $instance (instantiate $module))
+      (func $run (result (result)) (canon lift (core func $instance "run")))
+      (instance $cli (export "run" (func $run)))
+      (export "wasi:cli/run@0.2.3" (instance $cli)))"#
+}
+
+#[test]
+fn a_component_of_more_than_the_pool_has_is_refused_as_it_is_compiled() {
+    let memories = |count: usize| {
+        let modules = "(core instance (instantiate $module))".repeat(count);
+        text(&format!(
+            "(component (core module $module (memory 1)) {modules} {}",
+            wat_of_command()
+                .trim_start_matches("(component")
+                .replace("$module", "$other")
+        ))
+    };
+    assert!(entry(&memories(1)).is_ok());
+    let several = refused(&memories(2));
+    assert!(several.contains("2 Wasm linear memories"), "{several}");
+}
+
+#[test]
+fn no_more_is_copied_out_of_a_component_than_there_is_room_for() {
+    let pages = COPIED / 65_536 + 1;
+    let says = |length: usize| {
+        typed(&format!(
+            "(if (i32.eq (memory.grow (i32.const {pages})) (i32.const -1)) (then unreachable))
+             (i32.store8 (i32.const 0) (i32.const 0))
+             (i32.store (i32.const 4) (i32.const 0))
+             (i32.store (i32.const 8) (i32.const {length}))
+             i32.const 0"
+        ))
+    };
+    let (said, kept) = run(&entry(&says(COPIED)).unwrap(), b"event").unwrap();
+    assert_eq!(said, Said::Result);
+    assert_eq!(kept.len(), instance::MAX_RESPONSE_BYTES);
+    let more = broken(&says(COPIED + 1));
+    assert!(more.contains("too much data"), "{more}");
+}
+
+#[test]
+fn a_component_that_makes_handles_without_end_is_ended() {
+    let component = text(
+        r#"(component
+          (type $thing (resource (rep i32)))
+          (core func $new (canon resource.new $thing))
+          (core module $module
+            (import "host" "new" (func $new (param i32) (result i32)))
+            (func (export "run") (result i32)
+              (loop $again (drop (call $new (i32.const 1))) (br $again)) unreachable))
+          (core instance $host (export "new" (func $new)))
+          (core instance $instance (instantiate $module (with "host" (instance $host))))
+          (func $run (result (result)) (canon lift (core func $instance "run")))
+          (instance $cli (export "run" (func $run)))
+          (export "wasi:cli/run@0.2.0" (instance $cli)))"#,
+    );
+    let ended = run(&entry(&component).unwrap(), b"").unwrap_err();
+    assert!(ended.is::<Broken>() || ended.is::<Trap>(), "{ended:?}");
+}
+
+#[test]
+fn an_event_for_which_there_is_no_room_is_the_components_fault() {
+    let realloc = |at: &str| {
+        let component = format!(
+            r#"(component
+              (core module $module
+                (memory (export "memory") 1)
+                (func (export "realloc") (param i32 i32 i32 i32) (result i32) {at})
+                (func (export "handle") (param i32 i32) (result i32) i32.const 0))
+              (core instance $instance (instantiate $module))
+              (func $handle (param "event" (list u8)) (result (result (list u8) (error string)))
+                (canon lift (core func $instance "handle")
+                  (memory $instance "memory") (realloc (func $instance "realloc"))))
+              (export "handle" (func $handle)))"#
+        );
+        run(&entry(&text(&component)).unwrap(), b"event").map_err(|error| error.is::<Broken>())
+    };
+    assert_eq!(realloc("i32.const 65531").unwrap().0, Said::Result);
+    assert_eq!(realloc("i32.const 65532"), Err(true));
+    assert_eq!(realloc("i32.const -1"), Err(true));
+}

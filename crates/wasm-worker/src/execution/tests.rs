@@ -1,0 +1,171 @@
+//! How invocations end that are not let be, by components: modules are ended by the same means.
+
+use std::future::poll_fn;
+use std::net::{TcpListener, TcpStream};
+use std::sync::LazyLock;
+
+use clock::SystemClock;
+use wasmtime::Engine;
+
+use super::*;
+use crate::binary::Binary;
+use crate::entry::Imports;
+use crate::replies::Replies;
+
+const SHORT: Duration = Duration::from_millis(50);
+const LONG: Duration = Duration::from_secs(60);
+
+/// What the host has for a component that [`command`] makes.
+const HOST: &str = r#"
+    (import "wasi:io/poll@0.2.0" (instance $poll
+      (export "pollable" (type $pollable (sub resource)))
+      (export "[method]pollable.block" (func (param "self" (borrow $pollable))))))
+    (alias export $poll "pollable" (type $pollable))
+    (import "wasi:clocks/monotonic-clock@0.2.0" (instance $clock
+      (export "pollable" (type $its (eq $pollable)))
+      (export "subscribe-duration" (func (param "when" u64) (result (own $its))))))
+    (core func $block (canon lower (func $poll "[method]pollable.block")))
+    (core func $subscribe (canon lower (func $clock "subscribe-duration")))
+    (core instance $host
+      (export "block" (func $block)) (export "subscribe" (func $subscribe)))"#;
+
+/// A command with this body, which may block for what it subscribes to.
+fn command(body: &str) -> String {
+    format!(
+        r#"(component {HOST}
+          (core module $module
+            (import "host" "block" (func $block (param i32)))
+            (import "host" "subscribe" (func $subscribe (param i64) (result i32)))
+            (memory 1)
+            (func (export "run") (result i32) {body} i32.const 0))
+          (core instance $instance (instantiate $module (with "host" (instance $host))))
+          (func $run (result (result)) (canon lift (core func $instance "run")))
+          (instance $cli (export "run" (func $run)))
+          (export "wasi:cli/run@0.2.0" (instance $cli)))"#
+    )
+}
+
+fn waits(duration: Duration) -> String {
+    let nanoseconds = duration.as_nanos();
+    command(&format!(
+        "(call $block (call $subscribe (i64.const {nanoseconds})))"
+    ))
+}
+
+/// What invocations run on, and what they report to.
+struct Place {
+    ground: Ground,
+    replies: Arc<Replies>,
+    _server: TcpStream,
+}
+
+impl Place {
+    fn new(engine: &Engine) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let worker = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        Self {
+            ground: Ground {
+                engine: engine.clone(),
+                budget: Budget::of(1 << 30),
+                ticker: Ticker::start(engine.clone()).unwrap(),
+                clock: Arc::new(SystemClock::new()),
+            },
+            replies: Arc::new(Replies::new(worker)),
+            _server: listener.accept().unwrap().0,
+        }
+    }
+
+    /// Has a component run with a page of memory and a half, and no longer than `timeout`.
+    fn start(&self, text: &str, timeout: Duration) -> Invocation {
+        let engine = &self.ground.engine;
+        let binary = Binary::compile(engine, &wat::parse_str(text).unwrap()).unwrap();
+        let program = Program {
+            entry: Imports::new(engine).unwrap().entry(&binary).unwrap(),
+            memory: 100_000,
+            timeout,
+            environment: Vec::new(),
+        };
+        Invocation {
+            id: 1,
+            program: Arc::new(program),
+            environment: Vec::new(),
+            event: Bytes::new(),
+            log: Log::new(1, Arc::clone(&self.replies)),
+            cancelled: CancellationToken::new(),
+        }
+    }
+
+    /// How it ends, as on the lanes: once it is pending it is polled again, unasked.
+    async fn end(&self, invocation: Invocation) -> Option<Ending> {
+        let mut run = Box::pin(invocation.run(self.ground.clone()));
+        let first = poll_fn(|context| Poll::Ready(run.as_mut().poll(context))).await;
+        let report = match first {
+            Poll::Ready(report) => report,
+            Poll::Pending => run.await,
+        };
+        report.map(|report| match report {
+            Report::Done { ending, .. } => ending,
+            other => panic!("{other:?}"),
+        })
+    }
+}
+
+static ENGINE: LazyLock<Engine> = LazyLock::new(|| crate::engine::new(16).unwrap());
+
+async fn end(text: &str, timeout: Duration) -> Ending {
+    let place = Place::new(&ENGINE);
+    place.end(place.start(text, timeout)).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_component_that_waits_or_calculates_for_too_long_is_ended_in_time() {
+    assert_eq!(end(&waits(SHORT), LONG).await, Ending::Exit(0));
+    assert_eq!(end(&waits(LONG), SHORT).await, Ending::Timeout);
+    let spins = command("(loop $again (br $again))");
+    assert_eq!(end(&spins, SHORT).await, Ending::Timeout);
+    // One call of the host's after the other, none of which takes any time.
+    let calls = command("(loop $again (call $block (call $subscribe (i64.const 0))) (br $again))");
+    let ended = end(&calls, SHORT).await;
+    assert!(
+        matches!(ended, Ending::Timeout | Ending::Broken(_)),
+        "{ended:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_component_whose_caller_has_gone_is_ended_while_it_waits() {
+    let place = Place::new(&ENGINE);
+    let invocation = place.start(&waits(LONG), LONG);
+    let cancelled = invocation.cancelled.clone();
+    let (ended, ()) = tokio::join!(place.end(invocation), async { cancelled.cancel() });
+    assert_eq!(ended, None);
+}
+
+#[tokio::test]
+async fn a_component_is_ended_by_what_it_does_and_told_so() {
+    let grows =
+        command("(if (i32.eq (memory.grow (i32.const 1)) (i32.const -1)) (then unreachable))");
+    assert_eq!(end(&grows, LONG).await, Ending::OutOfMemory);
+    let traps = command("unreachable");
+    assert!(matches!(end(&traps, LONG).await, Ending::Trap(why) if why.contains("unreachable")));
+    let recurses = r#"(component
+      (core module $module (func $run (export "run") (result i32) (i32.add (call $run) (call $run))))
+      (core instance $instance (instantiate $module))
+      (func $run (result (result)) (canon lift (core func $instance "run")))
+      (instance $cli (export "run" (func $run)))
+      (export "wasi:cli/run@0.2.0" (instance $cli)))"#;
+    assert!(matches!(end(recurses, LONG).await, Ending::Trap(why) if why.contains("stack")));
+    let another = command("(call $block (i32.const 77))");
+    assert!(matches!(end(&another, LONG).await, Ending::Broken(why) if why.contains("77")));
+}
+
+#[tokio::test]
+async fn an_instance_for_which_there_is_no_place_is_not_the_functions_fault() {
+    let place = Place::new(&crate::engine::new(1).unwrap());
+    let first = place.start(&waits(SHORT), LONG);
+    let second = place.start(&waits(SHORT), LONG);
+    let ended = tokio::join!(place.end(first), place.end(second));
+    assert_eq!(ended, (Some(Ending::Exit(0)), Some(Ending::Crowded)));
+    let third = place.start(&waits(SHORT), LONG);
+    assert_eq!(place.end(third).await, Some(Ending::Exit(0)));
+}
