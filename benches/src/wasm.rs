@@ -3,7 +3,8 @@
 //! The floor is the same engine with the same settings and the same host, in a loop on one thread, times
 //! the processors; what is measured is one process with a pool, a connection and a worker in its sandbox,
 //! then the whole way from a topic through the function to the settlement. The function is the example
-//! `word-count`, which parses JSON, as a command and by the core ABI.
+//! `word-count`, which parses JSON, of each kind: as a module and as a component, each as a command and
+//! handed its event.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -32,10 +33,41 @@ const WARM: usize = 2_000;
 const EVENT: &[u8] =
     br#"{"text": "the quick brown fox jumps over the lazy dog, and over and over again"}"#;
 
-/// The same function, of each kind: the example's folder, its target, and its file as it is built.
-const KINDS: [(&str, &str, &str); 2] = [
-    ("word-count", "wasm32-wasip1", "word-count.wasm"),
-    ("word-count-core", "wasm32-wasip1", "word_count_core.wasm"),
+/// The same function, of one kind.
+struct Kind {
+    name: &'static str,
+    /// The example's folder.
+    example: &'static str,
+    target: &'static str,
+    /// As it is built.
+    file: &'static str,
+}
+
+const KINDS: [Kind; 4] = [
+    Kind {
+        name: "word-count",
+        example: "word-count",
+        target: "wasm32-wasip1",
+        file: "word-count.wasm",
+    },
+    Kind {
+        name: "word-count-core",
+        example: "word-count-core",
+        target: "wasm32-wasip1",
+        file: "word_count_core.wasm",
+    },
+    Kind {
+        name: "word-count, a component",
+        example: "word-count",
+        target: "wasm32-wasip2",
+        file: "word-count.wasm",
+    },
+    Kind {
+        name: "word-count-component",
+        example: "word-count-component",
+        target: "wasm32-wasip2",
+        file: "word_count_component.wasm",
+    },
 ];
 
 /// Times the engine, the worker at several concurrencies, and a topic's records; of the other kinds than
@@ -44,16 +76,18 @@ pub(crate) async fn run(table: &mut Table) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let pool = pool(folder.path())?;
     let mut commands = None;
-    for (example, target, file) in KINDS {
-        let module = built(folder.path(), example, target, file)?;
+    for (number, kind) in KINDS.iter().enumerate() {
+        // The file's name in the package, and the function's.
+        let handler = format!("kind-{number}");
+        let module = built(folder.path(), &handler, kind)?;
         let floor = floor(&module)?;
         table.row(
-            &format!("wasm {example}, the engine alone"),
+            &format!("wasm {}, the engine alone", kind.name),
             "fresh instances in a loop, a thread for each processor",
             format!("{floor:.0}/s"),
             String::new(),
         );
-        let spec = spec(folder.path(), example);
+        let spec = spec(folder.path(), &handler);
         let several: &[usize] = if commands.is_none() {
             &[1, 16, 128]
         } else {
@@ -62,7 +96,7 @@ pub(crate) async fn run(table: &mut Table) -> Result<()> {
         for together in several {
             let (rate, p50) = serve(&pool, &spec, *together).await?;
             table.row(
-                &format!("wasm {example} through the worker"),
+                &format!("wasm {} through the worker", kind.name),
                 &format!("{together} at a time"),
                 format!("{rate:.0}/s, p50 {}", time(p50)),
                 format!("{:.2} × the engine alone", rate / floor),
@@ -94,18 +128,20 @@ pub(crate) async fn run(table: &mut Table) -> Result<()> {
     Ok(())
 }
 
-/// An example, built and put where packages are.
-fn built(folder: &Path, example: &str, target: &str, file: &str) -> Result<Vec<u8>> {
+/// An example, built and put where packages are, under this name.
+fn built(folder: &Path, name: &str, kind: &Kind) -> Result<Vec<u8>> {
+    let Kind {
+        example,
+        target,
+        file,
+        ..
+    } = kind;
     let into = folder.join("target");
+    let manifest = tests::repository().join("functions").join(example);
     let status = Command::new("cargo")
         .args(["build", "--quiet", "--release", "--target", target])
         .arg("--manifest-path")
-        .arg(
-            tests::repository()
-                .join("functions")
-                .join(example)
-                .join("Cargo.toml"),
-        )
+        .arg(manifest.join("Cargo.toml"))
         .arg("--target-dir")
         .arg(&into)
         .status()?;
@@ -114,7 +150,7 @@ fn built(folder: &Path, example: &str, target: &str, file: &str) -> Result<Vec<u
     let module = std::fs::read(module).context("read the built module")?;
     let code = folder.join("code");
     std::fs::create_dir_all(&code)?;
-    std::fs::write(code.join(example).with_extension("wasm"), &module)?;
+    std::fs::write(code.join(name).with_extension("wasm"), &module)?;
     Ok(module)
 }
 
@@ -167,16 +203,16 @@ fn pool(folder: &Path) -> Result<Pool> {
     Ok(Pool::new(Arc::new(launcher), PoolConfig::default()))
 }
 
-fn spec(folder: &Path, example: &str) -> Arc<Spec> {
+fn spec(folder: &Path, name: &str) -> Arc<Spec> {
     Arc::new(Spec {
         account: "000000000000".to_owned(),
-        function: example.to_owned(),
+        function: name.to_owned(),
         version: "$LATEST".to_owned(),
         revision: "1".to_owned(),
-        arn: format!("arn:aws:lambda:us-east-1:000000000000:function:{example}"),
+        arn: format!("arn:aws:lambda:us-east-1:000000000000:function:{name}"),
         region: "us-east-1".to_owned(),
         runtime: instance::Runtime::Wasm,
-        handler: example.to_owned(),
+        handler: name.to_owned(),
         code: folder.join("code"),
         image: None,
         opt: None,
@@ -184,7 +220,7 @@ fn spec(folder: &Path, example: &str) -> Arc<Spec> {
         memory_mib: 128,
         timeout: Duration::from_secs(30),
         environment: BTreeMap::new(),
-        log_group: format!("/aws/lambda/{example}"),
+        log_group: format!("/aws/lambda/{name}"),
         log_format: LogFormat::Text,
         initialization: Initialization::OnDemand,
     })

@@ -14,6 +14,10 @@ use tests::{
 
 use crate::clients::on_a_server_with;
 
+/// Of Rust's, those for modules and for components.
+const WASIP1: &str = "wasm32-wasip1";
+const WASIP2: &str = "wasm32-wasip2";
+
 #[test]
 fn a_wasm_command_answers_fails_and_sees_as_it_should() -> Result<()> {
     let test = "a_wasm_command_answers_fails_and_sees_as_it_should";
@@ -24,26 +28,62 @@ fn a_wasm_command_answers_fails_and_sees_as_it_should() -> Result<()> {
 }
 
 #[test]
-fn a_module_with_the_core_abi_answers_fails_and_sees_as_it_should() -> Result<()> {
-    let test = "a_module_with_the_core_abi_answers_fails_and_sees_as_it_should";
-    if !has_target(test, "wasm32-wasip1")? {
+fn a_component_that_is_a_command_answers_fails_and_sees_as_it_should() -> Result<()> {
+    let test = "a_component_that_is_a_command_answers_fails_and_sees_as_it_should";
+    if !has_target(test, WASIP2)? {
         return Ok(());
     }
-    let module = compiled("prisoner_core", &["--crate-type", "cdylib"])?;
+    let component = compiled("prisoner", WASIP2, &[])?;
+    goes_through_the_table(&component, "component command")
+}
+
+#[test]
+fn a_typed_component_answers_fails_and_sees_as_it_should() -> Result<()> {
+    let test = "a_typed_component_answers_fails_and_sees_as_it_should";
+    if !has_target(test, WASIP2)? {
+        return Ok(());
+    }
+    let world = repository().join("functions/wit/function.wit");
+    let world = format!("link-arg=--component-type={}", world.display());
+    let options = ["--crate-type", "cdylib", "-C", &world];
+    let component = compiled("prisoner_typed", WASIP2, &options)?;
+    goes_through_the_table(&component, "typed component")
+}
+
+#[test]
+fn a_module_with_the_core_abi_answers_fails_and_sees_as_it_should() -> Result<()> {
+    let test = "a_module_with_the_core_abi_answers_fails_and_sees_as_it_should";
+    if !has_target(test, WASIP1)? {
+        return Ok(());
+    }
+    let module = compiled("prisoner_core", WASIP1, &["--crate-type", "cdylib"])?;
     goes_through_the_table(&module, "core")
 }
 
 #[test]
 fn the_example_with_the_core_abi_counts_words() -> Result<()> {
     let test = "the_example_with_the_core_abi_counts_words";
-    if !has_target(test, "wasm32-wasip1")? {
+    counts_words(test, ("word-count-core", WASIP1, "word_count_core.wasm"))
+}
+
+#[test]
+fn the_example_that_is_a_typed_component_counts_words() -> Result<()> {
+    let test = "the_example_that_is_a_typed_component_counts_words";
+    let example = ("word-count-component", WASIP2, "word_count_component.wasm");
+    counts_words(test, example)
+}
+
+/// Builds an example as its users do (its folder, its target, its file), and has it count.
+fn counts_words(test: &str, (example, to, file): (&str, &str, &str)) -> Result<()> {
+    if !has_target(test, to)? {
         return Ok(());
     }
     let target = tempfile::tempdir()?;
+    let manifest = repository().join("functions").join(example);
     let output = Command::new("cargo")
-        .args(["build", "--quiet", "--target", "wasm32-wasip1", "--locked"])
+        .args(["build", "--quiet", "--target", to, "--locked"])
         .arg("--manifest-path")
-        .arg(repository().join("functions/word-count-core/Cargo.toml"))
+        .arg(manifest.join("Cargo.toml"))
         .arg("--target-dir")
         .arg(target.path())
         .output()
@@ -53,9 +93,7 @@ fn the_example_with_the_core_abi_counts_words() -> Result<()> {
         "build the example: {}",
         String::from_utf8_lossy(&output.stderr)
     );
-    let module = target
-        .path()
-        .join("wasm32-wasip1/debug/word_count_core.wasm");
+    let module = target.path().join(to).join("debug").join(file);
     let server = Server::start()?;
     let Some(aws) = Cli::find(&server) else {
         skip(test, "the AWS CLI is not installed");
@@ -84,10 +122,10 @@ fn prisoner(test: &str) -> Result<Option<&'static PathBuf>> {
     if let Some(built) = BUILT.get() {
         return Ok(Some(built));
     }
-    if !has_target(test, "wasm32-wasip1")? {
+    if !has_target(test, WASIP1)? {
         return Ok(None);
     }
-    let module = compiled("prisoner", &[])?;
+    let module = compiled("prisoner", WASIP1, &[])?;
     Ok(Some(BUILT.get_or_init(|| module)))
 }
 
@@ -105,13 +143,13 @@ fn has_target(test: &str, target: &str) -> Result<bool> {
     Ok(has)
 }
 
-/// One of the handlers, compiled by itself.
-fn compiled(name: &str, options: &[&str]) -> Result<PathBuf> {
+/// One of the handlers, compiled by itself to `target`.
+fn compiled(name: &str, target: &str, options: &[&str]) -> Result<PathBuf> {
     let folder = tempfile::tempdir()?.keep();
     let module = folder.join(name).with_extension("wasm");
     let handlers = repository().join("tests/e2e/handlers/wasm");
     let output = Command::new("rustc")
-        .args(["--edition", "2024", "--target", "wasm32-wasip1", "-O"])
+        .args(["--edition", "2024", "--target", target, "-O"])
         .args(["-C", "strip=debuginfo"])
         .args(options)
         .arg("-o")

@@ -136,7 +136,7 @@ impl Client {
             Self::Node => "Node.js",
             Self::Ruby => "Ruby",
             Self::Csharp => "Mono",
-            Self::WasmTarget => "Rust for wasm32-wasip1",
+            Self::WasmTarget => "Rust for WebAssembly",
             Self::Debezium => "Debezium",
             Self::Moto => "moto",
             Self::S3sE2e => "s3s-e2e",
@@ -255,7 +255,9 @@ impl Client {
 
 /// The compiler finds it by itself, and so do tests.
 fn wasm_target() -> Result<Vec<Export>> {
-    command::run(Command::new("rustup").args(["--quiet", "target", "add", "wasm32-wasip1"]))?;
+    let targets = ["wasm32-wasip1", "wasm32-wasip2"];
+    let mut rustup = Command::new("rustup");
+    command::run(rustup.args(["--quiet", "target", "add"]).args(targets))?;
     Ok(Vec::new())
 }
 

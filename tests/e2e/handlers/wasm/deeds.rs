@@ -64,6 +64,11 @@ pub fn act(event: &str, more: impl FnOnce(&str) -> Option<String>) -> Result<Vec
             (0..number).for_each(|line| eprintln!("line {line}"));
             String::new()
         }
+        "rant" => {
+            let line = "x".repeat(999);
+            (0..number).for_each(|_| eprintln!("{line}"));
+            String::new()
+        }
         "flood" => return Ok(vec![b'x'; number]),
         "plant" => {
             let secret = secret();
