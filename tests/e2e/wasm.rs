@@ -9,7 +9,8 @@ use aws_sdk_s3::primitives::ByteStream;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tests::{
-    Cli, Line, Server, charged, eventually, repository, skip, topic_lines, until_settled, zip_file,
+    Cli, Line, Server, charged, eventually, program, repository, skip, topic_lines, until_settled,
+    zip_file,
 };
 
 use crate::clients::on_a_server_with;
@@ -99,13 +100,51 @@ fn counts_words(test: &str, (example, to, file): (&str, &str, &str)) -> Result<(
         skip(test, "the AWS CLI is not installed");
         return Ok(());
     };
-    deploy(&aws, &module, "counter", &[])?;
+    is_a_counter(&aws, &module, "neither a text nor a batch of records")
+}
+
+/// Python as a component: of all of these the most modules, and the most memory.
+#[test]
+fn the_example_in_python_counts_words() -> Result<()> {
+    let test = "the_example_in_python_counts_words";
+    let tool = program("TIDEMILL_TEST_PYTHON", "python3")
+        .and_then(|python| Some(python.parent()?.join("componentize-py")))
+        .filter(|tool| tool.is_file());
+    let Some(tool) = tool else {
+        skip(test, "componentize-py is not installed");
+        return Ok(());
+    };
+    let folder = tempfile::tempdir()?;
+    let component = folder.path().join("words.wasm");
+    let output = Command::new(tool)
+        .args(["-d", "wit", "-w", "function", "componentize"])
+        .args(["-p", "word-count-python", "app", "-o"])
+        .arg(&component)
+        .current_dir(repository().join("functions"))
+        .output()
+        .context("run componentize-py")?;
+    ensure!(
+        output.status.success(),
+        "build the example: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let server = Server::start()?;
+    let Some(aws) = Cli::find(&server) else {
+        skip(test, "the AWS CLI is not installed");
+        return Ok(());
+    };
+    is_a_counter(&aws, &component, "not a text")
+}
+
+/// Deploys what counts words, and has it count, and refuse what it cannot.
+fn is_a_counter(aws: &Cli<'_>, module: &Path, refusal: &str) -> Result<()> {
+    deploy(aws, module, "counter", &[])?;
     let counted = aws.invoke("counter", r#"{"text": "one two three"}"#)?;
     assert_eq!(counted, json!({"words": 3}));
     let refused = aws.invoke("counter", r#"{"neither": "nor"}"#)?;
     assert_eq!(
         refused,
-        json!({"errorType": "Unknown", "errorMessage": "neither a text nor a batch of records"})
+        json!({"errorType": "Unknown", "errorMessage": refusal})
     );
     Ok(())
 }

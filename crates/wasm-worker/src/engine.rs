@@ -18,7 +18,7 @@ const RESERVATION: usize = 4 << 30;
 /// dirty set. What is cleared so stays resident, in [`PLACES`] places at most.
 const KEEP_RESIDENT: usize = 2 << 20;
 
-/// The same for tables: what a place keeps is more, if its components have several.
+/// The same for each table.
 const KEEP_TABLE: usize = 64 << 10;
 
 /// Of what a program may have in tables.
@@ -26,15 +26,15 @@ pub(crate) const TABLE_ELEMENTS: usize = 65_536;
 
 const TABLES_PER_MODULE: u32 = 4;
 
-/// Of what a component may have. One that a Rust program is made into consists of three or four modules,
-/// with a table for each; componentize-py's of more than twenty. All of them share one memory; a component
-/// that is composed of others has several.
-const MODULES_PER_COMPONENT: u32 = 48;
-const TABLES_PER_COMPONENT: u32 = 48;
+/// Of what a component may have. Rust's consist of 3 modules, componentize-js's of 4 and componentize-py's of
+/// 14 and what libraries add; all have 2 tables, and one memory, which their modules share. A component that
+/// is composed of others has several.
+const MODULES_PER_COMPONENT: u32 = 32;
+const TABLES_PER_COMPONENT: u32 = 8;
 const MEMORIES_PER_COMPONENT: u32 = 1;
 
 /// What the engine needs to know of an instance, in bytes: of a module, and of a component with all of its
-/// modules. It grows with their functions and globals; an interpreter of a language has half a mebibyte.
+/// modules. It grows with their functions and globals; the interpreter of componentize-py has 400 KB.
 const INSTANCE_BYTES: usize = 2 << 20;
 
 /// How deep a program's calls may go, in bytes of native stack.

@@ -209,18 +209,23 @@ fn wat_of_command() -> &'static str {
 
 #[test]
 fn a_component_of_more_than_the_pool_has_is_refused_as_it_is_compiled() {
-    let memories = |count: usize| {
-        let modules = "(core instance (instantiate $module))".repeat(count);
+    let consists_of = |module: &str, count: usize| {
+        let instances = "(core instance (instantiate $part))".repeat(count);
+        let rest = wat_of_command().trim_start_matches("(component");
         text(&format!(
-            "(component (core module $module (memory 1)) {modules} {}",
-            wat_of_command()
-                .trim_start_matches("(component")
-                .replace("$module", "$other")
+            "(component (core module $part {module}) {instances} {rest}"
         ))
     };
-    assert!(entry(&memories(1)).is_ok());
-    let several = refused(&memories(2));
-    assert!(several.contains("2 Wasm linear memories"), "{several}");
+    assert!(entry(&consists_of("(memory 1)", 1)).is_ok());
+    let memories = refused(&consists_of("(memory 1)", 2));
+    assert!(memories.contains("2 Wasm linear memories"), "{memories}");
+    // One of them is the command's.
+    assert!(entry(&consists_of("", 31)).is_ok());
+    let modules = refused(&consists_of("", 32));
+    assert!(modules.contains("33 core module instances"), "{modules}");
+    assert!(entry(&consists_of("(table 1 funcref)", 8)).is_ok());
+    let tables = refused(&consists_of("(table 1 funcref)", 9));
+    assert!(tables.contains("9 tables"), "{tables}");
 }
 
 #[test]
