@@ -30,11 +30,11 @@ use crate::wasi::Exit;
 use world::World;
 
 /// What a typed component exports, by which it is recognised, and how its type is written.
-pub(crate) const HANDLE: &str = "handle";
+const HANDLE: &str = "handle";
 const HANDLE_TYPE: &str = "func(event: list<u8>) -> result<list<u8>, string>";
 
 /// What a command exports: this, of any version that is compatible with the engine's.
-pub(crate) const RUN: &str = "wasi:cli/run@0.2";
+const RUN: &str = "wasi:cli/run@0.2";
 
 /// What is copied out of a component in one call, in bytes: some times what a response may have. A lane
 /// copies for one instance at a time.
