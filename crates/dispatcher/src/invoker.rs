@@ -22,6 +22,7 @@ use tokio_util::task::TaskTracker;
 use crate::attempt::{Attempt, Ran};
 use crate::concurrency::{Concurrency, Permit};
 use crate::queue::{self, OWN_TOPIC, own_topic};
+use crate::to_the_end::ToTheEnd;
 use crate::{
     Folders, FunctionResult, Functions, InvokeError, InvokeRequest, InvokeResponse,
     ReservationError, Settings, Throttle,
@@ -108,16 +109,11 @@ impl Invoker {
         let function = self.resolve(&request.target, attempt.draw())?;
         let permit = self.try_permit(&function)?;
         let this = Arc::clone(self);
-        let run = self.running.spawn(async move {
+        let run = self.running.track_future(async move {
             this.run_to_the_end(function, attempt, request, permit)
                 .await
         });
-        run.await.unwrap_or_else(|source| {
-            Err(InvokeError::Unavailable {
-                act: "run the invocation".to_owned(),
-                source: Box::new(source),
-            })
-        })
+        ToTheEnd::new(run).await
     }
 
     /// Accepts an asynchronous invocation. On return it is durable; the dispatcher runs it.

@@ -25,6 +25,7 @@ mod invoke;
 mod invoker;
 mod provisioning;
 mod queue;
+mod to_the_end;
 
 mod runtime;
 mod schedule;
