@@ -26,7 +26,7 @@ use crate::program::Program;
 
 use tree::{Remains, Root};
 
-pub(crate) use descendants::{Held, children};
+pub(crate) use descendants::{Held, Status, children};
 pub use tree::Tree;
 
 /// The variable by which processes of a tree are known even after their parents have ended.

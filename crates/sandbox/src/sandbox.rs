@@ -1,6 +1,5 @@
 //! A program that runs in its sandbox.
 
-use std::fs;
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,7 +13,7 @@ use tokio::sync::oneshot;
 
 use crate::group::Freezer;
 use crate::init::{EXECUTE, Report};
-use crate::plain::{Task, children};
+use crate::plain::{Status, Task, children};
 use crate::spawner::{EarlySlot, Ready, Slot};
 use crate::wire::{self, Message};
 use crate::{Ended, Error, Exit, Job, Temporary};
@@ -42,6 +41,7 @@ pub struct Sandbox {
     memory: u64,
     exits: Mutex<Exits>,
     program: OnceLock<Pid>,
+    status: OnceLock<Status>,
 }
 
 impl Sandbox {
@@ -135,6 +135,7 @@ impl Sandbox {
                 heard: Vec::new(),
             }),
             program: OnceLock::new(),
+            status: OnceLock::new(),
         })
     }
 
@@ -263,13 +264,11 @@ impl Sandbox {
     /// has ended.
     #[must_use]
     pub fn peak_memory(&self) -> Option<u64> {
-        let program = self.program()?;
-        let status = fs::read_to_string(format!("/proc/{program}/status")).ok()?;
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmHWM:"))?;
-        let kib: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
-        Some(kib * 1024)
+        if let Some(status) = self.status.get() {
+            return status.peak_memory();
+        }
+        let opened = Status::open(self.program()?)?;
+        self.status.get_or_init(|| opened).peak_memory()
     }
 
     /// From now on the program gets processor time in proportion to its memory. Until then it has

@@ -1,6 +1,6 @@
 //! Finding the processes of a tree in `/proc`.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::fd::OwnedFd;
 use std::thread;
 use std::time::Duration;
@@ -10,6 +10,9 @@ use rustix::process::{Pid, PidfdFlags, Signal};
 /// How often, and how far apart, a process is looked at that executes a program just now.
 const EXECUTING: u32 = 1_000;
 const LOOK: Duration = Duration::from_millis(1);
+
+/// How much of a process's status is read: the memory stands in its first half (proc(5)).
+const STATUS: usize = 2048;
 
 /// A process that is held by descriptor, so that a signal cannot reach a later owner of its id.
 pub(crate) struct Held {
@@ -27,6 +30,30 @@ impl Held {
     /// A process that is gone needs no signal: failure is no news.
     pub(crate) fn signal(&self, signal: Signal) {
         let _ = rustix::process::pidfd_send_signal(&self.handle, signal);
+    }
+}
+
+/// What the kernel tells of a process, kept open: it is asked after every invocation. Whatever becomes of
+/// the process's id, it tells of no other.
+#[derive(Debug)]
+pub(crate) struct Status(File);
+
+impl Status {
+    /// `None` when the process is gone.
+    pub(crate) fn open(process: Pid) -> Option<Self> {
+        let path = format!("/proc/{}/status", process.as_raw_nonzero());
+        File::open(path).ok().map(Self)
+    }
+
+    /// The most memory that it has had resident since it was executed, in bytes; `None` once it has ended.
+    pub(crate) fn peak_memory(&self) -> Option<u64> {
+        let mut text = [0; STATUS];
+        let read = rustix::io::pread(&self.0, &mut text, 0).ok()?;
+        let text = String::from_utf8_lossy(&text[..read]);
+        let mut lines = text.lines();
+        let line = lines.find_map(|line| line.strip_prefix("VmHWM:"))?;
+        let kib: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
+        Some(kib * 1024)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, WaitId, WaitIdOptions};
@@ -12,7 +12,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
 
 use super::Shared;
-use super::descendants::{Held, belongs, children, freeze};
+use super::descendants::{Held, Status, belongs, children, freeze};
 use crate::group::Group;
 use crate::{Ended, Exit};
 
@@ -28,6 +28,7 @@ const END: Timespec = Timespec {
 pub struct Tree {
     root: Root,
     exit: AsyncFd<OwnedFd>,
+    status: OnceLock<Status>,
 }
 
 /// A tree that is not watched yet.
@@ -60,7 +61,11 @@ impl Tree {
         // SAFETY: the descriptor is open, owned by the `AsyncFd` alone, and `OwnedFd` answers with
         // the same one until it is dropped; nothing here takes it out or replaces it.
         let exit = unsafe { AsyncFd::register_with_interest(handle, Interest::READABLE) }?;
-        Ok(Self { root, exit })
+        Ok(Self {
+            root,
+            exit,
+            status: OnceLock::new(),
+        })
     }
 
     /// The root's process id.
@@ -109,12 +114,14 @@ impl Tree {
     /// includes the server's own memory from before exec.
     #[must_use]
     pub fn peak_memory(&self) -> Option<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).ok()?;
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmHWM:"))?;
-        let kib: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
-        Some(kib * 1024)
+        let status = match self.status.get() {
+            Some(status) => status,
+            None => {
+                let opened = Status::open(self.root.remains().root.pid)?;
+                self.status.get_or_init(|| opened)
+            }
+        };
+        status.peak_memory()
     }
 
     /// Kills the whole tree at once and returns when nothing of it is left.
