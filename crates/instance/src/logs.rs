@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use clock::Timestamp;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 /// Whole lines of one function's log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,14 +65,23 @@ const OVERHEAD: usize = 256;
 #[derive(Clone)]
 pub struct LogQueue {
     sender: mpsc::UnboundedSender<LogChunk>,
-    held: Arc<AtomicUsize>,
+    held: Arc<Held>,
     limit: usize,
+}
+
+/// What is in a queue.
+struct Held {
+    bytes: AtomicUsize,
+    /// Above this many bytes, its reader should not wait for more.
+    much: usize,
+    /// Told when there are.
+    crowded: Notify,
 }
 
 /// The receiving end; one reader.
 pub struct LogReceiver {
     receiver: mpsc::UnboundedReceiver<LogChunk>,
-    held: Arc<AtomicUsize>,
+    held: Arc<Held>,
 }
 
 /// A queue that holds up to `limit` bytes of what functions print, 256 bytes added for every chunk.
@@ -80,7 +89,11 @@ pub struct LogReceiver {
 #[must_use]
 pub fn log_queue(limit: usize) -> (LogQueue, LogReceiver) {
     let (sender, receiver) = mpsc::unbounded_channel();
-    let held = Arc::new(AtomicUsize::new(0));
+    let held = Arc::new(Held {
+        bytes: AtomicUsize::new(0),
+        much: limit / 4,
+        crowded: Notify::new(),
+    });
     let queue = LogQueue {
         sender,
         held: Arc::clone(&held),
@@ -92,11 +105,14 @@ pub fn log_queue(limit: usize) -> (LogQueue, LogReceiver) {
 impl LogSink for LogQueue {
     fn lines(&self, chunk: LogChunk) -> Taken {
         let bytes = cost(&chunk);
-        let before = self.held.fetch_add(bytes, Ordering::Relaxed);
+        let before = self.held.bytes.fetch_add(bytes, Ordering::Relaxed);
         let room = before + bytes <= self.limit;
         if !room && chunk.kind == LogKind::Function {
-            self.held.fetch_sub(bytes, Ordering::Relaxed);
+            self.held.bytes.fetch_sub(bytes, Ordering::Relaxed);
             return Taken::Full;
+        }
+        if before < self.held.much && before + bytes >= self.held.much {
+            self.held.crowded.notify_one();
         }
         // A receiver that is gone reads nothing more: the chunk is lost with it.
         match self.sender.send(chunk) {
@@ -109,7 +125,7 @@ impl LogSink for LogQueue {
 impl fmt::Debug for LogQueue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LogQueue")
-            .field("held", &self.held.load(Ordering::Relaxed))
+            .field("held", &self.held.bytes.load(Ordering::Relaxed))
             .field("limit", &self.limit)
             .finish_non_exhaustive()
     }
@@ -120,14 +136,21 @@ impl LogReceiver {
     /// empty. Cancel safe.
     pub async fn next(&mut self) -> Option<LogChunk> {
         let chunk = self.receiver.recv().await?;
-        self.held.fetch_sub(cost(&chunk), Ordering::Relaxed);
+        self.held.bytes.fetch_sub(cost(&chunk), Ordering::Relaxed);
         Some(chunk)
+    }
+
+    /// Resolves when a quarter of the queue is taken. Cancel safe.
+    pub async fn crowded(&self) {
+        while self.held.bytes.load(Ordering::Relaxed) < self.held.much {
+            self.held.crowded.notified().await;
+        }
     }
 
     /// The next chunk if one is waiting.
     pub fn try_next(&mut self) -> Option<LogChunk> {
         let chunk = self.receiver.try_recv().ok()?;
-        self.held.fetch_sub(cost(&chunk), Ordering::Relaxed);
+        self.held.bytes.fetch_sub(cost(&chunk), Ordering::Relaxed);
         Some(chunk)
     }
 }
@@ -138,6 +161,8 @@ fn cost(chunk: &LogChunk) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt as _;
+
     use super::*;
 
     fn chunk(kind: LogKind, text: &'static str) -> LogChunk {
@@ -162,5 +187,18 @@ mod tests {
         assert_eq!(receiver.try_next().unwrap().text, "12345\n");
         assert_eq!(receiver.try_next().unwrap().text, "END\n");
         assert_eq!(queue.lines(chunk(LogKind::Function, "again\n")), Taken::Yes);
+    }
+
+    #[tokio::test]
+    async fn a_reader_is_told_when_much_is_waiting() {
+        let (queue, mut receiver) = log_queue(4 * 2 * OVERHEAD);
+        let printed = || queue.lines(chunk(LogKind::Function, "line\n"));
+        assert_eq!(printed(), Taken::Yes);
+        assert_eq!(receiver.crowded().now_or_never(), None);
+        assert_eq!(printed(), Taken::Yes);
+        receiver.crowded().await;
+        assert!(receiver.try_next().is_some());
+        // That it was crowded once is not taken for its being so.
+        assert_eq!(receiver.crowded().now_or_never(), None);
     }
 }
