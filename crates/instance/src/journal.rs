@@ -99,17 +99,25 @@ impl Journal {
     }
 
     fn log(&mut self, event: &PlatformEvent<'_>) {
+        let lines = self.lines(event);
+        self.log_lines(lines);
+    }
+
+    /// The event as the log shows it: whole lines, or none.
+    fn lines(&self, event: &PlatformEvent<'_>) -> String {
         let now = self.clock.now();
-        let line = match self.format {
+        match self.format {
             LogFormat::Text => event.text(now),
-            LogFormat::Json { system, .. } if event.severity() < system => return,
+            LogFormat::Json { system, .. } if event.severity() < system => String::new(),
             LogFormat::Json { .. } => event.json(now),
-        };
-        if line.is_empty() {
-            return;
         }
-        // The sink takes it, by its contract.
-        let _ = self.hand_over(LogKind::Platform, line.into());
+    }
+
+    fn log_lines(&mut self, lines: String) {
+        if !lines.is_empty() {
+            // The sink takes it, by its contract.
+            let _ = self.hand_over(LogKind::Platform, lines.into());
+        }
     }
 
     /// Tells extensions only.
@@ -189,30 +197,32 @@ impl Journal {
         });
     }
 
-    /// What went wrong, the end, the report; returns the log's tail and begins a new one.
+    /// What went wrong, the end, the report, in one chunk; returns the log's tail and begins a new one.
     pub(crate) fn end(&mut self, outcome: &Outcome, metrics: &Metrics) -> Bytes {
+        let mut said = String::new();
         let lines = std::mem::take(&mut self.dropped);
         if lines > 0 {
-            self.log(&PlatformEvent::Dropped { lines });
+            said.push_str(&self.lines(&PlatformEvent::Dropped { lines }));
         }
-        let id = &*self.id().to_owned();
+        let id = self.id();
         match outcome {
             Outcome::Success(_) | Outcome::Error { .. } => {}
             Outcome::Timeout { .. } | Outcome::OutOfMemory | Outcome::Crashed { .. } => {
-                self.log(&PlatformEvent::Fault { id, outcome });
+                said.push_str(&self.lines(&PlatformEvent::Fault { id, outcome }));
             }
         }
-        self.log(&PlatformEvent::End {
+        said.push_str(&self.lines(&PlatformEvent::End {
             id,
             outcome,
             metrics,
-        });
-        self.log(&PlatformEvent::Report {
+        }));
+        said.push_str(&self.lines(&PlatformEvent::Report {
             id,
             memory_mib: self.memory_mib,
             outcome,
             metrics,
-        });
+        }));
+        self.log_lines(said);
         self.request_id = None;
         Bytes::from(Vec::from(std::mem::take(&mut self.tail)))
     }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
+use metrics::Gauge;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -81,6 +82,23 @@ struct State {
     ending: Vec<Box<dyn Instance>>,
     next_ticket: u64,
     closed: bool,
+    gauges: Gauges,
+}
+
+/// How many instances there are, as metrics: looked up once, for they are set several times for each
+/// invocation.
+struct Gauges {
+    idle: Gauge,
+    busy: Gauge,
+}
+
+impl Default for Gauges {
+    fn default() -> Self {
+        Self {
+            idle: metrics::gauge!("tidemill_instances", "state" => "idle"),
+            busy: metrics::gauge!("tidemill_instances", "state" => "busy"),
+        }
+    }
 }
 
 struct Idle {
@@ -408,8 +426,8 @@ impl State {
     #[expect(clippy::cast_precision_loss, reason = "gauges are floating point")]
     fn report(&self) {
         let count = self.count();
-        metrics::gauge!("tidemill_instances", "state" => "idle").set(count.idle as f64);
-        metrics::gauge!("tidemill_instances", "state" => "busy").set(count.busy as f64);
+        self.gauges.idle.set(count.idle as f64);
+        self.gauges.busy.set(count.busy as f64);
         self.provisions.report();
     }
 }

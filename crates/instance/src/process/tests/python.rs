@@ -322,9 +322,10 @@ async fn lines_printed_while_loading_belong_to_no_invocation() {
     bench.answer(&spec, &json!({})).await;
     let mut owners = Vec::new();
     while let Some(chunk) = bench.logs.try_next() {
-        let text = String::from_utf8(chunk.text.to_vec()).unwrap();
-        let word = text.split_whitespace().next().unwrap().to_owned();
-        owners.push((word, chunk.request_id.is_some(), chunk.kind));
+        for line in str::from_utf8(&chunk.text).unwrap().lines() {
+            let word = line.split_whitespace().next().unwrap().to_owned();
+            owners.push((word, chunk.request_id.is_some(), chunk.kind));
+        }
     }
     let (function, platform) = (crate::LogKind::Function, crate::LogKind::Platform);
     let owned = |word: &str, owned, kind| (word.to_owned(), owned, kind);

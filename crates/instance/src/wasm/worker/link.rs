@@ -19,6 +19,10 @@ use crate::wasm::protocol::{Ending, Order, Report, take_frame};
 /// invocation's flood holds up no other's answer.
 const LOG_BACKLOG: usize = 64;
 
+/// How much room there is for a read at least, and how much is made when there is less.
+const LEAST_READ: usize = 4 << 10;
+const READ: usize = 64 << 10;
+
 /// Both directions of a connection.
 #[derive(Default)]
 pub(in crate::wasm) struct Link {
@@ -189,6 +193,10 @@ impl Link {
         loop {
             while let Some(body) = take_frame(&mut buffer).map_err(io::Error::other)? {
                 self.take_in(Report::read(body).map_err(io::Error::other)?);
+            }
+            // Without it, a buffer whose frames are still held grows by some bytes at a time.
+            if buffer.capacity() - buffer.len() < LEAST_READ {
+                buffer.reserve(READ);
             }
             if reader.read_buf(&mut buffer).await? == 0 {
                 return Ok(());
