@@ -9,6 +9,7 @@ mod kafka_secured;
 mod mysql;
 mod notifications;
 mod postgres;
+mod queue_notifications;
 mod refusals;
 mod s3;
 mod s3_keys;

@@ -1,4 +1,4 @@
-//! A server that speaks DynamoDB and its streams.
+//! A server that speaks DynamoDB and its streams, SQS, and S3.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use crate::program;
 
-/// moto's server, with tables of its own. Dropping it kills the process.
+/// moto's server, with tables, queues and buckets of its own. Dropping it kills the process.
 #[derive(Debug)]
 pub struct Moto {
     process: Child,

@@ -13,7 +13,8 @@
 //! **When**: once after opening and then at every wake-up that is handed in. Between listings, a
 //! [`Hint`] (a notification) has one object looked at. Hints are good for latency only: however many are
 //! lost, repeated or out of order, the next listing finds everything that is different, and what a hint
-//! has found already is not. A change that is undone between two looks is not seen; an object that is
+//! has found already is not. They are posted and handed in, come to a queue that is read here
+//! ([`queue_hints`]), or on a connection that is kept open here ([`listen_hints`]). A change that is undone between two looks is not seen; an object that is
 //! replaced twice between two looks is one event.
 //!
 //! **Ordering**: of some thousand differences that are found together, created objects by the time of
@@ -35,7 +36,11 @@ mod config;
 
 mod hint;
 
+mod channel;
+
 mod notification;
+
+mod queue;
 
 mod listing;
 
@@ -55,11 +60,13 @@ mod position;
 
 mod s3_event;
 
+pub use channel::{Broken, ChannelState, ChannelWatch, Refused};
 pub use config::{Config, FolderConfig};
 pub use folder::{FileState, FolderFiles, FolderSource, FolderWalk};
 pub use hint::{Hint, Hints, Unheard, hint_queue};
 pub use listing::{Listed, Listing};
 pub use notification::{NotificationError, hints_of};
 pub use position::show_position;
-pub use remote::{AzureKey, AzurePlace, GcsPlace, Remote, S3Place};
+pub use queue::{QueuePlace, QueueUrl, queue_hints};
+pub use remote::{AzureKey, AzurePlace, GcsPlace, Remote, S3Place, listen_hints};
 pub use source::ObjectStoreSource;

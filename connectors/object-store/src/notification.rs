@@ -1,7 +1,7 @@
-//! Notifications of other stores as hints: AWS's S3 event records, as MinIO-compatible stores post them to
-//! a webhook.
+//! Notifications of other stores as hints: AWS's S3 event records, as S3 sends them to a queue, and as
+//! MinIO-compatible stores post them to a webhook and write them on a connection.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use crate::Hint;
 
@@ -26,7 +26,7 @@ pub enum NotificationError {
 
 #[derive(Deserialize)]
 struct Body {
-    #[serde(rename = "Records")]
+    #[serde(rename = "Records", default, deserialize_with = "records")]
     records: Option<Vec<Record>>,
     /// Of AWS's message that tries a configuration out.
     #[serde(rename = "Event")]
@@ -60,6 +60,12 @@ struct Object {
     key: String,
 }
 
+/// A list that is `null` is an empty one: so MinIO says that it is still there.
+fn records<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<Record>>, D::Error> {
+    let records = Option::<Vec<Record>>::deserialize(from)?;
+    Ok(Some(records.unwrap_or_default()))
+}
+
 /// The hints of one notification: `{"Records": [{"s3": {"bucket": {"name": …}, "object": {"key": …}}}]}`,
 /// keys form-encoded as in S3's events. Whatever else it says is not believed, so not read. AWS's test
 /// message has none.
@@ -67,6 +73,28 @@ struct Object {
 /// # Errors
 /// It is unreadable, of an unsupported kind, or about another bucket than `watched`.
 pub fn hints_of(body: &[u8], watched: &str) -> Result<Vec<Hint>, NotificationError> {
+    let keys = keys_in(body, watched)?.into_iter();
+    // A key that cannot be read hints at anything.
+    let hint = |key: String| form_decoded(&key).map_or(Hint::Anything, Hint::Object);
+    Ok(keys.map(hint).collect())
+}
+
+/// The hints of what a store writes on a connection. MinIO has keys as they are there, whatever it does
+/// elsewhere, so that `a+b` may be two objects: both are looked at.
+///
+/// # Errors
+/// As [`hints_of`].
+pub(crate) fn hints_of_either(line: &[u8], watched: &str) -> Result<Vec<Hint>, NotificationError> {
+    let keys = keys_in(line, watched)?.into_iter();
+    let either = |key: String| {
+        let decoded = form_decoded(&key).filter(|decoded| *decoded != key);
+        [Some(key), decoded].into_iter().flatten().map(Hint::Object)
+    };
+    Ok(keys.flat_map(either).collect())
+}
+
+/// The keys of a notification's objects, as they stand there.
+fn keys_in(body: &[u8], watched: &str) -> Result<Vec<String>, NotificationError> {
     let body: Body = serde_json::from_slice(body).map_err(NotificationError::Unreadable)?;
     if body.topic.is_some() {
         return Err(NotificationError::Unsupported(
@@ -87,18 +115,17 @@ pub fn hints_of(body: &[u8], watched: &str) -> Result<Vec<Hint>, NotificationErr
             ));
         }
     };
-    let hint = |record: Record| {
+    let key = |record: Record| {
         let S3 { bucket, object } = record.s3;
         match bucket.name == watched {
-            // A key that cannot be read hints at anything.
-            true => Ok(form_decoded(&object.key).map_or(Hint::Anything, Hint::Object)),
+            true => Ok(object.key),
             false => Err(NotificationError::OtherBucket {
                 named: bucket.name,
                 watched: watched.to_owned(),
             }),
         }
     };
-    records.into_iter().map(hint).collect()
+    records.into_iter().map(key).collect()
 }
 
 /// Undoes form encoding; `None` when that is none, or not of UTF-8.
@@ -151,6 +178,27 @@ mod tests {
         assert_eq!(hints, [Hint::Object("in/a b.csv".to_owned())]);
         let other = hints_of(body.as_bytes(), "other").unwrap_err().to_string();
         assert!(other.contains("\"inbox\""), "{other}");
+    }
+
+    #[test]
+    fn on_a_connection_a_key_is_looked_at_as_it_is_and_as_it_may_be_meant() {
+        let line = |key: &str| {
+            let record =
+                format!(r#"{{"s3":{{"bucket":{{"name":"inbox"}},"object":{{"key":"{key}"}}}}}}"#);
+            let hints = hints_of_either(format!(r#"{{"Records":[{record}]}}"#).as_bytes(), "inbox");
+            let key_of = |hint: Hint| match hint {
+                Hint::Object(key) => key,
+                Hint::Anything => panic!("a key is named"),
+            };
+            let keys = hints.unwrap().into_iter().map(key_of);
+            keys.collect::<Vec<_>>()
+        };
+        assert_eq!(line("in/plain.csv"), ["in/plain.csv"]);
+        assert_eq!(line("in/a+b"), ["in/a+b", "in/a b"]);
+        assert_eq!(line("in%2Fa"), ["in%2Fa", "in/a"]);
+        assert_eq!(line("100%"), ["100%"]);
+        let none = hints_of_either(br#"{"Records":null}"#, "inbox");
+        assert_eq!(none.unwrap(), []);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 
 mod azure;
 mod gcs;
+mod listen;
 mod s3;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use tokio::time::Instant;
 
 pub use azure::{AzureKey, AzurePlace};
 pub use gcs::GcsPlace;
+pub use listen::listen_hints;
 pub use s3::S3Place;
 
 use crate::{Listed, Listing};

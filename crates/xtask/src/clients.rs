@@ -92,7 +92,7 @@ pub(crate) enum Client {
     WasmTarget,
     /// Debezium's PostgreSQL connector, which tests compare with.
     Debezium,
-    /// moto, a server that speaks DynamoDB.
+    /// moto, a server that speaks DynamoDB, SQS and S3.
     Moto,
     /// s3s-e2e, which judges S3 servers.
     #[value(name = "s3s-e2e")]

@@ -91,7 +91,7 @@ pub(crate) const RUBY: &str = "TIDEMILL_TEST_RUBY";
 pub(crate) const CSHARP: &str = "TIDEMILL_TEST_CSHARP";
 /// Folder of the jars of Debezium's PostgreSQL connector and its embedded engine.
 pub(crate) const DEBEZIUM: &str = "TIDEMILL_TEST_DEBEZIUM";
-/// Path of moto's server, which speaks DynamoDB.
+/// Path of moto's server, which speaks DynamoDB, SQS and S3.
 pub(crate) const MOTO: &str = "TIDEMILL_TEST_MOTO";
 /// Path of s3s-e2e, the test suite for S3 servers of the s3s project.
 pub(crate) const S3S_E2E: &str = "TIDEMILL_TEST_S3S_E2E";

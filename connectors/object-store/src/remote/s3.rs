@@ -69,6 +69,15 @@ impl S3Words {
             },
         }
     }
+
+    /// A request for what is at `url`, signed.
+    pub(super) fn signed(&self, url: &str) -> Result<HttpRequest> {
+        let mut request = HttpRequest::new(Bytes::new().into());
+        *request.uri_mut() = url.parse().map_err(failed)?;
+        AwsAuthorizer::new(&self.credential, "s3", &self.region)
+            .try_authorize(&mut request, None)?;
+        Ok(request)
+    }
 }
 
 #[async_trait]
@@ -89,11 +98,7 @@ impl Words for S3Words {
                 ("continuation-token", wanted.after),
             ],
         );
-        let mut request = HttpRequest::new(Bytes::new().into());
-        *request.uri_mut() = url.parse().map_err(failed)?;
-        AwsAuthorizer::new(&self.credential, "s3", &self.region)
-            .try_authorize(&mut request, None)?;
-        Ok(request)
+        self.signed(&url)
     }
 
     fn page(&self, body: &str) -> Result<Page, Wrong> {

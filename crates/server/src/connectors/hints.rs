@@ -14,7 +14,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::routing::post;
 use bytes::Bytes;
-use connector_object_store::{Hints, hints_of};
+use connector_object_store::{ChannelState, ChannelWatch, Hints, hints_of};
 use parking_lot::Mutex;
 
 use super::ConnectorName;
@@ -30,6 +30,7 @@ const MAX_BODY_BYTES: usize = 1 << 20;
 #[derive(Debug, Default)]
 pub(crate) struct HintBoard {
     heard: Mutex<BTreeMap<ConnectorName, Listener>>,
+    channels: Mutex<BTreeMap<ConnectorName, (String, ChannelWatch)>>,
 }
 
 /// A connector that follows hints.
@@ -54,6 +55,18 @@ impl HintBoard {
     /// From now on, notifications for a connector go to this one.
     pub(super) fn listen(&self, name: &ConnectorName, listener: Listener) {
         self.heard.lock().insert(name.clone(), listener);
+    }
+
+    /// From now on, this is the channel by which a connector's hints come: what its user calls it.
+    pub(super) fn come_by(&self, name: &ConnectorName, what: String, channel: ChannelWatch) {
+        self.channels.lock().insert(name.clone(), (what, channel));
+    }
+
+    /// The channel by which a connector's hints come, and how that fares; `None` where it has none that it
+    /// listens to.
+    pub(super) fn channel(&self, name: &ConnectorName) -> Option<(String, ChannelState)> {
+        let (what, channel) = self.channels.lock().get(name).cloned()?;
+        Some((what, channel.state()?))
     }
 
     fn of(&self, name: &str, token: &[u8]) -> Option<Listener> {

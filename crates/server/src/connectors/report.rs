@@ -34,6 +34,9 @@ pub(crate) struct Report {
     pub(crate) sources: Vec<SourceReport>,
     /// What it should read and cannot.
     pub(crate) absent: Vec<AbsentReport>,
+    /// How hints at changes come, where it listens to a channel of its own. Whatever becomes of them,
+    /// nothing is missed: they are good for seeing changes at once.
+    pub(crate) hints: Option<HintsReport>,
     /// What went wrong last, since it was started.
     pub(crate) last_error: Option<String>,
     /// When that was, RFC 3339.
@@ -70,6 +73,21 @@ pub(crate) struct AbsentReport {
     pub(crate) why: String,
     /// RFC 3339.
     pub(crate) since: String,
+}
+
+/// A channel by which a connector hears of changes.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct HintsReport {
+    /// What its user calls it.
+    pub(crate) from: String,
+    /// Since when nothing comes, RFC 3339, if that lasts.
+    pub(crate) broken_since: Option<String>,
+    /// Why.
+    pub(crate) error: Option<String>,
+    /// How often something came that was no notification of what is watched.
+    pub(crate) refused: u64,
+    /// What was wrong with the last of that.
+    pub(crate) refusal: Option<String>,
 }
 
 /// What is left of a connector that was removed.
@@ -113,6 +131,7 @@ impl Report {
             streams: door.streams.of(definition, &door.around.log),
             sources: sources(door, connector, live.as_ref()),
             absent: live.as_ref().map(absent).unwrap_or_default(),
+            hints: live.as_ref().and_then(|_| hints(door, definition)),
             last_error: trouble.as_ref().map(|(text, _)| text.clone()),
             last_error_at: trouble.map(|(_, at)| at.to_rfc3339()),
         }
@@ -135,6 +154,22 @@ fn absent(live: &Live) -> Vec<AbsentReport> {
         since: trouble.at.to_rfc3339(),
     };
     absent.map(report).collect()
+}
+
+fn hints(door: &Door, definition: &Definition) -> Option<HintsReport> {
+    let (from, state) = door.around.hints.channel(&definition.name)?;
+    let (since, error) = state
+        .broken
+        .map(|it| (it.since.to_rfc3339(), it.why))
+        .unzip();
+    let (refused, refusal) = state.refused.map(|it| (it.count, it.why)).unzip();
+    Some(HintsReport {
+        from,
+        broken_since: since,
+        error,
+        refused: refused.unwrap_or_default(),
+        refusal,
+    })
 }
 
 fn sources(door: &Door, connector: &Connector, live: Option<&Live>) -> Vec<SourceReport> {

@@ -1,5 +1,5 @@
 //! moto, which speaks DynamoDB and its streams: the only one whose licence lets everybody run it. Its
-//! streams have one shard each, which never ends.
+//! streams have one shard each, which never ends. It also speaks S3 and SQS, and its buckets notify its queues.
 
 use anyhow::Result;
 

@@ -77,7 +77,7 @@ impl WatchedBucket<'_> {
 }
 
 /// What the keys of objects below a path begin with.
-fn below(path: &str) -> Option<String> {
+pub(super) fn below(path: &str) -> Option<String> {
     let path = path.trim_matches('/');
     (!path.is_empty()).then(|| format!("{path}/"))
 }

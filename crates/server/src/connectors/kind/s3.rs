@@ -1,15 +1,16 @@
 //! `s3`: a bucket of another store.
 
+mod hints;
+
 use std::path::PathBuf;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use async_trait::async_trait;
 use clap::Args;
 use connector::SourceError;
-use connector_object_store::{ObjectStoreSource, Remote, S3Place, hint_queue, show_position};
+use connector_object_store::{ObjectStoreSource, Remote, S3Place, show_position};
 use event::{SourceId, SourcePosition};
-use event_log::{SharedLog, TopicName};
-use futures::StreamExt as _;
+use event_log::SharedLog;
 use serde::{Deserialize, Serialize};
 
 use super::buckets::{WatchedBucket, default_interval};
@@ -17,8 +18,6 @@ use super::{Kind, Sources, Surroundings, Topics, default_partitions, rejected};
 use crate::backing;
 use crate::config::{S3Store, Secret};
 use crate::connectors::ConnectorName;
-use crate::connectors::hints::Listener;
-use crate::connectors::topic_hints::topic_hints;
 
 /// A bucket of another S3-compatible store: its objects, then every object that is created, replaced
 /// or removed.
@@ -35,6 +34,8 @@ Example:
       --credentials /etc/tidemill/partner.credentials
   mc admin config set partner notify_webhook:tidemill auth_token=... \\
       endpoint=https://tidemill.example.org/_tidemill/notifications/partner   # with --notification-token
+  tidemill connector add s3 --name partner --bucket incoming --region eu-west-1 \\
+      --notification-queue https://sqs.eu-west-1.amazonaws.com/123456789012/incoming-changes
   aws s3api put-bucket-notification-configuration --bucket incoming --notification-configuration \\
       '{\"LambdaFunctionConfigurations\": [{\"LambdaFunctionArn\":
         \"arn:aws:lambda:us-east-1:000000000000:function:import\", \"Events\": [\"s3:ObjectCreated:*\"]}]}'")]
@@ -69,6 +70,17 @@ pub(crate) struct S3 {
     #[arg(long, value_name = "TOPIC", conflicts_with = "notification_token")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) notification_topic: Option<String>,
+    /// The queue that the store's notifications come to, in their stead: the address of a queue of Amazon
+    /// SQS, or of a service that speaks like it, in the store's region. It is read with the same credentials;
+    /// the rights ReceiveMessage and DeleteMessage are needed. Nobody else should read it
+    #[arg(long, value_name = "URL", conflicts_with_all = ["notification_token", "notification_topic"])]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) notification_queue: Option<String>,
+    /// Have the store tell of changes on a connection that is kept open to it, as MinIO-compatible stores do
+    /// without being configured for it
+    #[arg(long, conflicts_with_all = ["notification_token", "notification_topic", "notification_queue"])]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) notification_listen: bool,
     /// Seconds between two listings
     #[arg(long, value_name = "SECONDS", default_value_t = default_interval(), value_parser = clap::value_parser!(u64).range(1..=86_400))]
     #[serde(default = "default_interval")]
@@ -105,11 +117,6 @@ impl S3 {
         }
     }
 
-    fn topic(&self) -> anyhow::Result<Option<TopicName>> {
-        let topic = self.notification_topic.as_ref().map(TopicName::new);
-        topic.transpose().context("notification_topic")
-    }
-
     fn source(
         &self,
         name: &ConnectorName,
@@ -117,35 +124,19 @@ impl S3 {
     ) -> anyhow::Result<ObjectStoreSource> {
         let store = self.store();
         let keys = backing::keys_of(&store)?;
-        let remote = Remote::s3(S3Place {
+        let place = S3Place {
             endpoint: store.endpoint,
             region: store.region,
             bucket: store.bucket,
             access_key_id: keys.access_key_id,
             secret_access_key: keys.secret_access_key,
-        })?;
+        };
+        let remote = Remote::s3(place.clone())?;
         let source = self.bucket().source(remote, &self.region, around)?;
-        if let Some(topic) = self.topic()? {
-            let hints = topic_hints(around.log.clone(), topic, self.bucket.clone());
-            let counter = metrics::counter!("tidemill_connector_hints_total", "connector" => name.to_string());
-            let hints = hints.inspect(move |_| counter.increment(1));
-            return Ok(source.hinted_by(hints.boxed()));
-        }
-        let Some(token) = &self.notification_token else {
-            return Ok(source);
-        };
-        let token = token.read().context("notification_token")?;
-        if token.is_empty() {
-            bail!("notification_token is empty");
-        }
-        let (hints, taken) = hint_queue();
-        let listener = Listener {
-            bucket: self.bucket.clone(),
-            token,
-            hints,
-        };
-        around.hints.listen(name, listener);
-        Ok(source.hinted_by(taken))
+        Ok(match self.hints(place, name, around)? {
+            Some(hints) => source.hinted_by(hints),
+            None => source,
+        })
     }
 }
 
@@ -160,10 +151,7 @@ impl Kind for S3 {
         if self.region.is_empty() {
             bail!("region must not be empty");
         }
-        if self.topic()?.is_some() && self.notification_token.is_some() {
-            bail!("notifications come either by notification_topic or with a notification_token");
-        }
-        Ok(())
+        self.notified().map(drop)
     }
 
     fn make_absolute(&mut self) -> std::io::Result<()> {

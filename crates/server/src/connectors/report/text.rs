@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Report, SourceReport};
+use super::{HintsReport, Report, SourceReport};
 
 /// One line each.
 pub(crate) fn to_list(reports: &[Report]) -> String {
@@ -61,6 +61,9 @@ pub(crate) fn to_text(reports: &[Report]) -> String {
                 absent.what, absent.why, absent.since
             );
         }
+        if let Some(hints) = &report.hints {
+            let _ = writeln!(text, "  hints     {}", told_by(hints));
+        }
         if let Some(error) = &report.last_error {
             let at = report.last_error_at.as_deref().unwrap_or_default();
             let _ = writeln!(text, "  error     {error} ({at})");
@@ -85,4 +88,22 @@ fn lag(source: &SourceReport) -> String {
     }
     parts.push(format!("{} events since the start", source.events));
     parts.join(", ")
+}
+
+fn told_by(hints: &HintsReport) -> String {
+    let mut text = format!("by {}", hints.from);
+    if let (Some(since), Some(error)) = (&hints.broken_since, &hints.error) {
+        let _ = write!(
+            text,
+            "; none since {since}, so that changes are found by listing: {error}"
+        );
+    }
+    if let Some(refusal) = &hints.refusal {
+        let _ = write!(
+            text,
+            "; {} times what came is passed over, the last because {refusal}",
+            hints.refused
+        );
+    }
+    text
 }
