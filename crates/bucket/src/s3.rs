@@ -27,6 +27,7 @@ mod reads;
 mod refusals;
 mod resting;
 mod tagging;
+mod unquoted;
 mod uploads;
 mod version_lists;
 mod versions;
@@ -45,6 +46,7 @@ use s3s::{S3, S3Request, S3Response, S3Result};
 use crate::{BucketStore, ConnectedBuckets, Notifications};
 use auth::Keys;
 use authorization::Policies;
+use unquoted::Unquoted;
 
 pub use resting::not_here;
 
@@ -68,18 +70,27 @@ pub fn service(
 ) -> S3Service {
     let mut config = S3Config::default();
     config.post_object_max_file_size = MAX_FORM_BYTES;
-    let mut builder = S3ServiceBuilder::new(Door {
+    let config = Arc::new(StaticConfigProvider::new(Arc::new(config)));
+    let door = Door {
         store,
         notifications,
         connected,
-    });
-    builder.set_auth(Keys(keys.clone()));
-    builder.set_access(Policies(keys));
-    builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
+    };
+    let builder = || {
+        let mut builder = S3ServiceBuilder::new(door.clone());
+        builder.set_auth(Keys(keys.clone()));
+        builder.set_access(Policies(keys.clone()));
+        builder.set_config(config.clone());
+        builder
+    };
+    let believing = builder().build();
+    let mut builder = builder();
+    builder.set_route(Unquoted { believing });
     builder.build()
 }
 
 /// What answers requests.
+#[derive(Clone)]
 struct Door {
     store: BucketStore,
     notifications: Arc<dyn Notifications>,

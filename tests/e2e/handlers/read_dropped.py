@@ -14,8 +14,9 @@ def handler(event, context):
     bucket = record["s3"]["bucket"]["name"]
     told = record["s3"]["object"]
     key = urllib.parse.unquote_plus(told["key"])
-    quoted = '"' + told["eTag"] + '"'
-    found = s3.get_object(Bucket=bucket, Key=key, IfMatch=quoted)
+    # As it is told, and in quotes, as HTTP has it.
+    found = s3.get_object(Bucket=bucket, Key=key, IfMatch=told["eTag"])
+    s3.head_object(Bucket=bucket, Key=key, IfMatch='"' + told["eTag"] + '"')
     listed = s3.list_objects_v2(Bucket=bucket, Prefix=key)["Contents"]
     try:
         s3.put_object(Bucket=bucket, Key=key, Body=b"")

@@ -52,6 +52,10 @@ assert s3.get_object(Bucket="data", Key="digits", Range="bytes=-3")["Body"].read
 refused("InvalidRange", s3.get_object, Bucket="data", Key="digits", Range="bytes=20-30")
 refused("PreconditionFailed", s3.put_object, Bucket="data", Key="digits", Body=b"", IfNoneMatch="*")
 refused("PreconditionFailed", s3.put_object, Bucket="data", Key="digits", Body=b"", IfMatch='"00"')
+refused("PreconditionFailed", s3.put_object, Bucket="data", Key="digits", Body=b"", IfMatch="00")
+refused("PreconditionFailed", s3.get_object, Bucket="data", Key="digits", IfMatch="is.none-of_ours")
+tag = s3.head_object(Bucket="data", Key="digits")["ETag"].strip('"')
+assert s3.get_object(Bucket="data", Key="digits", IfMatch=tag)["ETag"].strip('"') == tag
 for n in range(25):
     s3.put_object(Bucket="data", Key=f"list/{n // 10}/{n}", Body=b"")
 pages = s3.get_paginator("list_objects_v2").paginate(Bucket="data", Prefix="list/", PaginationConfig={"PageSize": 7})

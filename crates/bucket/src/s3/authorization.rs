@@ -15,16 +15,20 @@ use s3s::dto::{
 use s3s::path::S3Path;
 use s3s::{S3Request, S3Result, s3_error};
 
+use super::unquoted::access_key;
+
 /// Judges requests whose signature holds.
 pub(super) struct Policies(pub(super) Arc<Keyring>);
 
 #[async_trait]
 impl S3Access for Policies {
     async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
-        let Some(credentials) = cx.credentials() else {
+        let credentials = cx.credentials().cloned();
+        let key = access_key(credentials.as_ref(), cx.extensions_mut());
+        let Some(key) = key else {
             return Err(s3_error!(AccessDenied, "requests must be signed"));
         };
-        let known = self.0.find(&credentials.access_key);
+        let known = self.0.find(key);
         let Some(known) = known else {
             return Err(s3_error!(AccessDenied));
         };

@@ -6,6 +6,7 @@ use access::Caller;
 use s3s::header::{CONTENT_TYPE, X_AMZ_REQUEST_ID};
 use s3s::{S3Request, S3Response, S3Result, TrailingHeaders, s3_error};
 
+use super::unquoted::access_key;
 use super::{ClientAddress, Door};
 use crate::Requester;
 
@@ -51,10 +52,11 @@ impl Door {
         F: Future<Output = S3Result<A>>,
         A: Answer<O>,
     {
-        let principal = match &request.credentials {
-            Some(credentials) => format!("AWS:{}", credentials.access_key),
-            None => return Err(s3_error!(AccessDenied, "requests must be signed")),
+        let key = access_key(request.credentials.as_ref(), &request.extensions);
+        let Some(key) = key else {
+            return Err(s3_error!(AccessDenied, "requests must be signed"));
         };
+        let principal = format!("AWS:{key}");
         let Some(caller) = request.extensions.get::<Caller>().cloned() else {
             return Err(s3_error!(AccessDenied, "requests must be signed"));
         };

@@ -42,7 +42,7 @@ impl ConnectedBucket for Files {
     fn state(&self, file: &File) -> io::Result<ConnectedFile> {
         let size = file.metadata()?.len();
         Ok(ConnectedFile {
-            etag: ETag::new(format!("size-{size}")),
+            etag: ETag::new(format!("size.{size}")),
             size,
             modified: clock::Timestamp::from_millis(1_700_000_000_000),
         })
@@ -89,17 +89,17 @@ async fn files_are_read_as_objects_are() {
     fixture.file("in/a b", b"0123456789");
     let get = || client.get_object().bucket("files").key("in/a b");
     let whole = get().send().await.unwrap();
-    assert_eq!(whole.e_tag(), Some("\"size-10\""));
+    assert_eq!(whole.e_tag(), Some("\"size.10\""));
     assert_eq!(whole.last_modified().unwrap().secs(), 1_700_000_000);
     assert_eq!(whole.body.collect().await.unwrap().to_vec(), b"0123456789");
     let some = get().range("bytes=2-4").send().await.unwrap();
     assert_eq!(some.content_range(), Some("bytes 2-4/10"));
     assert_eq!(some.body.collect().await.unwrap().to_vec(), b"234");
     assert_eq!(code(get().range("bytes=10-").send().await), "InvalidRange");
-    assert!(get().if_match("\"size-10\"").send().await.is_ok());
-    let changed = get().if_match("\"size-9\"").send().await;
+    assert!(get().if_match("\"size.10\"").send().await.is_ok());
+    let changed = get().if_match("\"size.9\"").send().await;
     assert_eq!(code(changed), "PreconditionFailed");
-    let known = get().if_none_match("\"size-10\"").send().await;
+    let known = get().if_none_match("\"size.10\"").send().await;
     assert_eq!(
         known.unwrap_err().raw_response().unwrap().status().as_u16(),
         304
@@ -112,6 +112,52 @@ async fn files_are_read_as_objects_are() {
     assert_eq!(code(closed.send().await), "AccessDenied");
     let tags = client.get_object_tagging().bucket("files").key("in/a b");
     assert!(tags.send().await.unwrap().tag_set().is_empty());
+}
+
+#[tokio::test]
+async fn a_tag_is_taken_without_quotes_as_its_event_has_it_and_only_of_who_may_read() {
+    let fixture = Fixture::new().await;
+    fixture.file("in/a b", b"0123456789");
+    let get = |client: &Client| client.get_object().bucket("files").key("in/a b");
+    let client = &fixture.client;
+    let found = get(client)
+        .if_match("size.10")
+        .range("bytes=2-4")
+        .send()
+        .await;
+    assert_eq!(
+        found.unwrap().body.collect().await.unwrap().to_vec(),
+        b"234"
+    );
+    let changed = get(client).if_match("size.9").send().await;
+    assert_eq!(code(changed), "PreconditionFailed");
+    let known = get(client).if_none_match("size.10").send().await;
+    let known = known.unwrap_err();
+    assert_eq!(known.raw_response().unwrap().status().as_u16(), 304);
+    let head = client.head_object().bucket("files").key("in/a b");
+    assert!(head.if_match("size.10").send().await.is_ok());
+    let copy = || {
+        client
+            .copy_object()
+            .bucket(BUCKET)
+            .key("copy")
+            .copy_source("files/in/a%20b")
+    };
+    assert!(copy().copy_source_if_match("size.10").send().await.is_ok());
+    let copied = copy().copy_source_if_match("size.9").send().await;
+    assert_eq!(code(copied), "PreconditionFailed");
+    // Objects' own tags are taken so, too.
+    let own = client.get_object().bucket(BUCKET).key("copy");
+    assert!(
+        own.if_match("781e5e245d69b566979b86e28d23f2c7")
+            .send()
+            .await
+            .is_ok()
+    );
+    // Signatures and policies are held against it all the same.
+    let stranger = super::client(fixture.address, "key", "another secret");
+    let refused = get(&stranger).if_match("size.10").send().await;
+    assert_eq!(code(refused), "SignatureDoesNotMatch");
 }
 
 #[tokio::test]
@@ -140,7 +186,7 @@ async fn files_are_listed_in_pages_and_levels() {
     );
     let listed = client.list_objects_v2().bucket("files").prefix("p/");
     let listed = listed.send().await.unwrap();
-    assert_eq!(listed.contents()[1].e_tag(), Some("\"size-3\""));
+    assert_eq!(listed.contents()[1].e_tag(), Some("\"size.3\""));
     let buckets = client.list_buckets().send().await.unwrap();
     let names: Vec<_> = buckets
         .buckets()

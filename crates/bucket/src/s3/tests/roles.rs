@@ -61,6 +61,9 @@ async fn a_role_does_with_objects_what_its_policy_says_and_nothing_else() {
          policy allows the s3:GetObject action"
     );
     assert!(refused!(get("out/kept/a")).contains("s3:GetObject"));
+    // A tag without quotes, as no object has it here, takes another way to the same judge.
+    assert!(refused!(get("secret/a").if_match("a.b")).contains("s3:GetObject on"));
+    assert!(refused!(get("in/a").if_match("a.b")).contains("PreconditionFailed"));
     assert!(refused!(get("in/a").version_id("null")).contains("s3:GetObjectVersion"));
     assert!(refused!(put("in/a")).contains("s3:PutObject "));
     assert!(refused!(put("out/b").tagging("a=b")).contains("s3:PutObjectTagging"));
