@@ -71,7 +71,7 @@ async fn what_comes_on_the_connection_is_a_hint_at_each_object() {
         let (head, mut stream) = stub.asked().await;
         assert!(
             head.starts_with(
-                "GET /in?events=s3%3AObjectCreated%3A%2A&events=s3%3AObjectRemoved%3A%2A&ping=10&prefix=a%2F HTTP/1.1\r\n"
+                "GET /in?events=s3%3AObjectCreated%3A%2A&events=s3%3AObjectRemoved%3A%2A&ping=2&prefix=a%2F HTTP/1.1\r\n"
             ),
             "{head}"
         );
