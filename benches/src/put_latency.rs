@@ -3,6 +3,11 @@
 //! The function prints the machine's clock as its first act; the driver reads the same clock right
 //! before it sends the request. In between lie the signature, the durable commit, the dispatcher and
 //! the Runtime API.
+//!
+//! Beside it, from the start of a PUT into MinIO to the end of the request that MinIO posts to a webhook, where
+//! a function has yet to be started.
+
+mod minio;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -60,7 +65,8 @@ pub(crate) async fn run(table: &mut Table) -> Result<()> {
             time(percentile(&disk, 50))
         ),
     );
-    Ok(())
+    drop(server);
+    minio::run(table, p50).await
 }
 
 fn deploy(aws: &Cli<'_>) -> Result<()> {

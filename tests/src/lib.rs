@@ -48,7 +48,7 @@ pub use report::{charged, sum};
 pub use rounds::crash_rounds;
 pub use server::{Server, free_port, repository, run};
 pub use skip::{program, skip};
-pub use store::ForeignStore;
+pub use store::{ForeignStore, s3_at};
 pub use topic::{Line, topic_lines};
 pub use wait::{eventually, until_settled};
 pub use zip::{zip_file, zip_of};

@@ -71,7 +71,13 @@ impl ForeignStore {
     }
 }
 
-/// The AWS SDK pointed at a store.
+/// The AWS SDK pointed at a store that is not ours.
+#[must_use]
+pub fn s3_at(endpoint: &str, id: &str, secret: &str) -> aws_sdk_s3::Client {
+    let keys = (id.to_owned(), secret.to_owned());
+    client(endpoint, keys, RetryConfig::standard())
+}
+
 pub(crate) fn client(
     endpoint: &str,
     (id, secret): (String, String),

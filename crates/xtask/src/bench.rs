@@ -65,17 +65,21 @@ fn runs(benchmarks: &[String], name: &str) -> bool {
 }
 
 /// The programs that the benchmarks of these names start; no name means all of them.
-fn clients_of(benchmarks: &[String]) -> &'static [Client] {
-    match runs(benchmarks, "instances") {
-        true => &[
+fn clients_of(benchmarks: &[String]) -> Vec<Client> {
+    let mut clients = Vec::new();
+    if runs(benchmarks, "instances") {
+        clients.extend([
             Client::Python,
             Client::Rie,
             Client::CargoLambda,
             Client::Crun,
             Client::Podman,
-        ],
-        false => &[],
+        ]);
     }
+    if runs(benchmarks, "put") {
+        clients.push(Client::Minio);
+    }
+    clients
 }
 
 /// The servers that the benchmarks of these names measure beside ours; no name means all of them.

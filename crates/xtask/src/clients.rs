@@ -3,6 +3,7 @@
 mod debezium;
 mod emulators;
 mod kafka;
+mod minio;
 mod moto;
 mod runtimes;
 mod s3s_e2e;
@@ -117,6 +118,8 @@ pub(crate) enum Client {
     Crun,
     /// podman, which has crun run them.
     Podman,
+    /// MinIO, whose webhooks benchmarks compare with.
+    Minio,
 }
 
 impl Client {
@@ -150,6 +153,7 @@ impl Client {
             Self::CargoLambda => "cargo-lambda",
             Self::Crun => "crun",
             Self::Podman => "podman",
+            Self::Minio => "MinIO",
         }
     }
 
@@ -249,6 +253,7 @@ impl Client {
                     },
                 )
             }
+            Self::Minio => minio::built(cache),
         }
     }
 }

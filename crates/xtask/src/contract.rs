@@ -120,6 +120,8 @@ pub(crate) const BENCH_CARGO_LAMBDA: &str = "TIDEMILL_BENCH_CARGO_LAMBDA";
 pub(crate) const BENCH_CRUN: &str = "TIDEMILL_BENCH_CRUN";
 /// Path of podman, for benchmarks.
 pub(crate) const BENCH_PODMAN: &str = "TIDEMILL_BENCH_PODMAN";
+/// Path of MinIO's server, for benchmarks.
+pub(crate) const BENCH_MINIO: &str = "TIDEMILL_BENCH_MINIO";
 
 /// How many rounds a crash test plays; a few when absent.
 pub(crate) const CRASH_ROUNDS: &str = "TIDEMILL_CRASH_ROUNDS";
