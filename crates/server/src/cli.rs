@@ -219,7 +219,7 @@ pub(crate) struct Connector {
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConnectorCommand {
     /// Begin to read a source.
-    Add(AddConnector),
+    Add(Box<AddConnector>),
     /// Show connectors, where they read, and the streams to attach functions to.
     List(ListConnectors),
     /// Show state, position, lag, the last error, and what to do.

@@ -17,7 +17,7 @@ use crate::connectors::{Definition, Removed, Report, to_list, to_text};
 pub(crate) async fn run(arguments: cli::Connector) -> anyhow::Result<ExitCode> {
     let client = Client::find(&arguments.server)?;
     match arguments.command {
-        ConnectorCommand::Add(add) => print!("{}", added(&client, add).await?),
+        ConnectorCommand::Add(add) => print!("{}", added(&client, *add).await?),
         ConnectorCommand::List(list) => {
             let reports: Vec<Report> = ask(&client, Method::GET, "", Bytes::new()).await?;
             print!("{}", shown(&reports, list.json, to_list)?);
