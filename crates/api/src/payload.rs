@@ -36,7 +36,7 @@ impl Payloads for LambdaPayloads {
     fn selects(&self, trigger: &Trigger, record: &StoredRecord) -> bool {
         match &trigger.source {
             TriggerSource::Topic { .. } => true,
-            TriggerSource::TableStream { .. } => table::selects(&record.record),
+            TriggerSource::TableStream { .. } => table::selects(&trigger.filters, &record.record),
             TriggerSource::Bucket { .. } => bucket::selects(&trigger.source, &record.record),
         }
     }

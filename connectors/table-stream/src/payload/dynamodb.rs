@@ -2,7 +2,7 @@
 //! a handler finds in `Records[]` (Amazon DynamoDB API reference, `Record` and `AttributeValue`).
 //!
 //! Two things DynamoDB does not have: a truncated table and lost changes are records without keys
-//! whose `eventName` is `TRUNCATE` and `GAP`; and `Unchanged` lists columns whose value the database
+//! whose `eventName` is `TRUNCATE` and `GAP`, which mappings have to ask for; and `Unchanged` lists columns whose value the database
 //! did not tell, which are absent from `NewImage`.
 
 use std::borrow::Cow;

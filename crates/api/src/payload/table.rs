@@ -2,6 +2,9 @@
 //!
 //! A record's value is the element of `Records[]` already, written by the connector that read the
 //! table; its CloudEvents id is the change's sequence number.
+//!
+//! What happened to a table as a whole has no counterpart in DynamoDB, and types of its events may know three
+//! names only. So it reaches the functions that ask for it: by a filter that names it.
 
 use bytes::Bytes;
 use dispatcher::BatchAnswer;
@@ -15,9 +18,27 @@ use super::answer;
 /// What CloudEvents types of tables' changes begin with.
 const TYPE_PREFIX: &str = "tidemill.table.";
 
-/// Whether a connector wrote the record: anybody may write to a topic.
-pub(super) fn selects(record: &Record) -> bool {
-    text(record, "ce_type").is_some_and(|kind| kind.starts_with(TYPE_PREFIX))
+/// What happens to tables as a whole: CloudEvents types, and the names that filters ask for.
+const OF_WHOLE_TABLES: [(&str, &str); 2] = [
+    ("tidemill.table.truncate", "TRUNCATE"),
+    ("tidemill.table.gap", "GAP"),
+];
+
+/// Whether a connector wrote the record, for anybody may write to a topic, and one of the trigger's `filters`
+/// asks for it where that is needed.
+pub(super) fn selects(filters: &[String], record: &Record) -> bool {
+    let kind = text(record, "ce_type").unwrap_or_default();
+    match OF_WHOLE_TABLES.iter().find(|(whole, _)| *whole == kind) {
+        Some((_, name)) => filters.iter().any(|filter| names(filter, name)),
+        None => kind.starts_with(TYPE_PREFIX),
+    }
+}
+
+/// Whether an event pattern has this among the values of `eventName`.
+fn names(pattern: &str, event_name: &str) -> bool {
+    let pattern: Value = serde_json::from_str(pattern).unwrap_or_default();
+    let values = pattern["eventName"].as_array();
+    values.is_some_and(|values| values.iter().any(|value| value == event_name))
 }
 
 /// The event for these records (AWS developer guide, "Using AWS Lambda with Amazon DynamoDB", 2026).

@@ -176,6 +176,32 @@ fn a_record_that_no_connector_wrote_is_no_change_of_a_table() {
 }
 
 #[test]
+fn what_happens_to_a_whole_table_reaches_who_names_it() {
+    let whole = |kind: &str, name: &str| {
+        let record = Record::new(
+            format!(r#"{{"eventName":"{name}","dynamodb":{{}}}}"#),
+            Timestamp::default(),
+        );
+        stored(1, record.with_header("ce_type", kind.to_owned()))
+    };
+    let truncated = whole("tidemill.table.truncate", "TRUNCATE");
+    let gap = whole("tidemill.table.gap", "GAP");
+    let selected = |filters: &[&str]| {
+        let mut table = table();
+        table.filters = filters.iter().map(|&filter| filter.to_owned()).collect();
+        [&change(1), &truncated, &gap].map(|record| LambdaPayloads.selects(&table, record))
+    };
+    assert_eq!(selected(&[]), [true, false, false]);
+    let rows = r#"{"dynamodb": {"Keys": {"id": {"N": [{"exists": true}]}}}}"#;
+    let others = r#"{"eventName": [{"anything-but": ["REMOVE"]}]}"#;
+    assert_eq!(selected(&[rows, others]), [true, false, false]);
+    let emptied = r#"{"eventName": ["INSERT", "TRUNCATE"]}"#;
+    assert_eq!(selected(&[rows, emptied]), [true, true, false]);
+    let both = r#"{"eventName": ["TRUNCATE", "GAP"]}"#;
+    assert_eq!(selected(&[both]), [true, true, true]);
+}
+
+#[test]
 fn a_stream_goes_on_at_the_lowest_sequence_number_that_failed() {
     let records: Vec<_> = (1..5).map(change).collect();
     let answer = |text: String| {
