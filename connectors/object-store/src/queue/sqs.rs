@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use aws_sdk_sqs::config::retry::RetryConfig;
 use aws_sdk_sqs::config::timeout::TimeoutConfig;
 use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region};
-use aws_sdk_sqs::error::{BuildError, DisplayErrorContext, SdkError};
+use aws_sdk_sqs::error::{BuildError, DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::types::DeleteMessageBatchRequestEntry;
 use aws_sdk_sqs::{Client, Config};
 use connector::SourceError;
@@ -112,12 +112,21 @@ impl Queue for Sqs {
     }
 }
 
+/// What the service says, or else what is in its way.
 fn failure<E, R>(act: &'static str) -> impl FnOnce(SdkError<E, R>) -> SourceError
 where
-    E: std::error::Error + 'static,
+    E: ProvideErrorMetadata + std::error::Error + 'static,
     R: std::fmt::Debug,
 {
-    move |error| unavailable(act, DisplayErrorContext(&error).to_string())
+    move |error| {
+        let said = error.as_service_error().map(ProvideErrorMetadata::meta);
+        let said = said.and_then(|said| Some((said.code()?, said.message().unwrap_or_default())));
+        let why = match said {
+            Some((code, message)) => format!("{code}: {message}"),
+            None => DisplayErrorContext(&error).to_string(),
+        };
+        unavailable(act, why)
+    }
 }
 
 fn unavailable(act: &str, why: String) -> SourceError {
