@@ -114,8 +114,8 @@ async fn every_change_that_sqlite3_makes_runs_its_function_once_whatever_crashes
     run(
         &sqlite3,
         &file,
-        "DROP TABLE orders; CREATE TABLE orders (id INTEGER PRIMARY KEY, note TEXT);
-         INSERT INTO orders VALUES (1000, 'anew')",
+        "BEGIN; DROP TABLE orders; CREATE TABLE orders (id INTEGER PRIMARY KEY, note TEXT);
+         INSERT INTO orders VALUES (1000, 'anew'); COMMIT",
     )?;
     eventually("the new table was read", async || {
         let lines = topic_lines(&server, topic)?;
