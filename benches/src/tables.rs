@@ -1,10 +1,12 @@
-//! PostgreSQL's tables: how fast a backlog is drained, beside `pg_recvlogical`, and how long a commit
-//! is on its way into the log.
+//! PostgreSQL's tables: how fast a backlog is drained, beside `pg_recvlogical` and Debezium, and how long a
+//! commit is on its way into the log.
 //!
-//! Both readers have a slot of their own, made before the rows were written, and get the same rows by
-//! the same protocol. `pg_recvlogical` throws them away; ours makes records of DynamoDB Streams' shape
-//! and has them durably in an embedded log on the disk when the clock stops. Rounds alternate, and the
-//! ratio is the median of the rounds' ratios.
+//! All readers have a slot of their own, made before the rows were written, and get the same rows by
+//! the same protocol. `pg_recvlogical` throws them away; Debezium, embedded, makes JSON of them and prints
+//! it; ours makes records of DynamoDB Streams' shape and has them durably in an embedded log on the disk when
+//! the clock stops. Rounds alternate, and the ratio is the median of the rounds' ratios.
+
+mod debezium;
 
 use std::path::Path;
 use std::process::Stdio;
@@ -25,6 +27,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::table::{Table, median, percentile, time};
+use debezium::Debezium;
 
 const ROUNDS: i64 = 3;
 /// Rows of a backlog, written by transactions of so many.
@@ -81,8 +84,12 @@ async fn backlog(
     ours: &Ours,
     programs: &Path,
 ) -> Result<()> {
-    let (mut rates, mut peers, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    let debezium = Debezium::find();
+    let mut taken: [Vec<Duration>; 3] = Default::default();
     for turn in 0..ROUNDS {
+        if let Some(debezium) = &debezium {
+            debezium.begin(database).await?;
+        }
         let first = turn * ROWS;
         let write = format!(
             "DO $$ BEGIN FOR n IN 0..{last} LOOP \
@@ -94,21 +101,38 @@ async fn backlog(
             last = ROWS / IN_A_TRANSACTION - 1,
         );
         database.run(&write).await?;
-        let theirs = drain_by_peer(database, programs, &ours.config.publication()).await?;
-        let taken = ours.drain(ROWS.unsigned_abs()).await?;
-        let rate = |taken: Duration| ROWS as f64 / taken.as_secs_f64();
-        rates.push(rate(taken));
-        peers.push(rate(theirs));
-        ratios.push(rate(taken) / rate(theirs));
+        let rows = ROWS.unsigned_abs();
+        let [ours_took, peer_took, debezium_took] = &mut taken;
+        peer_took.push(drain_by_peer(database, programs, &ours.config.publication()).await?);
+        ours_took.push(ours.drain(rows).await?);
+        if let Some(debezium) = &debezium {
+            let last = first + ROWS - 1;
+            debezium_took.push(debezium.drain(database, rows, last).await?);
+            debezium.end(database).await?;
+        }
     }
     let conditions = format!("{ROWS} inserted rows, in transactions of {IN_A_TRANSACTION}");
-    for (name, rates) in [("tidemill", rates), ("pg_recvlogical", peers)] {
-        table.row(
-            &format!("a table's backlog drained by {name}"),
-            &conditions,
-            format!("{:.0} rows/s", median(rates)),
-            format!("ours is {:.2} × as fast", median(ratios.clone())),
-        );
+    let names = ["tidemill", "pg_recvlogical", "Debezium"];
+    for (name, theirs) in names.into_iter().zip(&taken) {
+        let what = format!("a table's backlog drained by {name}");
+        let figure = match theirs.as_slice() {
+            [] => "not measured: TIDEMILL_TEST_DEBEZIUM is not set".to_owned(),
+            measured => {
+                let rates = measured
+                    .iter()
+                    .map(|taken| ROWS as f64 / taken.as_secs_f64());
+                format!("{:.0} rows/s", median(rates))
+            }
+        };
+        let both = taken[0].iter().zip(theirs);
+        let ratios = both.map(|(ours, theirs)| theirs.as_secs_f64() / ours.as_secs_f64());
+        let ratios: Vec<f64> = ratios.collect();
+        let beside = match ratios.as_slice() {
+            [] => String::new(),
+            _ if name == "tidemill" => String::new(),
+            _ => format!("ours is {:.2} × as fast", median(ratios)),
+        };
+        table.row(&what, &conditions, figure, beside);
     }
     Ok(())
 }

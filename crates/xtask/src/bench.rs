@@ -79,6 +79,9 @@ fn clients_of(benchmarks: &[String]) -> Vec<Client> {
     if runs(benchmarks, "put") {
         clients.push(Client::Minio);
     }
+    if runs(benchmarks, "tables") {
+        clients.push(Client::Debezium);
+    }
     clients
 }
 
