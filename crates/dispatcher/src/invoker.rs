@@ -1,6 +1,7 @@
 //! The one way to run a function.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use event_log::{RecordBatch, Settlement, SharedLog};
 use function::{
     Draw, Function, FunctionName, LogLevel, Logging, QualifiedName, Qualifier, Version,
 };
+use futures::FutureExt as _;
 use instance::{
     Image, Initialization, Invocation, LaunchError, LogFormat, Outcome, Pool, Runtime, Severity,
     Spec,
@@ -109,11 +111,19 @@ impl Invoker {
         let function = self.resolve(&request.target, attempt.draw())?;
         let permit = self.try_permit(&function)?;
         let this = Arc::clone(self);
-        let run = self.running.track_future(async move {
+        let run = async move {
             this.run_to_the_end(function, attempt, request, permit)
                 .await
+        };
+        let run = AssertUnwindSafe(run).catch_unwind().map(|ran| {
+            ran.unwrap_or_else(|_| {
+                Err(InvokeError::Unavailable {
+                    act: "run the invocation".to_owned(),
+                    source: "the server has panicked; its log says where".into(),
+                })
+            })
         });
-        ToTheEnd::new(run).await
+        ToTheEnd::new(self.running.track_future(run)).await
     }
 
     /// Accepts an asynchronous invocation. On return it is durable; the dispatcher runs it.

@@ -7,22 +7,26 @@ use std::task::{Context, Poll};
 use tokio::runtime::Handle;
 
 /// Runs in its caller's task, so that no other has to be woken for it; what is left of it when the caller
-/// drops it goes on as a task of its own.
+/// drops it, be it in a panic of the caller's, goes on as a task of its own.
 pub(crate) struct ToTheEnd<F>
 where
     F: Future<Output: Send> + Send + 'static,
 {
-    /// `None` once it has ended.
+    /// `None` once it has ended or panicked.
     rest: Option<Pin<Box<F>>>,
+    runtime: Handle,
 }
 
 impl<F> ToTheEnd<F>
 where
     F: Future<Output: Send> + Send + 'static,
 {
+    /// # Panics
+    /// Outside a runtime.
     pub(crate) fn new(future: F) -> Self {
         Self {
             rest: Some(Box::pin(future)),
+            runtime: Handle::current(),
         }
     }
 }
@@ -34,12 +38,11 @@ where
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        let Some(rest) = &mut self.rest else {
-            panic!("polled after its end");
-        };
+        // Taken out meanwhile: what panics here is polled by nobody again.
+        let mut rest = self.rest.take().expect("it is not polled after its end");
         let polled = rest.as_mut().poll(context);
-        if polled.is_ready() {
-            self.rest = None;
+        if polled.is_pending() {
+            self.rest = Some(rest);
         }
         polled
     }
@@ -50,12 +53,8 @@ where
     F: Future<Output: Send> + Send + 'static,
 {
     fn drop(&mut self) {
-        // A future that has panicked must not be polled again; one without a runtime cannot be.
-        if let Some(rest) = self.rest.take()
-            && !std::thread::panicking()
-            && let Ok(runtime) = Handle::try_current()
-        {
-            runtime.spawn(rest);
+        if let Some(rest) = self.rest.take() {
+            self.runtime.spawn(rest);
         }
     }
 }
@@ -78,6 +77,23 @@ mod tests {
         });
         let waited = tokio::time::timeout(Duration::ZERO, caller).await;
         assert!(waited.is_err());
+        go.send(()).unwrap();
+        assert_eq!(over.await, Ok(7));
+    }
+
+    #[tokio::test]
+    async fn what_is_dropped_in_its_callers_panic_goes_on() {
+        let (go, going) = oneshot::channel::<()>();
+        let (done, over) = oneshot::channel();
+        let mut rest = ToTheEnd::new(async move {
+            going.await.unwrap();
+            done.send(7).unwrap();
+        });
+        let caller = tokio::spawn(async move {
+            assert!(futures::poll!(&mut rest).is_pending());
+            panic!("something else");
+        });
+        assert!(caller.await.unwrap_err().is_panic());
         go.send(()).unwrap();
         assert_eq!(over.await, Ok(7));
     }

@@ -111,7 +111,7 @@ impl LogSink for LogQueue {
             self.held.bytes.fetch_sub(bytes, Ordering::Relaxed);
             return Taken::Full;
         }
-        if before < self.held.much && before + bytes >= self.held.much {
+        if before + bytes >= self.held.much {
             self.held.crowded.notify_one();
         }
         // A receiver that is gone reads nothing more: the chunk is lost with it.

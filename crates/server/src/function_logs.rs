@@ -126,3 +126,99 @@ fn record(chunk: &LogChunk) -> Record {
     let value = serde_json::to_vec(&lines).expect("lines are plain data");
     Record::new(value, chunk.time).with_key(chunk.function.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use clock::Timestamp;
+    use event_log::MemoryLog;
+    use instance::{LogQueue, LogSink as _, Taken, log_queue};
+    use tokio::task::JoinHandle;
+
+    use super::*;
+
+    /// Of a queue of this size, two lines that wait beside the first take more than a quarter.
+    const SMALL: usize = 4 * 2 * 300;
+
+    struct Bench {
+        log: SharedLog,
+        queue: LogQueue,
+        stop: CancellationToken,
+        task: JoinHandle<()>,
+    }
+
+    impl Bench {
+        async fn new(limit: usize) -> Self {
+            let log: SharedLog = MemoryLog::new();
+            let (queue, receiver) = log_queue(limit);
+            let logs = FunctionLogs::open(log.clone(), receiver, 1).await.unwrap();
+            let stop = CancellationToken::new();
+            let task = tokio::spawn(logs.run(stop.clone()));
+            Self {
+                log,
+                queue,
+                stop,
+                task,
+            }
+        }
+
+        fn print(&self) {
+            let text = format!("{}\n", "x".repeat(99)).into();
+            let taken = self.queue.lines(LogChunk {
+                account: "000000000000".into(),
+                function: "f".into(),
+                version: "$LATEST".into(),
+                stream: "s".into(),
+                request_id: None,
+                time: Timestamp::from_millis(0),
+                kind: LogKind::Function,
+                text,
+            });
+            assert_eq!(taken, Taken::Yes);
+        }
+
+        /// How many chunks are in the topic, after everybody has done what there was to do.
+        async fn written(&self) -> u64 {
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+            let topic = self.log.topic(&TopicName::new(TOPIC).unwrap()).unwrap();
+            let place = topic.partitions().next().unwrap();
+            self.log.bounds(&place).unwrap().end.get()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lines_wait_for_others_but_not_for_long() {
+        let bench = Bench::new(QUEUE_BYTES).await;
+        bench.print();
+        assert_eq!(bench.written().await, 0);
+        tokio::time::advance(LINGER / 2).await;
+        bench.print();
+        assert_eq!(bench.written().await, 0);
+        tokio::time::advance(LINGER / 2).await;
+        assert_eq!(bench.written().await, 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lines_do_not_wait_where_many_are_waiting() {
+        let bench = Bench::new(SMALL).await;
+        bench.print();
+        assert_eq!(bench.written().await, 0);
+        bench.print();
+        assert_eq!(bench.written().await, 0);
+        bench.print();
+        assert_eq!(bench.written().await, 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn at_the_end_what_waits_is_written_at_once() {
+        let bench = Bench::new(QUEUE_BYTES).await;
+        let began = Instant::now();
+        bench.print();
+        assert_eq!(bench.written().await, 0);
+        bench.stop.cancel();
+        assert_eq!(bench.written().await, 1);
+        bench.task.await.unwrap();
+        assert_eq!(Instant::now(), began);
+    }
+}

@@ -52,6 +52,9 @@ use stage::Stage;
 /// does not gather them without end.
 const METRICS_UPKEEP: Duration = Duration::from_secs(60);
 
+/// How long what invocations have used may take to be written down when nothing else runs any more.
+const LAST_WRITES: Duration = Duration::from_secs(10);
+
 /// A server that runs.
 pub(crate) struct Running {
     config: Config,
@@ -379,6 +382,8 @@ impl Running {
         if killed > 0 {
             tracing::warn!(killed, "invocations were cut off");
         }
+        // What began while the ports were closing has ended by now, and may be writing down what it used.
+        self.invoker.drain(LAST_WRITES).await;
         self.logs.end().await;
         self.billing.end().await;
         self.log.close().await;

@@ -11,8 +11,9 @@ use rustix::process::{Pid, PidfdFlags, Signal};
 const EXECUTING: u32 = 1_000;
 const LOOK: Duration = Duration::from_millis(1);
 
-/// How much of a process's status is read: the memory stands in its first half (proc(5)).
-const STATUS: usize = 2048;
+/// How much of a process's status is read: the memory stands before the middle (proc(5)), but after the
+/// groups of the process, of which there may be hundreds.
+const STATUS: usize = 4096;
 
 /// A process that is held by descriptor, so that a signal cannot reach a later owner of its id.
 pub(crate) struct Held {

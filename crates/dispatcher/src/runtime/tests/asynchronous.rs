@@ -202,3 +202,18 @@ async fn a_synchronous_call_beyond_the_limit_is_throttled_and_an_abandoned_one_s
     assert!(life.invoker.drain(Duration::from_secs(5)).await);
     assert_eq!(world.usage().await.len(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_the_servers_is_an_answer_and_gives_its_room_back() {
+    let mut world = World::new();
+    world.settings = Settings {
+        account_concurrency: 1,
+        ..world.settings
+    };
+    let life = world.start(|_| panic!("a defect"));
+    for _ in 0..2 {
+        let error = life.invoker.invoke(request("f")).await.unwrap_err();
+        assert!(matches!(error, InvokeError::Unavailable { .. }), "{error}");
+    }
+    assert!(life.invoker.drain(Duration::from_secs(5)).await);
+}
