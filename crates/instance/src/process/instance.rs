@@ -229,7 +229,7 @@ impl ProcessInstance {
         let deadline = self.clock.now().plus(left);
         extensions.invoke(&invocation, deadline);
         let answer = self.running.api.exchange.offer(invocation, left);
-        let waited = self.wait(answered(answer), left).await;
+        let waited = self.answer(answer, left).await;
         if let Waited::For(Answer { report, duration }) = &waited {
             let (ended, produced) = match report {
                 Report::Response(body) => ((SUCCESS, None), body.len()),
@@ -269,6 +269,26 @@ impl ProcessInstance {
             Waited::TimedOut => Ending::Dead(Outcome::Timeout {
                 after: self.spec.timeout,
             }),
+        }
+    }
+
+    /// Waits for the answer to an event that has been offered: for `left` from when it is handed out, which
+    /// on a busy machine is some milliseconds later.
+    async fn answer(
+        &mut self,
+        answer: oneshot::Receiver<Answer>,
+        left: Duration,
+    ) -> Waited<Answer> {
+        let answer = answered(answer);
+        tokio::pin!(answer);
+        let waited = self.wait(answer.as_mut(), left).await;
+        let exchange = &self.running.api.exchange;
+        match (&waited, exchange.taken_at()) {
+            (Waited::TimedOut, Some(at)) => {
+                let rest = left.saturating_sub(self.clock.monotonic().since(at));
+                self.wait(answer, rest).await
+            }
+            (Waited::For(_) | Waited::Exited | Waited::TimedOut, _) => waited,
         }
     }
 

@@ -72,7 +72,8 @@ enum Turn {
 }
 
 struct Offer {
-    event: Event,
+    invocation: Invocation,
+    timeout: Duration,
     answer: oneshot::Sender<Answer>,
 }
 
@@ -101,19 +102,19 @@ impl Exchange {
         }
     }
 
-    /// Offers an event to the runtime. The receiver resolves when the runtime has answered it.
+    /// Offers an event to the runtime, which has `timeout` for it once it takes it. The receiver resolves
+    /// when the runtime has answered it.
     pub(crate) fn offer(
         &self,
         invocation: Invocation,
         timeout: Duration,
     ) -> oneshot::Receiver<Answer> {
         let (answer, receiver) = oneshot::channel();
-        let deadline = self.clock.now().plus(timeout);
-        let event = Event {
+        *self.turn.lock() = Turn::Offered(Offer {
             invocation,
-            deadline,
-        };
-        *self.turn.lock() = Turn::Offered(Offer { event, answer });
+            timeout,
+            answer,
+        });
         self.offered.notify_one();
         receiver
     }
@@ -160,13 +161,21 @@ impl Exchange {
         let mut turn = self.turn.lock();
         match std::mem::replace(&mut *turn, Turn::Nobody) {
             Turn::Nobody => Ok(None),
-            Turn::Offered(Offer { event, answer }) => {
+            Turn::Offered(Offer {
+                invocation,
+                timeout,
+                answer,
+            }) => {
                 *turn = Turn::Taken(Taken {
-                    request_id: event.invocation.request_id.clone(),
+                    request_id: invocation.request_id.clone(),
                     at: self.clock.monotonic(),
                     answer,
                 });
-                Ok(Some(event))
+                let deadline = self.clock.now().plus(timeout);
+                Ok(Some(Event {
+                    invocation,
+                    deadline,
+                }))
             }
             taken @ Turn::Taken(_) => {
                 *turn = taken;
@@ -270,7 +279,7 @@ mod tests {
         let answer = exchange.offer(invocation("a"), Duration::from_secs(3));
         clock.advance(Duration::from_millis(100));
         let event = exchange.next().await.unwrap();
-        assert_eq!(event.deadline, Timestamp::from_millis(4_000));
+        assert_eq!(event.deadline, Timestamp::from_millis(4_100));
         clock.advance(Duration::from_millis(7));
         exchange.answer("a", response()).unwrap();
         assert_eq!(answer.await.unwrap().duration, Duration::from_millis(7));
