@@ -12,11 +12,13 @@
 //!
 //! Either may import what `wasi:cli/imports` has; see [`World`] for what comes of it.
 //!
-//! A component is hostile: what it hands over is checked by the engine and copied, up to [`COPIED`] bytes
-//! in a call, and it has up to [`HANDLES`] things of the host's and of its own at a time.
+//! A component is hostile: what it hands over is checked by the engine and copied, up to [`COPIED`] or
+//! [`ANSWERED`] bytes in a call, and it has up to [`HANDLES`] things of the host's and of its own at a time.
 
+mod poll;
 mod world;
 
+use instance::MAX_RESPONSE_BYTES;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
 use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap};
@@ -36,13 +38,22 @@ const HANDLE_TYPE: &str = "func(event: list<u8>) -> result<list<u8>, string>";
 /// What a command exports: this, of any version that is compatible with the engine's.
 const RUN: &str = "wasi:cli/run@0.2";
 
-/// What is copied out of a component in one call, in bytes: some times what a response may have. A lane
-/// copies for one instance at a time.
-const COPIED: usize = 32 << 20;
+/// What is copied out of a command in one call, in bytes. The largest that it has any use for are writes of
+/// 64 KiB and polls of [`HANDLES`] handles, for each of which the engine counts 12. While a call waits, the
+/// host holds what was copied for it.
+const COPIED: usize = 256 << 10;
 
-/// How many resources there are at a time of what the host gives (streams, clocks to wait for) and,
-/// likewise, of a component's own.
-const HANDLES: usize = 10_000;
+/// The same of a typed component, whose answer is copied too: one that is a little larger than a response may
+/// be is refused for its size. No call that takes so much waits with it: writes and polls have bounds of
+/// their own.
+const ANSWERED: usize = MAX_RESPONSE_BYTES + (2 << 20);
+
+/// How many handles there are at a time, of what the host gives (streams, clocks to wait for) and of a
+/// component's own resources together. What its owner lends to a call counts twice while the call takes.
+const HANDLES: usize = 3_000;
+
+/// How many entries of the host's table those are at most: to wait for a clock takes two.
+const ENTRIES: usize = 2 * HANDLES;
 
 /// What of a loaded component is called, by its kind.
 pub(crate) enum Entry {
@@ -63,6 +74,7 @@ impl Imports {
     pub(crate) fn new(engine: &Engine) -> wasmtime::Result<Self> {
         let mut linker = Linker::new(engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+        poll::link(&mut linker)?;
         Ok(Self(linker))
     }
 
@@ -130,11 +142,16 @@ impl Call for Entry {
     }
 
     async fn call(&self, store: &mut Store<World>) -> wasmtime::Result<Said> {
-        store.set_hostcall_fuel(COPIED);
         store.set_max_component_handles(HANDLES);
         match self {
-            Self::Command(command) => run(command, store).await,
-            Self::Typed(component, handle) => handled(component, handle, store).await,
+            Self::Command(command) => {
+                store.set_hostcall_fuel(COPIED);
+                run(command, store).await
+            }
+            Self::Typed(component, handle) => {
+                store.set_hostcall_fuel(ANSWERED);
+                handled(component, handle, store).await
+            }
         }
     }
 }
@@ -186,3 +203,5 @@ fn known(error: wasmtime::Error) -> wasmtime::Error {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) mod texts;

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use proptest::prelude::*;
 
+use super::texts::{self, CLOCKS, CLOCKS_IMPORTED, NOTHING};
 use super::*;
 use crate::entry::World as _;
 use crate::limits::{Budget, Limits};
@@ -17,22 +18,9 @@ static ENGINE: LazyLock<Engine> = LazyLock::new(|| crate::engine::new(16).unwrap
 const EVENT: u32 = 1024;
 const MEMORY: u64 = 65_536;
 
-/// A typed component with this body of its function, whose parameters are the event's address and length.
-/// It returns the address of the answer: a byte that is 1 for an error, and at 4 and 8 from there the
-/// address and the length of what is said.
+/// A typed component with this body of its function.
 fn typed(body: &str) -> Vec<u8> {
-    text(&format!(
-        r#"(component
-          (core module $module
-            (memory (export "memory") 1)
-            (func (export "realloc") (param i32 i32 i32 i32) (result i32) i32.const {EVENT})
-            (func (export "handle") (param i32 i32) (result i32) {body}))
-          (core instance $instance (instantiate $module))
-          (func $handle (param "event" (list u8)) (result (result (list u8) (error string)))
-            (canon lift (core func $instance "handle")
-              (memory $instance "memory") (realloc (func $instance "realloc"))))
-          (export "handle" (func $handle)))"#
-    ))
+    text(&texts::typed(&format!("i32.const {EVENT}"), body))
 }
 
 /// What answers with what its event says that the answer is.
@@ -42,14 +30,13 @@ fn says_its_event() -> Vec<u8> {
 
 /// A command with this body.
 fn command(body: &str) -> Vec<u8> {
-    text(&format!(
-        r#"(component
-          (core module $module (func (export "run") (result i32) {body}))
-          (core instance $instance (instantiate $module))
-          (func $run (result (result)) (canon lift (core func $instance "run")))
-          (instance $cli (export "run" (func $run)))
-          (export "wasi:cli/run@0.2.3" (instance $cli)))"#
-    ))
+    text(&texts::command(NOTHING, "", body))
+}
+
+/// A command that succeeds, with something before its module.
+fn command_with(before: &str) -> Vec<u8> {
+    let host = format!("{before} {NOTHING}");
+    text(&texts::command(&host, "", "i32.const 0"))
 }
 
 fn text(text: &str) -> Vec<u8> {
@@ -81,13 +68,26 @@ fn store(entry: &Entry, event: &[u8]) -> Store<World> {
 fn run(entry: &Entry, event: &[u8]) -> wasmtime::Result<(Said, Bytes)> {
     let mut store = store(entry, event);
     let said = {
-        let call = pin!(entry.call(&mut store));
-        match call.poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(said) => said?,
-            Poll::Pending => panic!("it waits"),
-        }
+        let call = entry.call(&mut store);
+        ready(call)?
     };
     Ok((said, store.data_mut().take_output().1))
+}
+
+/// What comes of it, which lets others go on at most once.
+fn ready<T>(future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    let mut poll = || {
+        let mut context = Context::from_waker(Waker::noop());
+        future.as_mut().poll(&mut context)
+    };
+    match poll() {
+        Poll::Ready(value) => value,
+        Poll::Pending => match poll() {
+            Poll::Ready(value) => value,
+            Poll::Pending => panic!("it waits"),
+        },
+    }
 }
 
 /// Why running it ended otherwise than with an answer.
@@ -180,41 +180,24 @@ fn a_component_that_cannot_be_a_function_is_refused_with_the_reason() {
           (export "handle" (func $handle)))"#,
     ));
     assert!(other.contains(HANDLE_TYPE), "{other}");
-    let earlier =
-        text(r#"(component (instance $it) (export "wasi:cli/run@0.3.0" (instance $it)))"#);
-    assert!(refused(&earlier).contains("neither a WASI command"));
+    let later = text(r#"(component (instance $it) (export "wasi:cli/run@0.3.0" (instance $it)))"#);
+    assert!(refused(&later).contains("neither a WASI command"));
     let empty = text(r#"(component (instance $it) (export "wasi:cli/run@0.2.0" (instance $it)))"#);
     assert!(refused(&empty).contains("not a WASI command"));
     let http =
         r#"(import "wasi:http/types@0.2.0" (instance (export "fields" (type (sub resource)))))"#;
-    let importing = text(&format!(
-        "(component {http} {}",
-        wat_of_command().trim_start_matches("(component")
-    ));
-    let importing = refused(&importing);
+    let importing = refused(&command_with(http));
     assert!(
         importing.contains("wasi:http/types@0.2.0") && importing.contains("wasi:cli/imports"),
         "{importing}"
     );
 }
 
-fn wat_of_command() -> &'static str {
-    r#"(component
-      (core module $module (func (export "run") (result i32) i32.const 0))
-      (core instance $instance (instantiate $module))
-      (func $run (result (result)) (canon lift (core func $instance "run")))
-      (instance $cli (export "run" (func $run)))
-      (export "wasi:cli/run@0.2.3" (instance $cli)))"#
-}
-
 #[test]
 fn a_component_of_more_than_the_pool_has_is_refused_as_it_is_compiled() {
     let consists_of = |module: &str, count: usize| {
         let instances = "(core instance (instantiate $part))".repeat(count);
-        let rest = wat_of_command().trim_start_matches("(component");
-        text(&format!(
-            "(component (core module $part {module}) {instances} {rest}"
-        ))
+        command_with(&format!("(core module $part {module}) {instances}"))
     };
     assert!(entry(&consists_of("(memory 1)", 1)).is_ok());
     let memories = refused(&consists_of("(memory 1)", 2));
@@ -230,7 +213,7 @@ fn a_component_of_more_than_the_pool_has_is_refused_as_it_is_compiled() {
 
 #[test]
 fn no_more_is_copied_out_of_a_component_than_there_is_room_for() {
-    let pages = COPIED / 65_536 + 1;
+    let pages = ANSWERED / 65_536 + 1;
     let says = |length: usize| {
         typed(&format!(
             "(if (i32.eq (memory.grow (i32.const {pages})) (i32.const -1)) (then unreachable))
@@ -240,48 +223,73 @@ fn no_more_is_copied_out_of_a_component_than_there_is_room_for() {
              i32.const 0"
         ))
     };
-    let (said, kept) = run(&entry(&says(COPIED)).unwrap(), b"event").unwrap();
+    let (said, kept) = run(&entry(&says(ANSWERED)).unwrap(), b"event").unwrap();
     assert_eq!(said, Said::Result);
-    assert_eq!(kept.len(), instance::MAX_RESPONSE_BYTES);
-    let more = broken(&says(COPIED + 1));
+    assert_eq!(kept.len(), MAX_RESPONSE_BYTES);
+    let more = broken(&says(ANSWERED + 1));
     assert!(more.contains("too much data"), "{more}");
 }
 
-#[test]
-fn a_component_that_makes_handles_without_end_is_ended() {
-    let component = text(
-        r#"(component
-          (type $thing (resource (rep i32)))
-          (core func $new (canon resource.new $thing))
-          (core module $module
-            (import "host" "new" (func $new (param i32) (result i32)))
-            (func (export "run") (result i32)
-              (loop $again (drop (call $new (i32.const 1))) (br $again)) unreachable))
-          (core instance $host (export "new" (func $new)))
-          (core instance $instance (instantiate $module (with "host" (instance $host))))
-          (func $run (result (result)) (canon lift (core func $instance "run")))
-          (instance $cli (export "run" (func $run)))
-          (export "wasi:cli/run@0.2.0" (instance $cli)))"#,
+/// A command that has this make a handle so many times, and succeeds.
+fn makes(host: &str, module: &str, handle: &str, count: usize) -> Vec<u8> {
+    let body = format!(
+        "(loop $again
+           (drop {handle})
+           (local.set $it (i32.add (local.get $it) (i32.const 1)))
+           (br_if $again (i32.lt_u (local.get $it) (i32.const {count}))))
+         i32.const 0"
     );
-    let ended = run(&entry(&component).unwrap(), b"").unwrap_err();
-    assert!(ended.is::<Broken>() || ended.is::<Trap>(), "{ended:?}");
+    text(&texts::command(host, module, &body))
+}
+
+#[test]
+fn a_component_has_so_many_handles_of_its_own_and_no_more() {
+    let of_its_own = |count: usize| {
+        let host = r#"
+            (type $thing (resource (rep i32)))
+            (core func $new (canon resource.new $thing))
+            (core instance $host (export "new" (func $new)))"#;
+        let module = r#"(import "host" "new" (func $new (param i32) (result i32)))"#;
+        makes(host, module, "(call $new (i32.const 1))", count)
+    };
+    let most = entry(&of_its_own(HANDLES)).unwrap();
+    assert_eq!(run(&most, b"").unwrap().0, Said::Result);
+    let more = broken(&of_its_own(HANDLES + 1));
+    assert!(more.contains("handle limit exceeded"), "{more}");
+}
+
+#[test]
+fn a_component_has_so_many_handles_of_the_hosts_and_no_more() {
+    // Each takes two entries of the host's.
+    let subscribe = "(call $subscribe (i64.const 1000000000))";
+    let of_clocks = |count: usize| makes(CLOCKS, CLOCKS_IMPORTED, subscribe, count);
+    let most = entry(&of_clocks(HANDLES)).unwrap();
+    assert_eq!(run(&most, b"").unwrap().0, Said::Result);
+    let more = broken(&of_clocks(HANDLES + 1));
+    assert!(more.contains("no free keys"), "{more}");
+}
+
+#[test]
+fn no_more_is_waited_for_at_once_than_there_are_handles() {
+    let polls = |count: usize| text(&texts::polls(count));
+    let most = entry(&polls(HANDLES)).unwrap();
+    assert_eq!(run(&most, b"").unwrap().0, Said::Result);
+    let more = broken(&polls(HANDLES + 1));
+    assert!(
+        more.contains(&format!("poll of {} handles", HANDLES + 1)),
+        "{more}"
+    );
+    // The engine counts 12 bytes for each, before it copies any.
+    let most = broken(&polls(COPIED / 12));
+    assert!(most.contains("poll of"), "{most}");
+    let more = broken(&polls(COPIED / 12 + 1));
+    assert!(more.contains("too much data"), "{more}");
 }
 
 #[test]
 fn an_event_for_which_there_is_no_room_is_the_components_fault() {
     let realloc = |at: &str| {
-        let component = format!(
-            r#"(component
-              (core module $module
-                (memory (export "memory") 1)
-                (func (export "realloc") (param i32 i32 i32 i32) (result i32) {at})
-                (func (export "handle") (param i32 i32) (result i32) i32.const 0))
-              (core instance $instance (instantiate $module))
-              (func $handle (param "event" (list u8)) (result (result (list u8) (error string)))
-                (canon lift (core func $instance "handle")
-                  (memory $instance "memory") (realloc (func $instance "realloc"))))
-              (export "handle" (func $handle)))"#
-        );
+        let component = texts::typed(at, "i32.const 0");
         run(&entry(&text(&component)).unwrap(), b"event").map_err(|error| error.is::<Broken>())
     };
     assert_eq!(realloc("i32.const 65531").unwrap().0, Said::Result);

@@ -19,7 +19,7 @@ use tokio::io::AsyncWrite;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
-use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::entry::Given;
@@ -28,7 +28,7 @@ use crate::log::Log;
 use crate::output::Output;
 use crate::wasi::ARGUMENTS;
 
-use super::HANDLES;
+use super::ENTRIES;
 
 /// How many random bytes there are in one call: they are made at once, which takes milliseconds.
 const RANDOM: u64 = 1 << 20;
@@ -80,7 +80,7 @@ impl World {
             }
         }
         let mut table = ResourceTable::new();
-        table.set_max_capacity(HANDLES);
+        table.set_max_capacity(ENTRIES);
         Self {
             limits: given.limits,
             event: Bytes::new(),
@@ -156,6 +156,12 @@ impl StdoutStream for Printed {
 
 impl OutputStream for Printed {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        if bytes.len() > WRITTEN {
+            return Err(StreamError::trap(&format!(
+                "write of {} bytes, where check-write allows {WRITTEN}",
+                bytes.len()
+            )));
+        }
         self.take(&bytes);
         Ok(())
     }
@@ -190,5 +196,22 @@ impl AsyncWrite for Printed {
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_is_written_at_once_than_is_promised() {
+        let output: Arc<Mutex<Output>> = Arc::default();
+        let mut printed = Printed::Result(Arc::clone(&output));
+        let promised = printed.check_write().unwrap();
+        printed.write(vec![0; promised].into()).unwrap();
+        let more = printed.write(vec![0; promised + 1].into());
+        assert!(matches!(more, Err(StreamError::Trap(_))), "{more:?}");
+        let (written, _) = std::mem::take(&mut *output.lock()).into_parts();
+        assert_eq!(written, promised as u64);
     }
 }
