@@ -26,6 +26,7 @@ use wasmtime_wasi::I32Exit;
 use wasmtime_wasi::p2::bindings::CommandPre;
 
 use crate::broken::{Broken, unanswered};
+use crate::engine::INSTANCE_BYTES;
 use crate::entry::{Call, Given, Said};
 use crate::wasi::Exit;
 
@@ -54,6 +55,11 @@ const HANDLES: usize = 3_000;
 
 /// How many entries of the host's table those are at most: to wait for a clock takes two.
 const ENTRIES: usize = 2 * HANDLES;
+
+/// What one of the host's costs at most, in bytes: a slot among the component's handles, two entries of the
+/// host's, what they are of, and the future and the timer by which a poll waits for it. By the sizes of those
+/// in wasmtime 48 and tokio 1 it is some 570.
+const HANDLE_BYTES: usize = 640;
 
 /// What of a loaded component is called, by its kind.
 pub(crate) enum Entry {
@@ -133,6 +139,8 @@ type Handled = Result<Vec<u8>, String>;
 
 impl Call for Entry {
     type World = World;
+
+    const HELD: u64 = (INSTANCE_BYTES + HANDLES * HANDLE_BYTES) as u64;
 
     fn world(&self, given: Given) -> World {
         match self {

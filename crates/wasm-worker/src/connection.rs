@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use wasmtime::Engine;
 
 use crate::compile::compile;
-use crate::engine::{self, PLACES};
+use crate::engine::{self, PLACE_BYTES, PLACES};
 use crate::entry::Imports;
 use crate::execution::{Ground, Invocation};
 use crate::lanes::Lanes;
@@ -26,9 +26,18 @@ use crate::ticker::Ticker;
 /// How much is read at once.
 const CHUNK: usize = 256 << 10;
 
-/// What instances may have together, of the worker's memory: the rest is the engine's, the code's and
-/// the events'.
+/// What instances may have together, of the worker's memory without what [`PLACES`] keep. Of a worker's 2 GiB,
+/// the least that a server gives one, places keep 640 MiB and instances have 1,055; that is enough for one in
+/// each place, with two mebibytes of linear memory each. The other 352 are the engine's, the code's, the
+/// events', the results' and the stacks'. Those are not counted: 256 stacks of 2 MiB, or events and results
+/// of 6 MiB, would be more, and end the worker, which is that of one account.
 const SHARE_PERCENT: u64 = 75;
+
+/// What instances may have of a worker's memory, in bytes.
+const fn share(memory: u64) -> u64 {
+    let kept = PLACES as u64 * PLACE_BYTES as u64;
+    memory.saturating_sub(kept) / 100 * SHARE_PERCENT
+}
 
 /// Why a worker has ended otherwise than with its server.
 #[derive(Debug, thiserror::Error)]
@@ -77,7 +86,7 @@ pub fn run(address: SocketAddr, token: String, memory: u64) -> Result<(), Error>
     let connection = Connection {
         engine,
         replies,
-        budget: Budget::of(memory / 100 * SHARE_PERCENT),
+        budget: Budget::of(share(memory)),
         runner: OnceLock::new(),
     };
     let mut buffer = BytesMut::new();
@@ -201,5 +210,21 @@ impl Connection {
             underway: Mutex::default(),
         };
         Ok(self.runner.get_or_init(|| Arc::new(runner)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entry::Call;
+    use crate::{component, module};
+
+    #[test]
+    fn the_least_memory_is_enough_for_an_instance_in_every_place() {
+        let share = share(2 << 30);
+        assert_eq!(share >> 20, 1_055);
+        let places = u64::from(PLACES);
+        assert!(places * component::Entry::HELD <= share);
+        assert!(places * module::Entry::HELD <= share);
     }
 }

@@ -16,7 +16,7 @@ const RESERVATION: usize = 4 << 30;
 /// How much of a memory is cleared by writing zeros instead of being given back to the kernel. Rust's
 /// programs touch a mebibyte of stack before anything else, so that two cover a small program's whole
 /// dirty set. What is cleared so stays resident, in [`PLACES`] places at most.
-const KEEP_RESIDENT: usize = 2 << 20;
+pub(crate) const KEEP_RESIDENT: usize = 2 << 20;
 
 /// The same for each table.
 const KEEP_TABLE: usize = 64 << 10;
@@ -33,9 +33,13 @@ const MODULES_PER_COMPONENT: u32 = 32;
 const TABLES_PER_COMPONENT: u32 = 8;
 const MEMORIES_PER_COMPONENT: u32 = 1;
 
-/// What the engine needs to know of an instance, in bytes: of a module, and of a component with all of its
-/// modules. It grows with their functions and globals; the interpreter of componentize-py has 400 KB.
-const INSTANCE_BYTES: usize = 2 << 20;
+/// What the engine needs to know of an instance, in bytes, at most: of a module, and of a component with all
+/// of its modules. It grows with their functions and globals; the interpreter of componentize-py has 400 KB.
+pub(crate) const INSTANCE_BYTES: usize = 2 << 20;
+
+/// What one place may keep of memory and tables while nothing runs in it, in bytes.
+pub(crate) const PLACE_BYTES: usize =
+    MEMORIES_PER_COMPONENT as usize * KEEP_RESIDENT + TABLES_PER_COMPONENT as usize * KEEP_TABLE;
 
 /// How deep a program's calls may go, in bytes of native stack.
 const STACK: usize = 1 << 20;
@@ -104,8 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_compiles_and_what_runs_are_of_one_name() {
-        // The pool is no part of the name: a worker that compiles may have a smaller one.
+    fn the_pool_is_no_part_of_the_name() {
         assert_eq!(
             fingerprint(&new(1).unwrap()),
             fingerprint(&new(PLACES).unwrap())

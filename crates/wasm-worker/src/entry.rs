@@ -45,6 +45,9 @@ pub(crate) trait World: Send + 'static {
 pub(crate) trait Call: Sync {
     type World: World;
 
+    /// What the host has of one instance beside linear memory and tables, in bytes, at most.
+    const HELD: u64;
+
     fn world(&self, given: Given) -> Self::World;
 
     /// Runs it once, on an instance in `store`, which holds a world of its own making.

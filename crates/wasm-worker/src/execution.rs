@@ -50,6 +50,8 @@ enum Ended {
     Called(wasmtime::Result<Said>),
     /// Its time was over while it waited for something.
     Overslept,
+    /// Before it began: there is no memory for it.
+    Crowded,
 }
 
 impl Invocation {
@@ -68,7 +70,8 @@ impl Invocation {
     async fn call<E: Call>(self, entry: &E, ground: Ground) -> Option<Report> {
         let begun = ground.clock.monotonic();
         let timeout = self.program.timeout;
-        let limits = Limits::new(self.program.memory, ground.budget);
+        let mut limits = Limits::new(self.program.memory, ground.budget);
+        let has_room = limits.hold(E::HELD);
         let mut environment = self.program.environment.clone();
         environment.extend(self.environment);
         let world = entry.world(Given {
@@ -88,9 +91,11 @@ impl Invocation {
             Ok(UpdateDeadline::Yield(LATER_TURNS))
         });
         let ticking = ground.ticker.begin();
-        let ended = {
+        let ended = if has_room {
             let call = entry.call(&mut store);
             watched(pin!(call), &self.log, timeout, &self.cancelled).await?
+        } else {
+            Ended::Crowded
         };
         drop(ticking);
         if self.cancelled.is_cancelled() {
@@ -163,6 +168,7 @@ fn ending(ended: Ended, refusal: Option<Refusal>, log: &Log) -> Ending {
         Ended::Called(Ok(Said::Result)) => return Ending::Exit(0),
         Ended::Called(Ok(Said::Error)) => return Ending::Failed,
         Ended::Overslept => return Ending::Timeout,
+        Ended::Crowded => return Ending::Crowded,
         Ended::Called(Err(error)) => error,
     };
     let exit = error.downcast_ref::<Exit>().map(|exit| exit.0);

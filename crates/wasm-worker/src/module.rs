@@ -2,6 +2,7 @@
 
 use wasmtime::{Engine, InstancePre, Linker, Module, Store};
 
+use crate::engine::INSTANCE_BYTES;
 use crate::entry::{Call, Given, Said};
 use crate::wasi::{self, Host};
 use crate::{command, core_abi};
@@ -87,6 +88,8 @@ impl Kind {
 
 impl Call for Entry {
     type World = Host;
+
+    const HELD: u64 = INSTANCE_BYTES as u64;
 
     fn world(&self, given: Given) -> Host {
         Host::new(given)

@@ -26,7 +26,8 @@ use crate::{Isolation, Spec};
 pub(super) use link::{Done, Heard, Link};
 
 /// How many invocations one worker runs at a time; more wait for their turn. Each place costs a worker
-/// up to two mebibytes of memory that it keeps.
+/// up to two and a half mebibytes of memory that it keeps: 2 MiB of linear memory, and 64 KiB of each of
+/// eight tables.
 pub(super) const PLACES: usize = 256;
 
 /// How long a worker may take to say who it is.

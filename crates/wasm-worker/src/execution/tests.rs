@@ -38,12 +38,17 @@ struct Place {
 
 impl Place {
     fn new(engine: &Engine) -> Self {
+        Self::of(engine, 1 << 30)
+    }
+
+    /// With so many bytes for all instances.
+    fn of(engine: &Engine, memory: u64) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let worker = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         Self {
             ground: Ground {
                 engine: engine.clone(),
-                budget: Budget::of(1 << 30),
+                budget: Budget::of(memory),
                 ticker: Ticker::start(engine.clone()).unwrap(),
                 clock: Arc::new(SystemClock::new()),
             },
@@ -142,4 +147,22 @@ async fn an_instance_for_which_there_is_no_place_is_not_the_functions_fault() {
     assert_eq!(ended, (Some(Ending::Exit(0)), Some(Ending::Crowded)));
     let third = place.start(&waits(SHORT), LONG);
     assert_eq!(place.end(third).await, Some(Ending::Exit(0)));
+}
+
+#[tokio::test]
+async fn an_instance_for_which_there_is_no_memory_is_not_the_functions_fault() {
+    const TABLE: u64 = 65_536 * 8;
+    const HELD: u64 = <crate::component::Entry as Call>::HELD;
+    let plain = texts::command(NOTHING, "", "i32.const 0");
+    let table = texts::command(NOTHING, "(table 65536 funcref)", "i32.const 0");
+    for (text, least) in [(plain, HELD), (table, HELD + TABLE)] {
+        let enough = Place::of(&ENGINE, least);
+        for _ in 0..2 {
+            let ended = enough.end(enough.start(&text, LONG)).await;
+            assert_eq!(ended, Some(Ending::Exit(0)));
+        }
+        let too_little = Place::of(&ENGINE, least - 1);
+        let ended = too_little.end(too_little.start(&text, LONG)).await;
+        assert_eq!(ended, Some(Ending::Crowded));
+    }
 }
