@@ -79,6 +79,11 @@ fn counts_words(test: &str, (example, to, file): (&str, &str, &str)) -> Result<(
     if !has_target(test, to)? {
         return Ok(());
     }
+    let server = Server::start()?;
+    let Some(aws) = Cli::find(&server) else {
+        skip(test, "the AWS CLI is not installed");
+        return Ok(());
+    };
     let target = tempfile::tempdir()?;
     let manifest = repository().join("functions").join(example);
     let output = Command::new("cargo")
@@ -95,11 +100,6 @@ fn counts_words(test: &str, (example, to, file): (&str, &str, &str)) -> Result<(
         String::from_utf8_lossy(&output.stderr)
     );
     let module = target.path().join(to).join("debug").join(file);
-    let server = Server::start()?;
-    let Some(aws) = Cli::find(&server) else {
-        skip(test, "the AWS CLI is not installed");
-        return Ok(());
-    };
     is_a_counter(&aws, &module, "neither a text nor a batch of records")
 }
 
@@ -107,11 +107,13 @@ fn counts_words(test: &str, (example, to, file): (&str, &str, &str)) -> Result<(
 #[test]
 fn the_example_in_python_counts_words() -> Result<()> {
     let test = "the_example_in_python_counts_words";
-    let tool = program("TIDEMILL_TEST_PYTHON", "python3")
-        .and_then(|python| Some(python.parent()?.join("componentize-py")))
-        .filter(|tool| tool.is_file());
-    let Some(tool) = tool else {
+    let Some(tool) = componentize_py()? else {
         skip(test, "componentize-py is not installed");
+        return Ok(());
+    };
+    let server = Server::start()?;
+    let Some(aws) = Cli::find(&server) else {
+        skip(test, "the AWS CLI is not installed");
         return Ok(());
     };
     let folder = tempfile::tempdir()?;
@@ -128,12 +130,23 @@ fn the_example_in_python_counts_words() -> Result<()> {
         "build the example: {}",
         String::from_utf8_lossy(&output.stderr)
     );
-    let server = Server::start()?;
-    let Some(aws) = Cli::find(&server) else {
-        skip(test, "the AWS CLI is not installed");
-        return Ok(());
-    };
     is_a_counter(&aws, &component, "not a text")
+}
+
+/// What makes components of Python, beside Python. The one that tests are told of has it.
+fn componentize_py() -> Result<Option<PathBuf>> {
+    const PYTHON: &str = "TIDEMILL_TEST_PYTHON";
+    let Some(python) = program(PYTHON, "python3") else {
+        return Ok(None);
+    };
+    let tool = python.with_file_name("componentize-py");
+    let is_there = tool.is_file();
+    ensure!(
+        is_there || std::env::var_os(PYTHON).is_none(),
+        "{PYTHON} has no {}",
+        tool.display()
+    );
+    Ok(is_there.then_some(tool))
 }
 
 /// Deploys what counts words, and has it count, and refuse what it cannot.
