@@ -4,7 +4,7 @@ use anyhow::Result;
 use base64::Engine;
 use serde_json::{Value, json};
 use tests::{
-    Cli, Server, eventually, map_topic, publish, skip, topic_lines, until_settled, zip_file,
+    Cli, Server, eventually, map_topic, publish, run, skip, topic_lines, until_settled, zip_file,
 };
 
 const MISCHIEF: &str = r#"
@@ -34,8 +34,57 @@ def handler(event, context):
 
 #[tokio::test]
 async fn each_way_to_fail_has_awss_shape_and_the_next_invocation_runs() -> Result<()> {
-    let server = Server::start()?;
-    let Some(aws) = Cli::find(&server) else {
+    each_way_to_fail(&Server::start()?)
+}
+
+#[tokio::test]
+async fn a_server_that_gave_up_roots_rights_ends_functions_all_the_same() -> Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        skip("giving up root's rights", "the tests do not run as root");
+        return Ok(());
+    }
+    let mut server = Server::start_with("user = \"nobody\"\n")?;
+    each_way_to_fail(&server)?;
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid()?))?;
+    let says = |what: &str| {
+        let mut lines = status.lines();
+        let line = lines.find_map(|line| line.strip_prefix(what));
+        line.unwrap_or_default()
+            .split_whitespace()
+            .collect::<Vec<_>>()
+    };
+    assert!(says("Uid:").iter().all(|id| *id == "65534"), "{status}");
+    // CAP_KILL, and nothing else.
+    assert_eq!(says("CapEff:"), ["0000000000000020"]);
+    assert_eq!(says("CapBnd:"), ["0000000000000000"]);
+    // What it keeps is its own: a successor finds everything.
+    assert!(server.stop()?.success());
+    server.restart()?;
+    assert!(!topic_lines(&server, "tidemill.usage")?.is_empty());
+    Ok(())
+}
+
+#[test]
+fn a_server_becomes_nobody_it_cannot_be() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let data = folder.path().join("data").display().to_string();
+    let refused = |user: &str| {
+        let arguments = ["serve", "--data-dir", &data, "--user", user];
+        run(&arguments).unwrap_err().to_string()
+    };
+    assert!(refused("nobody-of-this-name").contains("no such user"));
+    assert!(refused("root").contains("is root"));
+    if rustix::process::geteuid().is_root() {
+        std::fs::create_dir(&data)?;
+        assert!(refused("nobody").contains("chown -R nobody"));
+    } else {
+        assert!(refused("nobody").contains("started as root"));
+    }
+    Ok(())
+}
+
+fn each_way_to_fail(server: &Server) -> Result<()> {
+    let Some(aws) = Cli::find(server) else {
         skip("failures", "the AWS CLI is not installed");
         return Ok(());
     };
@@ -76,7 +125,7 @@ async fn each_way_to_fail_has_awss_shape_and_the_next_invocation_runs() -> Resul
     ])?;
     assert_eq!(invoke(&aws, "fill")?, json!({"did": "fill"}));
 
-    let outcomes: Vec<_> = topic_lines(&server, "tidemill.usage")?
+    let outcomes: Vec<_> = topic_lines(server, "tidemill.usage")?
         .into_iter()
         .map(|line| text(&line.value, "outcome"))
         .collect();

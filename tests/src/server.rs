@@ -1,7 +1,9 @@
 //! A server process on a folder of its own.
 
+use std::fs::Permissions;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
@@ -54,6 +56,8 @@ impl Server {
 
     fn start_on(kafka: Kafka, settings: &str) -> Result<Self> {
         let dir = TempDir::new().context("make a data folder")?;
+        // The data folder in it may be another user's.
+        std::fs::set_permissions(dir.path(), Permissions::from_mode(0o711))?;
         std::fs::write(dir.path().join("tidemill.toml"), settings)?;
         let mut server = Self {
             dir,

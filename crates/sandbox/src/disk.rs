@@ -26,19 +26,23 @@ pub(crate) struct Disk {
 }
 
 impl Disk {
-    /// Over a folder of its own, which it empties. Fails in words for the user where this machine has
-    /// not what it needs.
-    pub(crate) fn over(folder: PathBuf) -> Result<Self, String> {
+    /// What makes file systems. Fails in words for the user where this machine has not what it takes to
+    /// use one.
+    pub(crate) fn tool() -> Result<PathBuf, String> {
         File::options()
             .read(true)
             .write(true)
             .open("/dev/loop-control")
             .map_err(|error| format!("there are no loop devices here ({error})"))?;
-        let tool = ["/usr/sbin/mke2fs", "/sbin/mke2fs"]
+        ["/usr/sbin/mke2fs", "/sbin/mke2fs"]
             .into_iter()
             .map(PathBuf::from)
             .find(|tool| tool.exists())
-            .ok_or("mke2fs is not installed")?;
+            .ok_or_else(|| "mke2fs is not installed".to_owned())
+    }
+
+    /// Over a folder of its own, which it empties. Fails in words for the user.
+    pub(crate) fn over(folder: PathBuf, tool: PathBuf) -> Result<Self, String> {
         let empty = || match fs::remove_dir_all(&folder) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             Err(_) | Ok(()) => fs::create_dir_all(&folder),

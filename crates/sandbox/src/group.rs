@@ -13,8 +13,10 @@ use rustix::process::{Pid, Signal};
 use crate::plain::Held;
 
 mod detect;
+mod family;
 
 pub(crate) use detect::detect;
+pub(crate) use family::Family;
 
 /// Memory that comes with one processor's time, in MiB (AWS Lambda, 2026).
 const MIB_PER_PROCESSOR: u64 = 1769;
@@ -92,6 +94,8 @@ pub(crate) struct Groups {
 /// The group of one tree, in every hierarchy.
 #[derive(Debug)]
 pub(crate) struct Group {
+    /// Its name among its siblings.
+    pub(crate) number: u64,
     memory: Option<Place>,
     cpu: Option<Place>,
     pids: Option<Place>,
@@ -101,14 +105,16 @@ pub(crate) struct Group {
 impl Groups {
     /// A new group without limits but on the number of its members.
     pub(crate) fn create(&self) -> io::Result<Group> {
-        let number = self.next.fetch_add(1, Ordering::Relaxed).to_string();
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let name = number.to_string();
         let below = |place: &Option<Place>| {
             place.as_ref().map(|place| Place {
                 interface: place.interface,
-                path: place.path.join(&number),
+                path: place.path.join(&name),
             })
         };
         let group = Group {
+            number,
             memory: below(&self.memory),
             cpu: below(&self.cpu),
             pids: below(&self.pids),
@@ -137,17 +143,22 @@ impl Groups {
         });
     }
 
+    /// The folders that its groups are below.
+    pub(crate) fn family(&self) -> Family {
+        Family::of(self.places().map(|place| place.path.clone()).collect())
+    }
+
+    /// Lets another user make groups, by whom they are limited then.
+    pub(crate) fn give_to(&self, user: u32) -> io::Result<()> {
+        let family = self.family();
+        let mut folders = family.folders().iter();
+        folders.try_for_each(|folder| std::os::unix::fs::chown(folder, Some(user), None))
+    }
+
     fn places(&self) -> impl Iterator<Item = &Place> {
         [&self.memory, &self.cpu, &self.pids, &self.unified]
             .into_iter()
             .flatten()
-    }
-}
-
-#[cfg(test)]
-impl Groups {
-    pub(crate) fn folders(&self) -> Vec<PathBuf> {
-        self.places().map(|place| place.path.clone()).collect()
     }
 }
 
@@ -274,14 +285,6 @@ impl Group {
                     .open(folder.join("cgroup.procs"))
             })
             .collect()
-    }
-
-    /// Makes `process` a member.
-    pub(crate) fn admit(&self, process: Pid) -> io::Result<()> {
-        let id = process.as_raw_nonzero().to_string();
-        self.folders()
-            .into_iter()
-            .try_for_each(|folder| write(&folder.join("cgroup.procs"), &id))
     }
 
     /// Sends SIGKILL to every member, until none is left that could have started another, and

@@ -27,6 +27,7 @@
 //! code, it is the only one with unsafe code: what is done around fork and exec, system calls that
 //! nobody wraps, and the registration of a descriptor with the runtime.
 
+mod account;
 mod confinement;
 mod disk;
 mod error;
@@ -40,13 +41,14 @@ mod seccomp;
 mod spawner;
 mod wire;
 
+pub use account::Account;
 pub use error::Error;
 pub use exit::{Ended, Exit};
 pub use group::{Freezer, Limit, Limits};
 pub use plain::{PlainSpawner, Tree};
 pub use program::{Bind, Early, Job, Program, Temporary};
 pub use sandbox::Sandbox;
-pub use spawner::{Spawner, SpawnerConfig};
+pub use spawner::{Prepared, Spawner, SpawnerConfig};
 
 #[cfg(test)]
 mod tests;

@@ -17,12 +17,12 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 
 use crate::disk::Disk;
-use crate::group::{Limit, Limits, detect};
+use crate::group::{Groups, Limit, Limits, detect};
 use crate::plain::{Task, worker};
-use crate::{Early, Error, Job, Sandbox, Temporary};
+use crate::{Account, Early, Error, Job, Sandbox, Temporary};
 
 pub(crate) use early::EarlySlot;
-use process::{Privilege, SpawnerProcess};
+use process::{Privilege, SpawnerProcess, Terms};
 pub(crate) use slot::Slot;
 use workshop::{Plan, Workshop};
 
@@ -67,6 +67,21 @@ struct Shared {
     processes: Vec<u32>,
 }
 
+/// Spawner processes that have been started, and what else takes rights that the server may have given up
+/// by the time at which it makes sandboxes.
+#[derive(Debug)]
+pub struct Prepared {
+    config: SpawnerConfig,
+    privilege: Privilege,
+    /// Whether another way than root's is out of the question.
+    by_root_only: bool,
+    processes: Vec<SpawnerProcess>,
+    limits: Limits,
+    groups: Groups,
+    /// What makes disks, or why there are none.
+    disk: Result<PathBuf, String>,
+}
+
 /// What a job can be started in.
 pub(crate) enum Ready {
     Empty(Slot),
@@ -74,55 +89,45 @@ pub(crate) enum Ready {
 }
 
 impl Spawner {
-    /// Starts the spawner processes and makes a first sandbox, which shows whether this machine allows
-    /// it. Blocks for some milliseconds. Must run inside the runtime that is to watch sandboxes.
+    /// Does all that starts a spawner: [`Spawner::prepare`], then [`Prepared::start`].
     ///
     /// # Errors
-    /// [`Error::Prepare`] when no sandbox can be made here; it says what the machine refuses.
+    /// Those of both.
     pub fn start(config: SpawnerConfig) -> Result<Self, Error> {
-        std::fs::create_dir_all(&config.mount_point)
-            .map_err(|error| Error::prepare("make the folder for sandboxes", error))?;
-        let (mut limits, groups) = detect();
-        let process = SpawnerProcess::start()?;
-        let privilege = match rustix::process::geteuid().is_root() {
-            true => Privilege::Root,
-            false => Privilege::User,
-        };
-        let mut plan = Plan::new(privilege, config.mount_point.clone(), groups);
-        let first = match (plan.make(&process), privilege) {
-            // Root of a container is often not allowed what a user is.
-            (Err(error), Privilege::Root) => {
-                tracing::debug!(%error, "no sandbox can be made as root of the machine");
-                plan.privilege = Privilege::User;
-                plan.make(&process)?
-            }
-            (made, _) => made?,
-        };
-        let disk = match plan.privilege {
-            Privilege::Root => Disk::over(config.disk.clone()),
-            Privilege::User => Err("only root may mount them".to_owned()),
-        };
-        let (disk, enforced) = match disk {
-            Ok(disk) => (Some(Arc::new(disk)), Limit::Enforced),
-            Err(reason) => (None, Limit::NotEnforced(reason)),
-        };
-        limits.disk = enforced;
-        let mut shared = Shared {
-            workshop: Arc::new(Workshop::new(plan, first, &config)),
-            threads: Vec::new(),
-            ends: worker("sandbox-end")?,
-            limits,
-            disk,
-            #[cfg(test)]
-            processes: Vec::new(),
+        Self::prepare(config, None)?.start()
+    }
+
+    /// Starts the spawner processes, with the rights that the caller has, and makes folders for groups.
+    /// Blocks for some milliseconds; starts no thread. `heir` is who the caller will be when it goes on:
+    /// then it is root now, and sandboxes are made by root's rights or not at all.
+    ///
+    /// # Errors
+    /// [`Error::Prepare`] when it cannot be done.
+    pub fn prepare(config: SpawnerConfig, heir: Option<&Account>) -> Result<Prepared, Error> {
+        let (limits, groups) = detect();
+        if let Some(heir) = heir {
+            groups
+                .give_to(heir.user())
+                .map_err(|error| Error::prepare("hand control groups over", error))?;
+        }
+        let terms = Terms {
+            mount_point: config.mount_point.clone(),
+            groups: groups.family(),
+            by_root_only: heir.is_some(),
         };
         let processors = thread::available_parallelism().map_or(1, usize::from);
-        shared.add_thread(process)?;
-        for _ in 1..processors.min(PROCESSES) {
-            shared.add_thread(SpawnerProcess::start()?)?;
-        }
-        Ok(Self {
-            shared: Arc::new(shared),
+        let processes = (0..processors.min(PROCESSES)).map(|_| SpawnerProcess::start(&terms));
+        Ok(Prepared {
+            privilege: match rustix::process::geteuid().is_root() {
+                true => Privilege::Root,
+                false => Privilege::User,
+            },
+            by_root_only: terms.by_root_only,
+            processes: processes.collect::<Result<_, _>>()?,
+            limits,
+            groups,
+            disk: Disk::tool(),
+            config,
         })
     }
 
@@ -204,6 +209,63 @@ impl Spawner {
     }
 }
 
+impl Prepared {
+    /// Makes a first sandbox, which shows whether this machine allows it, and keeps others ready from then
+    /// on. Blocks for some milliseconds.
+    ///
+    /// # Errors
+    /// [`Error::Prepare`] when no sandbox can be made here; it says what the machine refuses.
+    pub fn start(self) -> Result<Spawner, Error> {
+        let Self {
+            config,
+            privilege,
+            by_root_only,
+            processes,
+            mut limits,
+            groups,
+            disk,
+        } = self;
+        std::fs::create_dir_all(&config.mount_point)
+            .map_err(|error| Error::prepare("make the folder for sandboxes", error))?;
+        let nobody = || Error::prepare("make sandboxes", std::io::ErrorKind::NotFound);
+        let first = processes.first().ok_or_else(nobody)?;
+        let mut plan = Plan::new(privilege, groups);
+        let first = match (plan.make(first), privilege) {
+            // Root of a container is often not allowed what a user is.
+            (Err(error), Privilege::Root) if !by_root_only => {
+                tracing::debug!(%error, "no sandbox can be made as root of the machine");
+                plan.privilege = Privilege::User;
+                plan.make(first)?
+            }
+            (made, _) => made?,
+        };
+        let disk = match plan.privilege {
+            Privilege::Root => disk.and_then(|tool| Disk::over(config.disk.clone(), tool)),
+            Privilege::User => Err("only root may mount them".to_owned()),
+        };
+        let (disk, enforced) = match disk {
+            Ok(disk) => (Some(Arc::new(disk)), Limit::Enforced),
+            Err(reason) => (None, Limit::NotEnforced(reason)),
+        };
+        limits.disk = enforced;
+        let mut shared = Shared {
+            workshop: Arc::new(Workshop::new(plan, first, &config)),
+            threads: Vec::new(),
+            ends: worker("sandbox-end")?,
+            limits,
+            disk,
+            #[cfg(test)]
+            processes: Vec::new(),
+        };
+        for process in processes {
+            shared.add_thread(process)?;
+        }
+        Ok(Spawner {
+            shared: Arc::new(shared),
+        })
+    }
+}
+
 #[cfg(test)]
 impl Spawner {
     pub(crate) fn process_ids(&self) -> &[u32] {
@@ -216,7 +278,7 @@ impl Spawner {
     }
 
     pub(crate) fn group_folders(&self) -> Vec<PathBuf> {
-        self.shared.workshop.plan.groups.folders()
+        self.shared.workshop.plan.groups.family().folders().to_vec()
     }
 }
 

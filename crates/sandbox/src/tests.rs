@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use crate::{Bind, Error, Exit, Job, Limit, Program, Sandbox, Spawner, SpawnerConfig, Temporary};
 
 mod early;
+mod heir;
 mod prison;
 mod roots;
 
@@ -53,7 +54,12 @@ impl Bench {
 
     /// What a script prints, and how it ends.
     async fn run(&self, script: &str) -> (String, Exit) {
-        self.start(shell(script)).await.finish().await
+        self.run_job(shell(script)).await
+    }
+
+    /// What a job prints, and how it ends.
+    async fn run_job(&self, job: Job) -> (String, Exit) {
+        self.start(job).await.finish().await
     }
 }
 

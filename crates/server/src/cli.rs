@@ -75,6 +75,9 @@ pub(crate) struct Serve {
     /// Where everything is kept; created when absent [default: ./tidemill-data]
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
+    /// The user that a server which is started as root becomes [default: root's rights are kept]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<String>,
     /// Where S3, the Lambda API and the dashboard listen [default: 127.0.0.1:4566]
     #[arg(long, value_name = "ADDR")]
     pub(crate) http: Option<SocketAddr>,

@@ -29,6 +29,10 @@ pub(crate) use store::{S3Store, Store, StoreKind};
 pub(crate) struct Config {
     /// Where everything is kept; one server at a time.
     pub(crate) data_dir: PathBuf,
+    /// The user of this machine that a server which is started as root becomes, before it opens a port or a
+    /// file of its data folder. What starts sandboxes stays root's, in processes of their own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) user: Option<String>,
     /// The account that owns everything: twelve digits.
     pub(crate) account: String,
     /// The region in ARNs and signatures.
@@ -126,6 +130,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             data_dir: "./tidemill-data".into(),
+            user: None,
             account: "000000000000".to_owned(),
             region: "us-east-1".to_owned(),
             http: Http::default(),
@@ -194,6 +199,9 @@ impl Config {
         };
         if let Some(dir) = &arguments.data_dir {
             config.data_dir.clone_from(dir);
+        }
+        if let Some(user) = &arguments.user {
+            config.user = Some(user.clone());
         }
         if let Some(listen) = arguments.http {
             config.http.listen = listen;

@@ -21,7 +21,7 @@ use crate::cli;
 use crate::client::Client;
 use crate::commands::{billing, serve, status};
 use crate::config::{Config, Functions, Telemetry};
-use crate::serve::Running;
+use crate::serve::{Footing, Running};
 use crate::telemetry;
 
 use deploy::Deployment;
@@ -51,7 +51,8 @@ pub(crate) async fn run(arguments: cli::Demo) -> anyhow::Result<ExitCode> {
         ..quiet_ports()
     };
     telemetry::start_log(&config.telemetry)?;
-    let running = Running::start(config).await?;
+    let footing = Footing::find(&config)?;
+    let running = Running::start(config, footing).await?;
     let done = tokio::select! {
         done = perform(&arguments, &sources, &running) => done,
         _ = tokio::signal::ctrl_c() => Err(anyhow!("interrupted")),

@@ -30,6 +30,7 @@ mod topics;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::{Context, bail};
 use clap::Parser;
 
 use crate::cli::{Cli, Command};
@@ -39,49 +40,50 @@ use crate::cli::{Cli, Command};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    // A worker has threads of its own, and nothing of the server's.
-    if let Command::WasmWorker(arguments) = cli.command {
-        return commands::wasm_worker::run(arguments);
-    }
-    // The one TLS implementation in the binary, for clients of stores; nothing else may choose one.
-    if rustls::crypto::ring::default_provider()
-        .install_default()
-        .is_err()
-    {
-        return failed(&anyhow::anyhow!("another TLS implementation is installed"));
-    }
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .thread_name("tidemill")
-        .build()
-    {
-        Ok(runtime) => runtime,
-        Err(error) => return failed(&anyhow::Error::new(error).context("start the runtime")),
-    };
-    let code = match runtime.block_on(run(cli)) {
+    match run(Cli::parse().command) {
         Ok(code) => code,
         Err(error) => failed(&error),
-    };
-    // Everything has ended but, perhaps, a question to a foreign broker that does not answer.
-    runtime.shutdown_timeout(LAST_QUESTIONS);
-    code
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        // A worker has threads of its own, and nothing of the server's.
+        Command::WasmWorker(arguments) => Ok(commands::wasm_worker::run(arguments)),
+        Command::Serve(arguments) => match commands::serve::prepare(&arguments)? {
+            Some((config, footing)) => block_on(commands::serve::run(config, footing)),
+            None => Ok(ExitCode::SUCCESS),
+        },
+        Command::Demo(arguments) => block_on(demo::run(arguments)),
+        Command::Logs(arguments) => block_on(commands::logs::run(arguments)),
+        Command::Billing(arguments) => block_on(commands::billing::run(arguments)),
+        Command::Status(arguments) => block_on(commands::status::run(arguments)),
+        Command::Connector(arguments) => block_on(commands::connector::run(arguments)),
+        Command::Log(arguments) => commands::log::run(&arguments),
+    }
 }
 
 /// How long a call that waits on a thread of its own may hold up the end of the process.
 const LAST_QUESTIONS: Duration = Duration::from_millis(100);
 
-async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
-    match cli.command {
-        Command::Serve(arguments) => commands::serve::run(arguments).await,
-        Command::Demo(arguments) => demo::run(arguments).await,
-        Command::Logs(arguments) => commands::logs::run(arguments).await,
-        Command::Billing(arguments) => commands::billing::run(arguments).await,
-        Command::Status(arguments) => commands::status::run(arguments).await,
-        Command::Connector(arguments) => commands::connector::run(arguments).await,
-        Command::Log(arguments) => commands::log::run(&arguments),
-        Command::WasmWorker(arguments) => Ok(commands::wasm_worker::run(arguments)),
+/// Does a command with as many threads as there are processors.
+fn block_on(job: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    // The one TLS implementation in the binary, for clients of stores; nothing else may choose one.
+    if rustls::crypto::ring::default_provider()
+        .install_default()
+        .is_err()
+    {
+        bail!("another TLS implementation is installed");
     }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("tidemill")
+        .build()
+        .context("start the runtime")?;
+    let done = runtime.block_on(job);
+    // Everything has ended but, perhaps, a question to a foreign broker that does not answer.
+    runtime.shutdown_timeout(LAST_QUESTIONS);
+    done
 }
 
 /// One line for people: what failed, then why.

@@ -48,6 +48,8 @@ use foreign::Foreign;
 use kafka_door::KafkaDoor;
 use stage::Stage;
 
+pub(crate) use isolation::Footing;
+
 /// How often recorded latencies are folded into their buckets, so that a server that nobody scrapes
 /// does not gather them without end.
 const METRICS_UPKEEP: Duration = Duration::from_secs(60);
@@ -76,19 +78,16 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Starts every part. On return the ports are open and the log has been recovered.
+    /// Starts every part, on what [`Footing::find`] has prepared from the same settings. On return the
+    /// ports are open and the log has been recovered.
     ///
     /// # Errors
     /// The folder is in use or damaged, a port is taken, a setting is refused by the part it is for.
-    pub(crate) async fn start(config: Config) -> anyhow::Result<Self> {
+    pub(crate) async fn start(config: Config, footing: Footing) -> anyhow::Result<Self> {
         let metrics = telemetry::start_metrics()?;
         descriptors::raise_limit();
-        let dir = config.data_dir.clone();
-        std::fs::create_dir_all(&dir)
-            .with_context(|| format!("make the data folder {}", dir.display()))?;
-        let dir = dir
-            .canonicalize()
-            .with_context(|| format!("open the data folder {}", dir.display()))?;
+        let dir = config.data_dir.canonicalize();
+        let dir = dir.with_context(|| format!("open {}", config.data_dir.display()))?;
         let clock: SharedClock = Arc::new(SystemClock::new());
         let opened = Log::open(&config, &dir, &clock).await?;
         let log = opened.shared();
@@ -132,7 +131,7 @@ impl Running {
         let partitions = config.kafka.default_partitions;
         let function_logs = FunctionLogs::open(log.clone(), receiver, partitions).await?;
         let own = Endpoint::at(http);
-        let (isolation, endpoint) = isolation::start(config.functions.isolation, &dir, own)?;
+        let (isolation, endpoint) = isolation::start(footing, own)?;
         let endpoints = Endpoints {
             own: Some(own),
             kafka: kafka.own_port().map(Endpoint::at),

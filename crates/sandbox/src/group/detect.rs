@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Group, Groups, Interface, Limit, Limits, Place, write};
+use super::{Groups, Interface, Limit, Limits, Place, family, write};
 
 /// Groups of ours are named by the server that made them.
 const PREFIX: &str = "tidemill-";
@@ -158,7 +158,7 @@ impl<'a> Mount<'a> {
 
 /// Makes the folder for groups.
 fn prepare(interface: Interface, above: &Path) -> io::Result<Place> {
-    sweep(interface, above);
+    sweep(above);
     let path = own_folder(above)?;
     Ok(Place { interface, path })
 }
@@ -215,7 +215,7 @@ fn hand_down(above: &Path, controllers: &[String]) -> io::Result<()> {
 }
 
 /// Ends what servers that are gone have left behind.
-fn sweep(interface: Interface, above: &Path) {
+fn sweep(above: &Path) {
     let Ok(entries) = fs::read_dir(above) else {
         return;
     };
@@ -228,21 +228,8 @@ fn sweep(interface: Interface, above: &Path) {
         if Path::new("/proc").join(server).exists() {
             continue;
         }
-        for group in fs::read_dir(entry.path()).into_iter().flatten().flatten() {
-            if group.path().is_dir() {
-                let path = group.path();
-                Group {
-                    memory: Some(Place { interface, path }),
-                    cpu: None,
-                    pids: None,
-                    unified: None,
-                }
-                .kill();
-                // Its members may take a moment to go; then the next start removes it.
-                let _ = fs::remove_dir(group.path());
-            }
-        }
-        let _ = fs::remove_dir(entry.path());
+        // Its members may take a moment to go; then the next start removes it.
+        family::clear(&entry.path(), 1);
     }
 }
 

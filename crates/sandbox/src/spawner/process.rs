@@ -7,16 +7,18 @@
 
 use std::fs;
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use rustix::mount::{MountFlags, MountPropagationFlags};
-use rustix::process::Pid;
+use rustix::process::{Pid, Signal};
 use rustix::thread::UnshareFlags;
 
 use super::Error;
+use crate::group::Family;
 use crate::init;
 use crate::seccomp;
 use crate::wire::{self, Message, Writer};
@@ -33,14 +35,39 @@ pub(crate) enum Privilege {
     User,
 }
 
-/// What to fork.
-pub(crate) struct Order {
-    pub(crate) privilege: Privilege,
-    /// An empty folder over which the sandbox's root is put together.
+/// The users and groups of this machine that sandboxes take as theirs when the spawner is root: beyond
+/// what distributions and container engines give out (systemd ends at 1,879,048,191).
+pub(crate) const USERS: Range<u32> = 2_000_000_000..2_002_000_000;
+
+/// What holds for all that a spawner forks. It is told once, before the server gives up any right, so that
+/// nothing a server is brought to say later changes it.
+#[derive(Clone, Debug)]
+pub(crate) struct Terms {
+    /// An empty folder over which the sandboxes' roots are put together.
     pub(crate) mount_point: PathBuf,
+    /// The folders below which sandboxes have their groups.
+    pub(crate) groups: Family,
+    /// Whether sandboxes are made by root's rights or not at all.
+    pub(crate) by_root_only: bool,
+}
+
+/// What the server asks a spawner for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Request {
+    pub(crate) privilege: Privilege,
     /// The user and group on this machine that the program is to be.
     pub(crate) user: u32,
     /// The user and group that the sandbox's first process is to be.
+    pub(crate) keeper: u32,
+    /// The number of the group that it is to join.
+    pub(crate) group: u64,
+}
+
+/// What a sandbox's first process has to know.
+pub(crate) struct Order {
+    pub(crate) privilege: Privilege,
+    pub(crate) mount_point: PathBuf,
+    pub(crate) user: u32,
     pub(crate) keeper: u32,
 }
 
@@ -53,8 +80,8 @@ pub(crate) struct SpawnerProcess {
 }
 
 impl SpawnerProcess {
-    /// Starts the process.
-    pub(crate) fn start() -> Result<Self, Error> {
+    /// Starts the process, with the rights that the caller has now.
+    pub(crate) fn start(terms: &Terms) -> Result<Self, Error> {
         let start = || -> io::Result<Self> {
             let (ours, theirs) = wire::pair()?;
             let null = fs::File::options().write(true).open("/dev/null")?;
@@ -67,30 +94,29 @@ impl SpawnerProcess {
                 .stdout(null.try_clone()?)
                 .stderr(null);
             let child = command.spawn()?;
-            let control = Some(ours);
-            Ok(Self { control, child })
+            let process = Self {
+                control: Some(ours),
+                child,
+            };
+            wire::send(process.control()?, &terms.write(), &[])?;
+            Ok(process)
         };
         start().map_err(|error| Error::prepare("start the spawner process", error))
     }
 
-    /// Has a sandbox's first process forked, which talks over `channel`. Returns its id and its
-    /// descriptor. Blocks for as long as the kernel takes to make namespaces.
+    fn control(&self) -> io::Result<BorrowedFd<'_>> {
+        Ok(self.control.as_ref().ok_or_else(gone)?.as_fd())
+    }
+
+    /// Has a sandbox's first process forked and put into its group; it talks over `channel`. Returns its id
+    /// and its descriptor. Blocks for as long as the kernel takes to make namespaces.
     pub(crate) fn fork(
         &self,
-        order: &Order,
+        request: Request,
         channel: BorrowedFd<'_>,
     ) -> io::Result<(Pid, OwnedFd)> {
-        let message = Writer::default()
-            .number(match order.privilege {
-                Privilege::Root => 0,
-                Privilege::User => 1,
-            })
-            .text(&order.mount_point)
-            .number(order.user.into())
-            .number(order.keeper.into());
-        let gone = || io::Error::other("the spawner process has ended");
-        let control = self.control.as_ref().ok_or_else(gone)?.as_fd();
-        wire::send(control, &message, &[channel])?;
+        let control = self.control()?;
+        wire::send(control, &request.write(), &[channel])?;
         let mut reply = wire::receive(control)?.ok_or_else(gone)?;
         let (pid, errno): (i32, i32) = (reply.small()?, reply.small()?);
         match (Pid::from_raw(pid), reply.descriptors.pop()) {
@@ -115,16 +141,66 @@ impl Drop for SpawnerProcess {
     }
 }
 
-impl Order {
+fn gone() -> io::Error {
+    io::Error::other("the spawner process has ended")
+}
+
+impl Terms {
+    fn write(&self) -> Writer {
+        Writer::default()
+            .text(&self.mount_point)
+            .each(self.groups.folders(), |to, folder| to.text(folder))
+            .number(self.by_root_only.into())
+    }
+
+    fn read(message: &mut Message) -> io::Result<Self> {
+        Ok(Self {
+            mount_point: message.path()?,
+            groups: Family::of(message.each(Message::path)?),
+            by_root_only: message.number()? != 0,
+        })
+    }
+
+    /// What a request amounts to, if it is one that may be followed.
+    fn order(&self, request: &Request) -> io::Result<Order> {
+        let Request { user, keeper, .. } = *request;
+        let allowed = match request.privilege {
+            Privilege::Root => user != keeper && USERS.contains(&user) && USERS.contains(&keeper),
+            Privilege::User => !self.by_root_only,
+        };
+        match allowed {
+            true => Ok(Order {
+                privilege: request.privilege,
+                mount_point: self.mount_point.clone(),
+                user,
+                keeper,
+            }),
+            false => Err(io::Error::from_raw_os_error(libc::EPERM)),
+        }
+    }
+}
+
+impl Request {
+    fn write(self) -> Writer {
+        Writer::default()
+            .number(match self.privilege {
+                Privilege::Root => 0,
+                Privilege::User => 1,
+            })
+            .number(self.user.into())
+            .number(self.keeper.into())
+            .number(self.group)
+    }
+
     fn read(message: &mut Message) -> io::Result<Self> {
         Ok(Self {
             privilege: match message.number()? {
                 0 => Privilege::Root,
                 _ => Privilege::User,
             },
-            mount_point: message.path()?,
             user: message.small()?,
             keeper: message.small()?,
+            group: message.number()?,
         })
     }
 }
@@ -154,33 +230,43 @@ extern "C" fn before_main() {
     }
 }
 
-/// Forks what is asked for until the server is gone.
+/// Forks what is asked for until the server is gone, and removes what is left of it then.
 fn serve(control: &OwnedFd) {
     // A session of its own keeps the server's terminal, and the signals it sends, out of reach.
     let _ = rustix::process::setsid();
     keep_no_zombies(libc::SIG_IGN);
     seccomp::program();
     seccomp::keeper();
+    let told = wire::receive(control.as_fd()).ok().flatten();
+    let Some(terms) = told.and_then(|mut told| Terms::read(&mut told).ok()) else {
+        return;
+    };
+    follow(control, &terms);
+    terms.groups.clear();
+}
+
+fn follow(control: &OwnedFd, terms: &Terms) {
     let mut quickened = false;
-    while let Ok(Some(mut request)) = wire::receive(control.as_fd()) {
-        let order = Order::read(&mut request);
-        if let (Ok(order), false) = (&order, quickened) {
-            quickened = true;
-            quicken(order);
-        }
-        let forked = match (order, request.descriptors.pop()) {
-            (Ok(order), Some(channel)) => match fork(order.privilege) {
-                Ok(Fork::Child) => {
+    while let Ok(Some(mut message)) = wire::receive(control.as_fd()) {
+        let forked = Request::read(&mut message).and_then(|request| {
+            let order = terms.order(&request)?;
+            if !std::mem::replace(&mut quickened, true) {
+                quicken(&order);
+            }
+            let channel = message.descriptors.pop();
+            let channel = channel.ok_or(io::ErrorKind::InvalidInput)?;
+            match fork(order.privilege)? {
+                Fork::Child => {
                     keep_no_zombies(libc::SIG_DFL);
                     forget_control();
                     init::run(&order, &channel)
                 }
-                Ok(Fork::Parent(pid, handle)) => Ok((pid, handle)),
-                Err(error) => Err(error),
-            },
-            (Err(error), _) => Err(error),
-            (Ok(_), None) => Err(io::Error::from(io::ErrorKind::InvalidInput)),
-        };
+                Fork::Parent(pid, handle) => {
+                    admit(&terms.groups, request.group, pid, &handle)?;
+                    Ok((pid, handle))
+                }
+            }
+        });
         let answered = match forked {
             Ok((pid, handle)) => {
                 let reply = Writer::default().number(u64::from(pid.unsigned_abs()));
@@ -198,6 +284,14 @@ fn serve(control: &OwnedFd) {
             return;
         }
     }
+}
+
+/// Puts what was forked into its group, or ends it. Here, because who has given up root's rights may not.
+fn admit(groups: &Family, group: u64, pid: i32, handle: &OwnedFd) -> io::Result<()> {
+    groups.admit(group, pid).inspect_err(|_| {
+        // A child of this process: if it cannot be ended, it has ended.
+        let _ = rustix::process::pidfd_send_signal(handle, Signal::KILL);
+    })
 }
 
 /// Has the kernel prefer quick joining of groups over quick forking, for as long as this process lives.

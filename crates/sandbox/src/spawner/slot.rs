@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal};
 
-use super::process::{Order, SpawnerProcess};
+use super::process::{Request, SpawnerProcess};
 use crate::Error;
 use crate::group::{Group, Groups};
 use crate::init::Report;
@@ -36,7 +36,7 @@ impl Slot {
     /// Makes everything but the job. Blocks for a millisecond or some.
     pub(super) fn prepare(
         process: &SpawnerProcess,
-        order: &Order,
+        ask: impl FnOnce(u64) -> Request,
         groups: &Arc<Groups>,
     ) -> Result<Self, Error> {
         let (ours, theirs) =
@@ -44,13 +44,13 @@ impl Slot {
         let group = groups
             .create()
             .map_err(|error| Error::prepare("make control groups", error))?;
-        let forked = process.fork(order, theirs.as_fd());
+        let forked = process.fork(ask(group.number), theirs.as_fd());
         drop(theirs);
         let (pid, handle) = match forked {
             Ok(forked) => forked,
             Err(error) => {
                 groups.remove(&group);
-                return Err(Error::prepare("make namespaces", error));
+                return Err(Error::prepare("make namespaces and join groups", error));
             }
         };
         let slot = Self {
@@ -61,10 +61,7 @@ impl Slot {
             groups: Arc::clone(groups),
             ended: false,
         };
-        slot.group
-            .admit(pid)
-            .map_err(|error| Error::prepare("join control groups", error))?;
-        // If it has ended, it has said why before.
+        // It is in its groups now. If it has ended, it has said why before.
         let _ = wire::send(slot.channel.as_fd(), &Writer::default().number(0), &[]);
         let gone = || std::io::Error::other("it has ended without a word");
         let mut message = wire::receive(slot.channel.as_fd())

@@ -5,7 +5,6 @@
 //! is made while no start is under way: it would take processor time and the kernel's locks from it.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -13,17 +12,10 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
 use super::early::{EarlySlot, Stock};
-use super::process::{Order, Privilege, SpawnerProcess};
+use super::process::{Privilege, Request, SpawnerProcess, USERS};
 use super::slot::Slot;
 use crate::group::Groups;
 use crate::{Early, Error, SpawnerConfig};
-
-/// The first user id of this machine that sandboxes take as theirs when the server is root: beyond
-/// what distributions and container engines give out (systemd ends at 1,879,048,191).
-const FIRST_USER: u32 = 2_000_000_000;
-
-/// After this many sandboxes, user ids are used again. Each takes two.
-const USERS: u32 = 1_000_000;
 
 /// How many threads at most make what nobody waits for: something else runs on this machine.
 const STOCKING: usize = 1;
@@ -32,8 +24,6 @@ const STOCKING: usize = 1;
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) privilege: Privilege,
-    /// An empty folder over which sandboxes' roots are put together.
-    pub(super) mount_point: PathBuf,
     pub(super) groups: Arc<Groups>,
     next: AtomicU32,
 }
@@ -87,10 +77,9 @@ enum Work {
 pub(super) struct Underway<'a>(&'a Workshop);
 
 impl Plan {
-    pub(super) fn new(privilege: Privilege, mount_point: PathBuf, groups: Groups) -> Self {
+    pub(super) fn new(privilege: Privilege, groups: Groups) -> Self {
         Self {
             privilege,
-            mount_point,
             groups: Arc::new(groups),
             next: AtomicU32::new(0),
         }
@@ -98,21 +87,25 @@ impl Plan {
 
     /// Makes a sandbox. Blocks for a millisecond or some.
     pub(super) fn make(&self, process: &SpawnerProcess) -> Result<Slot, Error> {
-        let number = self.next.fetch_add(1, Ordering::Relaxed) % USERS;
+        // Each takes two ids; once all have been taken, they are used again.
+        let pairs = (USERS.end - USERS.start) / 2;
+        let number = self.next.fetch_add(1, Ordering::Relaxed) % pairs;
+        let first = USERS.start + 2 * number;
         let (user, keeper) = match self.privilege {
-            Privilege::Root => (FIRST_USER + 2 * number, FIRST_USER + 2 * number + 1),
+            Privilege::Root => (first, first + 1),
             Privilege::User => {
                 let own = rustix::process::geteuid().as_raw();
                 (own, own)
             }
         };
-        let order = Order {
-            privilege: self.privilege,
-            mount_point: self.mount_point.clone(),
+        let privilege = self.privilege;
+        let ask = |group| Request {
+            privilege,
             user,
             keeper,
+            group,
         };
-        Slot::prepare(process, &order, &self.groups)
+        Slot::prepare(process, ask, &self.groups)
     }
 }
 

@@ -7,19 +7,29 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli;
 use crate::config::Config;
-use crate::serve::Running;
+use crate::serve::{Footing, Running};
 use crate::telemetry;
+
+/// What is done before there is more than one thread. `None` when that was all.
+///
+/// # Errors
+/// The settings are wrong, or this machine or the data folder refuse what is needed.
+#[expect(clippy::print_stdout, reason = "the command's own output")]
+pub(crate) fn prepare(arguments: &cli::Serve) -> anyhow::Result<Option<(Config, Footing)>> {
+    let config = Config::load(arguments)?;
+    if arguments.print_config {
+        print!("{}", toml::to_string_pretty(&config)?);
+        return Ok(None);
+    }
+    telemetry::start_log(&config.telemetry)?;
+    let footing = Footing::find(&config)?;
+    Ok(Some((config, footing)))
+}
 
 /// Runs the server until it is told to stop.
 #[expect(clippy::print_stdout, reason = "the command's own output")]
-pub(crate) async fn run(arguments: cli::Serve) -> anyhow::Result<ExitCode> {
-    let config = Config::load(&arguments)?;
-    if arguments.print_config {
-        print!("{}", toml::to_string_pretty(&config)?);
-        return Ok(ExitCode::SUCCESS);
-    }
-    telemetry::start_log(&config.telemetry)?;
-    let running = Running::start(config).await?;
+pub(crate) async fn run(config: Config, footing: Footing) -> anyhow::Result<ExitCode> {
+    let running = Running::start(config, footing).await?;
     print!("{}", running.exports());
     until_told_or_failed(running).await
 }

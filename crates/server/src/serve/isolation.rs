@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use instance::{Endpoint, Isolation};
-use sandbox::{Limit, PlainSpawner, Spawner, SpawnerConfig};
+use sandbox::{Account, Limit, PlainSpawner, Prepared, Spawner, SpawnerConfig};
 
-use crate::config::IsolationKind;
+use crate::config::{Config, IsolationKind};
 
 /// Sandboxes that are kept ready at first. Each costs about 0.7 MiB, and saves a cold start some
 /// milliseconds.
@@ -20,30 +20,104 @@ const SPARES_AT_MOST: usize = 64;
 /// (Python) or 9 MiB (Node.js), and saves a cold start what the interpreter takes to start.
 const EARLY: usize = 4;
 
-/// Prepares what `kind` asks for, and says in the log how far it goes. Returns with it where
+/// What to do where sandboxes cannot be made.
+const IMPOSSIBLE: &str = "functions cannot be isolated on this machine, and nothing was started. To run \
+    functions all the same, as ordinary processes of this user, set isolation = \"none\" under \
+    [functions], or pass --isolation none";
+
+/// What needs the rights that the server was started with, done; and those rights given up, where the
+/// settings name an account.
+#[derive(Debug)]
+pub(crate) struct Footing {
+    /// Absent where functions are not isolated.
+    spawner: Option<Prepared>,
+}
+
+impl Footing {
+    /// Makes the data folder and starts the processes that make sandboxes. With an account in the settings,
+    /// this process is that account's from then on, so it must have one thread.
+    ///
+    /// # Errors
+    /// The account is unknown, is root, or is named by who is not root and somebody else; the data folder
+    /// is not its own; this machine refuses to start processes.
+    pub(crate) fn find(config: &Config) -> anyhow::Result<Self> {
+        let account = config.user.as_deref().map(account).transpose()?;
+        let dir = &config.data_dir;
+        make_folder(dir, account.as_ref())
+            .with_context(|| format!("make the data folder {}", dir.display()))?;
+        let dir = dir
+            .canonicalize()
+            .with_context(|| format!("open the data folder {}", dir.display()))?;
+        let spawner = match config.functions.isolation {
+            IsolationKind::Sandbox => {
+                let config = SpawnerConfig {
+                    mount_point: dir.join("sandboxes"),
+                    disk: dir.join("temporary"),
+                    spares: SPARES,
+                    spares_at_most: SPARES_AT_MOST,
+                    early: EARLY,
+                };
+                Some(Spawner::prepare(config, account.as_ref()).context(IMPOSSIBLE)?)
+            }
+            IsolationKind::None => None,
+        };
+        match &account {
+            Some(account) => account
+                .assume()
+                .with_context(|| format!("become the user {}", account.name()))?,
+            None if rustix::process::geteuid().is_root() => tracing::warn!(
+                "the server itself keeps root's rights. Have it give them up: name an account for it, \
+                 user = \"NAME\" in its settings or --user NAME"
+            ),
+            None => {}
+        }
+        Ok(Self { spawner })
+    }
+}
+
+/// The account that the server is to become; it must be another than root, and this process must be root.
+fn account(name: &str) -> anyhow::Result<Account> {
+    let account = Account::named(name).with_context(|| format!("find the user {name:?}"))?;
+    if account.is_root() {
+        bail!(
+            "user = {name:?} is root, of whom nothing is given up: name another, or leave it out"
+        );
+    }
+    if !rustix::process::geteuid().is_root() {
+        bail!(
+            "user = {name:?} is for a server that is started as root: only root can become another \
+             user. Leave it out, or start the server as root"
+        );
+    }
+    Ok(account)
+}
+
+/// Makes the folder for `owner`, or sees that it is the owner's already.
+fn make_folder(dir: &Path, owner: Option<&Account>) -> anyhow::Result<()> {
+    let new = !dir.exists();
+    std::fs::create_dir_all(dir)?;
+    let Some(owner) = owner else { return Ok(()) };
+    if new {
+        owner.give(dir)?;
+    } else if !owner.owns(dir)? {
+        let name = owner.name();
+        bail!(
+            "it is not the user {name}'s, whom the server is to be: chown -R {name} {}, once",
+            dir.display()
+        );
+    }
+    Ok(())
+}
+
+/// Starts what the settings ask for, and says in the log how far it goes. Returns with it where
 /// functions find the server's own endpoint `own`.
 ///
 /// # Errors
 /// Sandboxes are asked for and this machine does not allow them.
-pub(super) fn start(
-    kind: IsolationKind,
-    dir: &Path,
-    own: Endpoint,
-) -> anyhow::Result<(Isolation, SocketAddr)> {
-    match kind {
-        IsolationKind::Sandbox => {
-            let config = SpawnerConfig {
-                mount_point: dir.join("sandboxes"),
-                disk: dir.join("temporary"),
-                spares: SPARES,
-                spares_at_most: SPARES_AT_MOST,
-                early: EARLY,
-            };
-            let spawner = Spawner::start(config).context(
-                "functions cannot be isolated on this machine, and nothing was started. To run \
-                 functions all the same, as ordinary processes of this user, set isolation = \
-                 \"none\" under [functions], or pass --isolation none",
-            )?;
+pub(super) fn start(footing: Footing, own: Endpoint) -> anyhow::Result<(Isolation, SocketAddr)> {
+    match footing.spawner {
+        Some(prepared) => {
+            let spawner = prepared.start().context(IMPOSSIBLE)?;
             let weaknesses = spawner.weaknesses();
             if weaknesses.is_empty() {
                 tracing::info!(
@@ -60,7 +134,7 @@ pub(super) fn start(
             }
             Ok((Isolation::Sandboxed(spawner), own.inside.into()))
         }
-        IsolationKind::None => {
+        None => {
             let spawner = PlainSpawner::start().context("prepare to start processes")?;
             tracing::warn!(
                 "functions are NOT isolated, as asked for: each runs as an ordinary process of this \
