@@ -13,6 +13,9 @@
 //!                         the program (2)         user namespace of its own, filtered calls
 //! ```
 //!
+//! A server that is root can give that up, and make the same sandboxes: it has [`Spawner::prepare`] do what
+//! takes rights, becomes an [`Account`], and goes on with [`Prepared::start`].
+//!
 //! What takes time and depends on no job is done before there is one: sandboxes are kept ready, and in some
 //! of them an [`Early`] program waits.
 //!
