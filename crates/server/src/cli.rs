@@ -60,7 +60,6 @@ Examples:
   tidemill serve
   tidemill serve --data-dir /srv/tidemill --http 127.0.0.1:4566
   tidemill serve --config tidemill.toml --print-config
-
   sudo tidemill serve --user tidemill --data-dir /var/lib/tidemill
 
 Kafka clients on other machines, in tidemill.toml:
