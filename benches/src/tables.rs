@@ -1,5 +1,5 @@
 //! PostgreSQL's tables: how fast a backlog is drained, beside `pg_recvlogical` and Debezium, and how long a
-//! commit is on its way into the log.
+//! commit is on its way into the log, and to a function.
 //!
 //! All readers have a slot of their own, made before the rows were written, and get the same rows by
 //! the same protocol. `pg_recvlogical` throws them away; Debezium, embedded, makes JSON of them and prints
@@ -7,6 +7,7 @@
 //! the clock stops. Rounds alternate, and the ratio is the median of the rounds' ratios.
 
 mod debezium;
+mod handler;
 
 use std::path::Path;
 use std::process::Stdio;
@@ -31,7 +32,7 @@ use debezium::Debezium;
 
 const ROUNDS: i64 = 3;
 /// Rows of a backlog, written by transactions of so many.
-const ROWS: i64 = 300_000;
+const ROWS: i64 = 1_000_000;
 const IN_A_TRANSACTION: i64 = 1_000;
 /// Commits of the steady load, how many rows each has, and how far apart they are.
 const COMMITS: usize = 5_000;
@@ -75,6 +76,7 @@ pub(crate) async fn run(table: &mut Table) -> Result<()> {
         .run(&format!("SELECT pg_drop_replication_slot('{peer}')"))
         .await?;
     steady(table, &database, &ours).await?;
+    handler::run(table, &database).await?;
     database.remove().await
 }
 

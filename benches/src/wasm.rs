@@ -21,6 +21,7 @@ use instance::{
     WasmLauncher, log_queue,
 };
 use sandbox::{Spawner, SpawnerConfig};
+use serde_json::json;
 use wasm_worker::Bare;
 
 use crate::dispatch::{Case, drain};
@@ -32,6 +33,24 @@ const WARM: usize = 2_000;
 
 const EVENT: &[u8] =
     br#"{"text": "the quick brown fox jumps over the lazy dog, and over and over again"}"#;
+
+/// What it answers to that.
+const COUNTED: &[u8] = b"{\"words\":14}";
+/// And to one record of one word.
+const COUNTED_RECORD: &[u8] = b"{\"records\":1,\"words\":1}";
+
+/// An event with one record, as [`drain`] has them.
+fn record() -> String {
+    json!({
+        "eventSource": "SelfManagedKafka",
+        "bootstrapServers": "127.0.0.1:9092",
+        "records": {"events-0": [{
+            "topic": "events", "partition": 0, "offset": 12_345, "timestamp": 1_545_084_650_987_u64,
+            "timestampType": "CREATE_TIME", "key": "MTIzNDU=", "value": "eHh4".repeat(33), "headers": [],
+        }]},
+    })
+    .to_string()
+}
 
 /// The same function, of one kind.
 struct Kind {
@@ -76,11 +95,12 @@ pub(crate) async fn run(table: &mut Table) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let pool = pool(folder.path())?;
     let mut commands = None;
+    let record = record();
     for (number, kind) in KINDS.iter().enumerate() {
         // The file's name in the package, and the function's.
         let handler = format!("kind-{number}");
         let module = built(folder.path(), &handler, kind)?;
-        let floor = floor(&module)?;
+        let floor = floor(&module, EVENT, COUNTED)?;
         table.row(
             &format!("wasm {}, the engine alone", kind.name),
             "fresh instances in a loop, a thread for each processor",
@@ -105,8 +125,16 @@ pub(crate) async fn run(table: &mut Table) -> Result<()> {
         commands.get_or_insert((module, floor));
     }
     pool.shutdown(Duration::ZERO).await;
-    let (module, floor) = commands.context("the first kind")?;
-    for (records, batch) in [(40_000, 1), (400_000, 100)] {
+    let (module, _) = commands.context("the first kind")?;
+    // What the function of a topic is handed: a longer event than the one before.
+    let alone = floor(&module, record.as_bytes(), COUNTED_RECORD)?;
+    table.row(
+        "wasm word-count, the engine alone",
+        "the same, an event of a topic's record",
+        format!("{alone:.0}/s"),
+        String::new(),
+    );
+    for (records, batch) in [(200_000, 1), (1_000_000, 100)] {
         let case = Case {
             name: "wasm word-count",
             runtime: "wasm",
@@ -122,7 +150,7 @@ pub(crate) async fn run(table: &mut Table) -> Result<()> {
             &format!("topic to {}", case.name),
             &format!("{records} records, 8 partitions, batches of {batch}"),
             format!("{rate:.0} events/s"),
-            format!("{:.2} × the engine alone", invocations / floor),
+            format!("{:.2} × the engine alone (one)", invocations / alone),
         );
     }
     Ok(())
@@ -155,17 +183,17 @@ fn built(folder: &Path, name: &str, kind: &Kind) -> Result<Vec<u8>> {
 }
 
 /// Instances in a second on all processors together.
-fn floor(module: &[u8]) -> Result<f64> {
+fn floor(module: &[u8], event: &[u8], counted: &[u8]) -> Result<f64> {
     let bare = Bare::new(module).map_err(|error| anyhow::anyhow!("{error:#}"))?;
     let threads = std::thread::available_parallelism()?.get();
     let each = RUNS / threads;
-    let event = Bytes::from_static(EVENT);
+    let event = Bytes::copy_from_slice(event);
     let run = |times: usize| -> Result<()> {
         for _ in 0..times {
             let output = bare
                 .run(event.clone())
                 .map_err(|error| anyhow::anyhow!("{error:#}"))?;
-            ensure!(output.starts_with(b"{\"words\":14}"), "{output:?}");
+            ensure!(output.starts_with(counted), "{output:?}");
         }
         Ok(())
     };
