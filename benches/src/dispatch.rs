@@ -135,7 +135,10 @@ async fn at_rest(server: &Server) -> Result<()> {
     let mut before = String::new();
     loop {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        let asked = Command::new("curl").args(["-sS", &metrics]).output().await?;
+        let asked = Command::new("curl")
+            .args(["-sS", &metrics])
+            .output()
+            .await?;
         let text = String::from_utf8(asked.stdout)?;
         let lines = text
             .lines()

@@ -250,7 +250,7 @@ impl ProcessLauncher {
                     ..place.surroundings(address.to_string(), &log_stream)
                 };
                 let program = program(spec, place, &command, &surroundings);
-                let spawned = spawner.spawn(program).await;
+                let spawned = spawner.spawn(program, None).await;
                 let tree = spawned.map_err(sandbox::Error::into_io)?;
                 Started {
                     body: Body::Plain(tree, scratch),

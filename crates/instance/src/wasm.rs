@@ -16,8 +16,8 @@
 //! log stream. The last one's end unloads the module, and the last one of an account ends its worker.
 //!
 //! Invariants: a worker never serves two accounts (I2); an invocation whose caller has gone is
-//! cancelled, and a worker that does not keep deadlines is killed (I3); its network holds nothing but
-//! its end of the connection (I4). The worker measures an invocation, and what it says is believed up
+//! cancelled, and a worker that does not keep deadlines is killed (I3); its network holds
+//! nothing at all (I4). The worker measures an invocation, and what it says is believed up
 //! to what the server has seen and the function may have.
 //!
 //! This module knows nothing of the engine: [`protocol`] is what both ends speak.
@@ -51,8 +51,8 @@ use worker::Worker;
 /// What workers are, and where they find what they need.
 #[derive(Clone, Debug)]
 pub struct WasmConfig {
-    /// The program of a worker, which gets the address to connect to and its memory in bytes as
-    /// arguments, and [`WasmConfig::TOKEN`] in its environment.
+    /// The program of a worker, which gets its memory in bytes as its last argument. Its standard input
+    /// is its end of a Unix stream, over which [`protocol`] is spoken both ways.
     pub executable: PathBuf,
     /// Its arguments before those.
     pub arguments: Vec<PathBuf>,
@@ -62,11 +62,6 @@ pub struct WasmConfig {
     pub scratch: PathBuf,
     /// The memory of each account's worker, in bytes: for all of its functions that run at a time.
     pub memory: u64,
-}
-
-impl WasmConfig {
-    /// The variable with which a worker shows that it is the one that was started.
-    pub const TOKEN: &str = "TIDEMILL_WORKER_TOKEN";
 }
 
 /// Has WebAssembly functions run by one worker for each account.

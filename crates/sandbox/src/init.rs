@@ -108,27 +108,28 @@ fn live(order: &Order, channel: &OwnedFd) -> Result<(), Failure> {
     let parked = parked::park(order, &order.mount_point)?;
     tell(channel, &Report::Ready, &[]).at("tell the server")?;
 
-    let Some((asked, mut outputs)) = Asked::receive(channel).at("receive the job")? else {
+    let Some((asked, mut beside)) = Asked::receive(channel).at("receive the job")? else {
         return Ok(());
     };
-    let (job, first) = match asked {
-        Asked::Job(job) => (*job, First::Parked(parked)),
+    let (job, input, first) = match asked {
+        Asked::Job { job, input } => (*job, input, First::Parked(parked)),
         Asked::Early(early) => {
-            let output = outputs.first().ok_or_else(unexpected);
+            let output = beside.first().ok_or_else(unexpected);
             let waiting = early::start(order, &early, output.at("find the output")?, parked)?;
             tell(channel, &Report::Waiting, &[]).at("tell the server")?;
             let Some((mut job, others)) = Asked::receive_job(channel).at("receive the job")? else {
                 return Ok(());
             };
-            outputs.extend(others);
+            beside.extend(others);
             early::give_way(order, &early, &mut job)?;
-            (job, First::Waiting(waiting))
+            (job, false, First::Waiting(waiting))
         }
     };
     let image = match job.temporary {
         Temporary::Memory(_) => None,
-        Temporary::Disk(_) => outputs.pop(),
+        Temporary::Disk(_) => beside.pop(),
     };
+    let input = if input { beside.pop() } else { None };
     root::complete(&order.mount_point, &job, image, program::owner(order))?;
     let first = match (&job.root, first) {
         // What is parked is in the root that is gone.
@@ -140,8 +141,8 @@ fn live(order: &Order, channel: &OwnedFd) -> Result<(), Failure> {
     };
     let mut sockets = network::listen(&job.listen)?;
     sockets.extend(network::sockets(job.sockets)?);
-    let programs = program::start(order, &job, &outputs, first)?;
-    drop(outputs);
+    let programs = program::start(order, &job, input, &beside, first)?;
+    drop(beside);
     tell(channel, &Report::Started, &wire::lend(&sockets)).at("tell the server")?;
     drop(sockets);
     reap(channel, programs)
@@ -223,14 +224,18 @@ impl Report {
 
 /// What a sandbox's first process is asked to start.
 enum Asked {
-    Job(Box<Job>),
+    Job {
+        job: Box<Job>,
+        /// Whether a descriptor for its standard input comes with it.
+        input: bool,
+    },
     /// What waits for a job, which comes in another message.
     Early(Early),
 }
 
 impl Asked {
-    /// With the descriptors for the output of the program, for that of its companions and for `/tmp`,
-    /// where there are any; `None` when the server is gone.
+    /// With the descriptors for the output of the program, for that of its companions, for its input and
+    /// for `/tmp`, where there are any; `None` when the server is gone.
     fn receive(channel: &OwnedFd) -> io::Result<Option<(Self, Vec<OwnedFd>)>> {
         let Some(mut message) = wire::receive(channel.as_fd())? else {
             return Ok(None);
@@ -242,7 +247,7 @@ impl Asked {
     /// The job of what waits for it, which has its output: only the other descriptors come.
     fn receive_job(channel: &OwnedFd) -> io::Result<Option<(Job, Vec<OwnedFd>)>> {
         match Self::receive(channel)? {
-            Some((Self::Job(job), outputs)) => Ok(Some((*job, outputs))),
+            Some((Self::Job { job, .. }, outputs)) => Ok(Some((*job, outputs))),
             Some((Self::Early(_), _)) => Err(unexpected()),
             None => Ok(None),
         }
@@ -250,7 +255,10 @@ impl Asked {
 
     fn read(message: &mut Message) -> io::Result<Self> {
         match message.number()? {
-            0 => Job::read(message).map(Box::new).map(Self::Job),
+            0 => Ok(Self::Job {
+                input: message.number()? != 0,
+                job: Box::new(Job::read(message)?),
+            }),
             1 => Early::read(message).map(Self::Early),
             _ => Err(unexpected()),
         }
@@ -264,14 +272,15 @@ fn unexpected() -> io::Error {
 impl Job {
     /// What a sandbox's first process is sent. What may stand in for the program is the server's
     /// business, and so is what `/tmp` can be here.
-    pub(crate) fn write(&self, temporary: Temporary) -> Writer {
+    /// `input` says whether its standard input comes beside it.
+    pub(crate) fn write(&self, temporary: Temporary, input: bool) -> Writer {
         let names: Vec<_> = self.names.iter().collect();
         let (kind, bytes) = match temporary {
             Temporary::Memory(bytes) => (0, bytes),
             Temporary::Disk(bytes) => (1, bytes),
         };
         self.program
-            .write(Writer::default().number(0))
+            .write(Writer::default().number(0).number(input.into()))
             .each(&self.companions, |to, companion| companion.write(to))
             .each(self.root.as_slice(), |to, root| to.text(root))
             .each(&self.binds, |to, bind| bind.write(to))

@@ -11,6 +11,7 @@ mod tree;
 mod tests;
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -99,20 +100,21 @@ impl PlainSpawner {
         &self.shared.limits
     }
 
-    /// Starts `program` as the root of a new tree. Returns once it has been executed.
+    /// Starts `program` as the root of a new tree, with `input` as its standard input, or nothing. Returns
+    /// once it has been executed.
     ///
     /// Cancel safe: a program whose future is dropped is killed.
     ///
     /// # Errors
     /// [`Error::Start`] when the program cannot be executed.
-    pub async fn spawn(&self, program: Program) -> Result<Tree, Error> {
+    pub async fn spawn(&self, program: Program, input: Option<OwnedFd>) -> Result<Tree, Error> {
         let executable = program.executable.clone();
         let failed = |source| Error::Start { executable, source };
         let (reply, started) = oneshot::channel();
         let shared = Arc::clone(&self.shared);
         let job = Box::new(move || {
             // When nobody waits any more, the root comes back and is killed by its drop.
-            let _ = reply.send(execute(shared, &program));
+            let _ = reply.send(execute(shared, &program, input));
         });
         let gone = || io::Error::other("the starting thread has ended");
         self.shared
@@ -140,7 +142,7 @@ pub(crate) fn worker(name: &str) -> Result<mpsc::Sender<Task>, Error> {
     Ok(sender)
 }
 
-fn execute(shared: Arc<Shared>, program: &Program) -> io::Result<Root> {
+fn execute(shared: Arc<Shared>, program: &Program, input: Option<OwnedFd>) -> io::Result<Root> {
     let (output, writer) = io::pipe()?;
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let mark = format!("{}-{number}", std::process::id());
@@ -155,7 +157,7 @@ fn execute(shared: Arc<Shared>, program: &Program) -> io::Result<Root> {
         .envs(&program.environment)
         .env(MARK, &mark)
         .current_dir(&program.directory)
-        .stdin(Stdio::null())
+        .stdin(input.map_or_else(Stdio::null, Stdio::from))
         // One pipe for both keeps the order in which they were written.
         .stdout(writer.try_clone()?)
         .stderr(writer);

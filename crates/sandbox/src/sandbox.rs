@@ -46,10 +46,11 @@ pub struct Sandbox {
 
 impl Sandbox {
     /// Starts a job in a sandbox that is ready. Where a program waits in it already, that becomes the
-    /// job's. `image` is its `/tmp`, where that is to be on disk.
+    /// job's. `input` is its standard input, where that is not to be empty, and `image` its `/tmp`, where that is to be on disk.
     pub(crate) async fn start(
         ready: Ready,
         job: &Job,
+        input: Option<OwnedFd>,
         image: Option<OwnedFd>,
         ends: mpsc::Sender<Task>,
     ) -> Result<Self, Error> {
@@ -58,7 +59,7 @@ impl Sandbox {
             executable: executable(),
             source,
         };
-        let mut sandbox = Self::around(ready, job, image, ends).map_err(failed)?;
+        let mut sandbox = Self::around(ready, job, input, image, ends).map_err(failed)?;
         loop {
             let mut message = sandbox
                 .heard()
@@ -87,6 +88,7 @@ impl Sandbox {
     fn around(
         ready: Ready,
         job: &Job,
+        input: Option<OwnedFd>,
         image: Option<OwnedFd>,
         ends: mpsc::Sender<Task>,
     ) -> io::Result<Self> {
@@ -109,7 +111,8 @@ impl Sandbox {
             (Temporary::Disk(bytes), None) => Temporary::Memory(bytes),
             (temporary, _) => temporary,
         };
-        let message = job.write(temporary);
+        let message = job.write(temporary, input.is_some());
+        beside.extend(input);
         beside.extend(image);
         wire::send(slot.channel.as_fd(), &message, &wire::lend(&beside))?;
         drop(beside);

@@ -12,6 +12,7 @@ pub(crate) mod process;
 mod slot;
 mod workshop;
 
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
@@ -190,12 +191,21 @@ impl Spawner {
     /// [`Error::Start`] when the program cannot be executed, [`Error::Prepare`] when its sandbox
     /// cannot be completed.
     pub async fn spawn(&self, job: Job) -> Result<Sandbox, Error> {
+        self.spawn_with(job, None).await
+    }
+
+    /// The same, with something that is the program's standard input; else that is empty. What is started
+    /// early reads other things there, so such a job starts anew.
+    ///
+    /// # Errors
+    /// Those of [`spawn`](Self::spawn).
+    pub async fn spawn_with(&self, job: Job, input: Option<OwnedFd>) -> Result<Sandbox, Error> {
         let workshop = &self.shared.workshop;
         let _underway = workshop.begin();
-        if let Some(early) = &job.early
+        if let (Some(early), None) = (&job.early, &input)
             && let Some(ready) = workshop.take_early(early)
         {
-            match self.shared.start(Ready::Early(ready), &job).await {
+            match self.shared.start(Ready::Early(ready), &job, None).await {
                 Ok(sandbox) => return Ok(sandbox),
                 // Whatever it was: if the job is to blame, it will fail again.
                 Err(error) => {
@@ -205,7 +215,7 @@ impl Spawner {
             }
         }
         let ready = Ready::Empty(workshop.take().await?);
-        self.shared.start(ready, &job).await
+        self.shared.start(ready, &job, input).await
     }
 }
 
@@ -297,7 +307,12 @@ impl Shared {
     }
 
     /// Starts a job in a sandbox that is ready, with a disk if it needs one.
-    async fn start(&self, ready: Ready, job: &Job) -> Result<Sandbox, Error> {
+    async fn start(
+        &self,
+        ready: Ready,
+        job: &Job,
+        input: Option<OwnedFd>,
+    ) -> Result<Sandbox, Error> {
         let failed = |source| Error::prepare("make a disk for /tmp", source);
         let image = match (job.temporary, &self.disk) {
             (Temporary::Disk(bytes), Some(disk)) => {
@@ -308,7 +323,7 @@ impl Shared {
             }
             (Temporary::Memory(_), _) | (Temporary::Disk(_), None) => None,
         };
-        Sandbox::start(ready, job, image, self.ends.clone()).await
+        Sandbox::start(ready, job, input, image, self.ends.clone()).await
     }
 }
 

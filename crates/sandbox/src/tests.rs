@@ -7,6 +7,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddrV4, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 
@@ -465,6 +466,24 @@ async fn nothing_is_left_of_hundreds_of_sandboxes() {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
     let place = folder.path().to_str().unwrap();
     assert!(!mounts.contains(place), "{mounts}");
+}
+
+#[tokio::test]
+async fn a_socket_can_be_the_programs_standard_input_and_its_way_back() {
+    let Some(bench) = Bench::new() else { return };
+    let mut job = shell("read word; echo \"$word too\" >&0");
+    // What is started early reads its job there: this one is not to be given to it.
+    job.early = Some(early::of(&shell("exec sleep 1000")));
+    // The last descriptor that goes along is that of the disk.
+    job.temporary = Temporary::Disk(600 << 20);
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
+    let sandbox = bench.spawner.spawn_with(job, Some(theirs.into())).await;
+    let sandbox = sandbox.unwrap();
+    ours.write_all(b"this\n").unwrap();
+    let mut answer = [0; 9];
+    ours.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"this too\n");
+    assert_eq!(sandbox.exited().await, Exit::Status(0));
 }
 
 #[expect(

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use instance::WasmConfig;
 
 use crate::config::IsolationKind;
 use crate::connectors::{ConnectorName, Settings};
@@ -45,13 +44,8 @@ pub(crate) enum Command {
 /// What a server tells a worker.
 #[derive(Debug, Args)]
 pub(crate) struct WasmWorker {
-    /// Where the server listens for it
-    pub(crate) server: SocketAddr,
     /// The memory that it may use, in bytes
     pub(crate) memory: u64,
-    /// What shows the server that it is the one that was started
-    #[arg(long, env = WasmConfig::TOKEN, hide_env_values = true)]
-    pub(crate) token: String,
 }
 
 #[derive(Debug, Args)]

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 use std::io::{self, Read};
-use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::sync::{Arc, OnceLock};
 
 use bytes::BytesMut;
@@ -42,15 +43,9 @@ const fn share(memory: u64) -> u64 {
 /// Why a worker has ended otherwise than with its server.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The server cannot be reached or heard.
-    #[error("could not speak to the server at {address}")]
-    Connection {
-        /// Where it was to be.
-        address: SocketAddr,
-        /// What the machine said.
-        #[source]
-        source: io::Error,
-    },
+    /// The server cannot be heard: standard input is not the socket that it should be.
+    #[error("could not hear the server on standard input; only a server starts this")]
+    Connection(#[source] io::Error),
     /// The server says what cannot be understood: it is of another version.
     #[error("could not understand the server")]
     Order(#[from] Malformed),
@@ -62,25 +57,25 @@ pub enum Error {
     Lanes(#[source] io::Error),
 }
 
-/// Connects to the server at `address`, shows it `token`, and does as it is told until it closes the
-/// connection. `memory` is what this process may use, in bytes.
+/// Does as it is told over the Unix stream that is its standard input, until the server closes it.
+/// `memory` is what this process may use, in bytes.
 ///
 /// # Errors
 /// When it cannot work; see [`Error`]. A panic on any thread ends the process, because nobody could
 /// tell what state it has left.
-pub fn run(address: SocketAddr, token: String, memory: u64) -> Result<(), Error> {
+pub fn run(memory: u64) -> Result<(), Error> {
     let inherited = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         inherited(panic);
         std::process::abort();
     }));
-    let unreachable = |source| Error::Connection { address, source };
-    let mut stream = TcpStream::connect(address).map_err(unreachable)?;
-    stream.set_nodelay(true).map_err(unreachable)?;
+    // What is read from it is read here, and not by anybody's standard input.
+    let input = io::stdin().as_fd().try_clone_to_owned();
+    let mut stream = UnixStream::from(input.map_err(Error::Connection)?);
+    stream.peer_addr().map_err(Error::Connection)?;
     let engine = engine::new(PLACES).map_err(Error::Engine)?;
-    let replies = Arc::new(Replies::new(stream.try_clone().map_err(unreachable)?));
+    let replies = Arc::new(Replies::new(stream.try_clone().map_err(Error::Connection)?));
     replies.send(&Report::Hello {
-        token,
         engine: engine::fingerprint(&engine),
     });
     let connection = Connection {
@@ -95,7 +90,7 @@ pub fn run(address: SocketAddr, token: String, memory: u64) -> Result<(), Error>
         while let Some(body) = take_frame(&mut buffer)? {
             connection.carry_out(Order::read(body)?)?;
         }
-        match stream.read(&mut chunk).map_err(unreachable)? {
+        match stream.read(&mut chunk).map_err(Error::Connection)? {
             0 => return Ok(()),
             read => buffer.extend_from_slice(&chunk[..read]),
         }

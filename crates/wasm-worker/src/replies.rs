@@ -1,7 +1,7 @@
 //! The way back to the server.
 
 use std::io::Write;
-use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 
 use bytes::BytesMut;
 use instance::wasm_protocol::Report;
@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 /// Writes reports from any thread. Whoever finds nobody writing writes for all until nothing is left:
 /// a report that comes alone leaves at once, and those that come together leave together.
 pub(crate) struct Replies {
-    stream: TcpStream,
+    stream: UnixStream,
     pending: Mutex<Pending>,
 }
 
@@ -22,7 +22,7 @@ struct Pending {
 }
 
 impl Replies {
-    pub(crate) fn new(stream: TcpStream) -> Self {
+    pub(crate) fn new(stream: UnixStream) -> Self {
         Self {
             stream,
             pending: Mutex::default(),

@@ -65,8 +65,6 @@ pub enum Order {
 pub enum Report {
     /// First of all.
     Hello {
-        /// What the worker was told at its start, so that nobody else can pass for it.
-        token: String,
         /// The engine's version and settings, as a file name: artifacts of equal ones are exchangeable.
         engine: String,
     },
@@ -258,9 +256,8 @@ impl Report {
     /// Appends the frame to `buffer`.
     pub fn write(&self, buffer: &mut BytesMut) {
         frame(buffer, |buffer| match self {
-            Self::Hello { token, engine } => {
+            Self::Hello { engine } => {
                 buffer.put_u8(1);
-                put_text(buffer, token);
                 put_text(buffer, engine);
             }
             Self::Compiled { artifact } => {
@@ -312,7 +309,6 @@ impl Report {
         read(body, |kind, fields| {
             Some(match kind {
                 1 => Self::Hello {
-                    token: fields.text()?,
                     engine: fields.text()?,
                 },
                 2 => Self::Compiled {
@@ -515,7 +511,7 @@ mod tests {
     fn report() -> impl Strategy<Value = Report> {
         let numbers = (any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>());
         prop_oneof![
-            (".*", ".*").prop_map(|(token, engine)| Report::Hello { token, engine }),
+            ".*".prop_map(|engine| Report::Hello { engine }),
             bytes().prop_map(|artifact| Report::Compiled { artifact }),
             ".*".prop_map(|reason| Report::Refused { reason }),
             (any::<u32>(), proptest::option::of(".*"))

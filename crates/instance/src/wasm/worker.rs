@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
+use tokio::net::UnixStream;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -66,20 +66,15 @@ impl Worker {
         Self::over(body::start(config, isolation, &shown, memory).await?).await
     }
 
-    /// A worker that has connected.
+    /// A worker in a process that has just been started.
     pub(super) async fn over(connected: Connected) -> io::Result<Self> {
-        let Connected {
-            body,
-            mut stream,
-            token: expected,
-        } = connected;
+        let Connected { body, mut stream } = connected;
         let mut buffer = BytesMut::new();
         let hello = tokio::time::timeout(HELLO_LIMIT, next(&mut stream, &mut buffer));
         let engine = match hello.await?? {
-            Some(Report::Hello { token, engine }) if token == expected && is_name(&engine) => {
-                engine
-            }
-            Some(_) | None => return Err(io::Error::other("something else than a worker answers")),
+            Some(Report::Hello { engine }) if is_name(&engine) => engine,
+            Some(_) => return Err(io::Error::other("something else than a worker answers")),
+            None => return Err(io::Error::other("the worker ended at its start")),
         };
         let output = Output::new(body.output()?, None)?;
         let link = Arc::new(Link::default());
@@ -161,7 +156,7 @@ impl Worker {
 }
 
 /// The next report; `None` when the worker has closed the connection.
-async fn next(stream: &mut TcpStream, buffer: &mut BytesMut) -> io::Result<Option<Report>> {
+async fn next(stream: &mut UnixStream, buffer: &mut BytesMut) -> io::Result<Option<Report>> {
     loop {
         if let Some(body) = take_frame(buffer).map_err(io::Error::other)? {
             return Report::read(body).map(Some).map_err(io::Error::other);

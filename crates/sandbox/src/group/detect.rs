@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Groups, Interface, Limit, Limits, Place, family, write};
 
@@ -163,15 +164,18 @@ fn prepare(interface: Interface, above: &Path) -> io::Result<Place> {
     Ok(Place { interface, path })
 }
 
-/// A folder that no other spawner has, not even one of the same process.
+/// A folder that no other spawner has or had, not even one of the same process: what is left of that one may
+/// be cleared away just now.
 fn own_folder(above: &Path) -> io::Result<PathBuf> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+
     let server = std::process::id();
-    let mut number = 0;
     loop {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let base = above.join(format!("{PREFIX}{server}-{number}"));
         match fs::create_dir(&base) {
             Ok(()) => return Ok(base),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }
     }

@@ -35,7 +35,7 @@ pub(super) fn start(
         fs::create_dir_all(&place).at(format_args!("make {}", folder.display()))?;
     }
     let (input, handover) = io::pipe().at("make a pipe")?;
-    let begun = parked.execute(&early.program, output, Some(input))?;
+    let begun = parked.execute(&early.program, output, Some(input.into()))?;
     Ok(Waiting {
         pid: begun.executed(EXECUTE)?,
         handover,

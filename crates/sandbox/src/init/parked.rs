@@ -88,7 +88,7 @@ impl Parked {
         self,
         program: &Program,
         output: &OwnedFd,
-        input: Option<io::PipeReader>,
+        input: Option<OwnedFd>,
     ) -> Result<Begun, Failure> {
         let mut with = vec![output.as_fd()];
         with.extend(input.as_ref().map(AsFd::as_fd));

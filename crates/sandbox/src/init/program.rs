@@ -70,11 +70,12 @@ pub(super) enum First {
 }
 
 /// Has `first` become the job's program, starts its companions after it, and gives up this process's
-/// rights. Returns their ids once all have been executed. `outputs` are the program's and, where there
-/// are companions, theirs.
+/// rights. Returns their ids once all have been executed. `input` is the standard input of a program that
+/// was not started early; `outputs` are the program's and, where there are companions, theirs.
 pub(super) fn start(
     order: &Order,
     job: &Job,
+    input: Option<OwnedFd>,
     outputs: &[OwnedFd],
     first: First,
 ) -> Result<Vec<Option<i32>>, Failure> {
@@ -85,7 +86,7 @@ pub(super) fn start(
     };
     let waiting = match first {
         First::Parked(parked) => {
-            begun.push((parked.execute(&job.program, output(0)?, None)?, EXECUTE));
+            begun.push((parked.execute(&job.program, output(0)?, input)?, EXECUTE));
             None
         }
         First::Waiting(waiting) => Some(waiting),

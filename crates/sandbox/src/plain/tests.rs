@@ -34,7 +34,7 @@ async fn start(script: &str) -> (Tree, BufReader<File>) {
 }
 
 async fn start_with(spawner: &PlainSpawner, script: &str) -> (Tree, BufReader<File>) {
-    let tree = spawner.spawn(shell(script)).await.unwrap();
+    let tree = spawner.spawn(shell(script), None).await.unwrap();
     let output = BufReader::new(File::from(tree.output().unwrap()));
     (tree, output)
 }
@@ -103,7 +103,7 @@ async fn what_cannot_be_executed_is_an_error_that_names_it() {
     program.executable = PathBuf::from("/no/such/program");
     let error = PlainSpawner::start()
         .unwrap()
-        .spawn(program)
+        .spawn(program, None)
         .await
         .unwrap_err();
     assert!(matches!(error, Error::Start { .. }));
@@ -170,10 +170,10 @@ async fn passing_the_memory_limit_is_told_apart_from_a_crash() {
     }
     let mut hungry = shell("head -c 200000000 /dev/zero | tail -c 199999999; kill -KILL $$");
     hungry.memory = 32 << 20;
-    let tree = spawner.spawn(hungry).await.unwrap();
+    let tree = spawner.spawn(hungry, None).await.unwrap();
     assert_eq!(tree.exited().await, Exit::Signal(9));
     assert!(tree.kill().await.out_of_memory);
-    let tree = spawner.spawn(shell("kill -KILL $$")).await.unwrap();
+    let tree = spawner.spawn(shell("kill -KILL $$"), None).await.unwrap();
     tree.exited().await;
     assert!(!tree.kill().await.out_of_memory);
 }
@@ -181,7 +181,10 @@ async fn passing_the_memory_limit_is_told_apart_from_a_crash() {
 #[tokio::test]
 async fn groups_are_removed_with_their_trees() {
     let spawner = PlainSpawner::start().unwrap();
-    let tree = spawner.spawn(shell("cat /proc/self/cgroup")).await.unwrap();
+    let tree = spawner
+        .spawn(shell("cat /proc/self/cgroup"), None)
+        .await
+        .unwrap();
     let mut text = String::new();
     tree.exited().await;
     let output = File::from(tree.output().unwrap());

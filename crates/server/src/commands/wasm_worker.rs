@@ -6,12 +6,7 @@ use crate::{cli, failed};
 
 /// Works until the server is gone. Blocks.
 pub(crate) fn run(arguments: cli::WasmWorker) -> ExitCode {
-    let cli::WasmWorker {
-        server,
-        memory,
-        token,
-    } = arguments;
-    match wasm_worker::run(server, token, memory) {
+    match wasm_worker::run(arguments.memory) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&anyhow::Error::new(error)),
     }

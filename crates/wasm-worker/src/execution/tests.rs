@@ -1,7 +1,7 @@
 //! How invocations end that are not let be, by components: modules are ended by the same means.
 
 use std::future::poll_fn;
-use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::sync::LazyLock;
 
 use clock::SystemClock;
@@ -33,7 +33,7 @@ fn waits(duration: Duration) -> String {
 struct Place {
     ground: Ground,
     replies: Arc<Replies>,
-    _server: TcpStream,
+    _server: UnixStream,
 }
 
 impl Place {
@@ -43,8 +43,7 @@ impl Place {
 
     /// With so many bytes for all instances.
     fn of(engine: &Engine, memory: u64) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let worker = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (server, worker) = UnixStream::pair().unwrap();
         Self {
             ground: Ground {
                 engine: engine.clone(),
@@ -53,7 +52,7 @@ impl Place {
                 clock: Arc::new(SystemClock::new()),
             },
             replies: Arc::new(Replies::new(worker)),
-            _server: listener.accept().unwrap().0,
+            _server: server,
         }
     }
 
