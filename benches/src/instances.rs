@@ -1,4 +1,5 @@
-//! Instances beside what others have for them: invocations, starts and the memory that waiting takes.
+//! Instances beside what others have for them: invocations, starts and the memory that waiting takes; and
+//! beside others of ours that misbehave.
 //!
 //! Ours are in sandboxes of their own, behind the whole server. What each peer leaves out is said in its
 //! row: most put nothing around a function, keep no account of it, and let everybody in.
@@ -6,6 +7,7 @@
 mod connection;
 mod emulators;
 mod held;
+mod neighbours;
 mod starts;
 mod warm;
 
@@ -15,9 +17,10 @@ use anyhow::Result;
 
 use crate::table::Table;
 
-/// Warm invocations over HTTP, starts to the first byte, then idle instances held at once.
+/// Warm invocations over HTTP, those beside bad neighbours, starts to the first byte, then idle instances held at once.
 pub(crate) async fn run(table: &mut Table) -> Result<()> {
     warm::run(table).await?;
+    neighbours::run(table).await?;
     starts::run(table).await?;
     held::run(table).await
 }

@@ -27,18 +27,18 @@ const SPAN: Duration = Duration::from_secs(3);
 const ROUNDS: usize = 3;
 const MANY: usize = 16;
 /// Each caller's invocations before those that count.
-const WARM: usize = 50;
+pub(super) const WARM: usize = 50;
 const EVENT_BYTES: usize = 256;
 const FUNCTION: &str = "noop";
 
 /// Somebody who runs the function for whoever asks by HTTP.
-struct Door {
+pub(super) struct Door {
     name: &'static str,
     /// What is to be known of it, with one caller and with many.
     notes: [&'static str; 2],
     /// Callers take them in turn.
-    ports: Vec<u16>,
-    request: Bytes,
+    pub(super) ports: Vec<u16>,
+    pub(super) request: Bytes,
     /// Present where one who comes while another is served is refused: callers wait for each other.
     line: Option<Arc<Semaphore>>,
     _emulators: Vec<Emulator>,
@@ -80,7 +80,7 @@ pub(super) async fn run(table: &mut Table) -> Result<()> {
     Ok(())
 }
 
-fn deploy(server: &Server, bootstrap: &Path) -> Result<()> {
+pub(super) fn deploy(server: &Server, bootstrap: &Path) -> Result<()> {
     let aws = Cli::find(server).context("the AWS CLI")?;
     let content =
         std::fs::read(bootstrap).with_context(|| format!("read {}", bootstrap.display()))?;
@@ -91,7 +91,7 @@ fn deploy(server: &Server, bootstrap: &Path) -> Result<()> {
     aws.create_function(FUNCTION, ("provided.al2023", "app.handler"), &zip, &options)
 }
 
-fn ours(server: &Server) -> Result<Door> {
+pub(super) fn ours(server: &Server) -> Result<Door> {
     let (id, secret) = server.credentials()?;
     let port = server.endpoint().rsplit(':').next().map(str::parse::<u16>);
     let port = port.context("the server's port")??;
