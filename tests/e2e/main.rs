@@ -25,6 +25,7 @@ mod log_command;
 mod main_job;
 mod roles;
 mod runtimes;
+mod s3_clients;
 mod s3s_e2e;
 mod service;
 mod shared_store;

@@ -146,6 +146,18 @@ impl ChecksumAlgorithm {
     }
 }
 
+impl ChecksumKind {
+    /// Whether `actual`, a checksum of this kind, is the one that a client expects. MinIO's clients
+    /// announce a composite one without the number of parts that ends it.
+    pub(crate) fn is_met(self, actual: &str, expected: &str) -> bool {
+        let bare = match self {
+            Self::FullObject => None,
+            Self::Composite => actual.rsplit_once('-').map(|(value, _)| value),
+        };
+        actual == expected || bare == Some(expected)
+    }
+}
+
 impl fmt::Display for ChecksumAlgorithm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())

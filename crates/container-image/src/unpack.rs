@@ -42,7 +42,7 @@ const FILES: [&str; 2] = ["hosts", "resolv.conf"];
 pub struct Allowance {
     /// Bytes of all files of all layers.
     pub bytes: u64,
-    /// Entries of all layers.
+    /// Entries of all layers, and folders on their way that none of them names.
     pub entries: u64,
 }
 
@@ -65,8 +65,8 @@ pub struct LayerFile {
 /// # Errors
 /// [`Error::Invalid`] names the layer and the entry, [`Error::TooLarge`] the bound; [`Error::Io`].
 pub fn unpack(layers: &[LayerFile], into: &Path, allowance: Allowance) -> Result<(), Error> {
-    let tree = Tree::open(into).map_err(|source| Error::io(into, source))?;
-    let mut left = allowance;
+    let tree = Tree::open(into, allowance.entries).map_err(|source| Error::io(into, source))?;
+    let mut bytes_left = allowance.bytes;
     for layer in layers {
         let what = format!("the layer {}", layer.diff_id);
         let open = File::open(&layer.path);
@@ -86,11 +86,11 @@ pub fn unpack(layers: &[LayerFile], into: &Path, allowance: Allowance) -> Result
             archive,
             hash: Sha256::new(),
             // No archive of what is allowed is longer.
-            left: left.bytes + left.entries.saturating_mul(ENTRY_OVERHEAD),
+            left: bytes_left + allowance.entries.saturating_mul(ENTRY_OVERHEAD),
         };
-        let mut unpacking = Unpacking::new(&tree, &what, allowance, left);
+        let mut unpacking = Unpacking::new(&tree, &what, allowance, bytes_left);
         unpacking.run(&mut archive)?;
-        left = unpacking.left();
+        bytes_left = unpacking.bytes_left();
         // An archive may have padding, of which its digest knows.
         io::copy(&mut archive, &mut io::sink()).map_err(broken)?;
         let diff_id = Digest::from_hash(archive.hash);

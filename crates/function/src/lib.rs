@@ -27,7 +27,7 @@ pub use function::{
 pub use image::{Arriving, ImageCode, ImageFault, ImageFaultKind, ImageOverrides, ImageRun};
 pub use layer::{LayerId, LayerName, LayerNameError, LayerVersion, NewLayerVersion};
 pub use logging::{LogLevel, Logging};
-pub use package::{PackageError, unpack};
+pub use package::{Allowance, PackageError, unpack, unpack_within};
 pub use registry::{
     Attributes, Error, NewAlias, NewCode, NewFunction, NewVersion, Registry, Writers,
 };

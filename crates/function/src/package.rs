@@ -14,6 +14,9 @@ use zip::result::ZipError;
 
 use crate::limits::{PACKAGE_ENTRIES, PACKAGE_PATH_BYTES, UNZIPPED_BYTES};
 
+/// Bytes of each part of a path (Linux's `NAME_MAX`).
+const NAME_BYTES: usize = 255;
+
 /// Why an archive was not unpacked.
 #[derive(Debug, thiserror::Error)]
 pub enum PackageError {
@@ -52,9 +55,11 @@ pub enum PackageError {
 
 /// What a package may hold.
 #[derive(Clone, Copy, Debug)]
-struct Allowance {
-    bytes: u64,
-    entries: usize,
+pub struct Allowance {
+    /// Bytes of all files.
+    pub bytes: u64,
+    /// Files, links and folders.
+    pub entries: usize,
 }
 
 /// Unpacks `archive` into the folder `into`, which must exist and be empty. Blocks. Files that were
@@ -74,13 +79,21 @@ pub fn unpack(archive: &[u8], into: &Path) -> Result<(), PackageError> {
     )
 }
 
-fn unpack_within(archive: &[u8], into: &Path, allowance: Allowance) -> Result<(), PackageError> {
+/// The same, within another allowance than that of functions.
+///
+/// # Errors
+/// [`PackageError`] names the entry or the bound.
+pub fn unpack_within(
+    archive: &[u8],
+    into: &Path,
+    allowance: Allowance,
+) -> Result<(), PackageError> {
     let claimed = claimed_entries(archive)?;
     let mut zip = ZipArchive::new(Cursor::new(archive)).map_err(malformed)?;
     if zip.len() > allowance.entries {
         return Err(PackageError::TooLarge {
             limit: allowance.entries as u64,
-            unit: "files",
+            unit: "files and folders",
         });
     }
     // The reader keeps the last of several entries of one name; the archive's own count shows it.
@@ -100,6 +113,7 @@ fn unpack_within(archive: &[u8], into: &Path, allowance: Allowance) -> Result<()
         files: HashSet::new(),
         links: Vec::new(),
         bytes_left: allowance.bytes,
+        entries_left: allowance.entries,
         allowance,
     };
     for index in 0..zip.len() {
@@ -122,6 +136,7 @@ struct Folder<'a> {
     files: HashSet<PathBuf>,
     links: Vec<(PathBuf, PathBuf)>,
     bytes_left: u64,
+    entries_left: usize,
     allowance: Allowance,
 }
 
@@ -141,9 +156,12 @@ impl Folder<'_> {
         if let Some(parent) = place.parent() {
             self.create_folder(parent)?;
         }
+        self.count_entry()?;
         if is_symlink(entry.unix_mode()) {
             let mut target = Vec::new();
-            self.copy(&name, entry, &mut target)?;
+            // No more than shows that it is too long.
+            let mut start = entry.take(PACKAGE_PATH_BYTES as u64 + 1);
+            self.copy(&name, &mut start, &mut target)?;
             let target = link_target(&name, &place, target)?;
             self.links.push((place, target));
             return Ok(());
@@ -187,19 +205,34 @@ impl Folder<'_> {
         Ok(())
     }
 
-    fn create_folder(&self, place: &Path) -> Result<(), PackageError> {
-        let path = self.root.join(place);
-        if path.is_dir() {
-            return Ok(());
+    /// Makes a folder, and those on the way to it, which no entry of the archive need name.
+    fn create_folder(&mut self, place: &Path) -> Result<(), PackageError> {
+        let root = self.root;
+        let is_missing = |part: &&Path| !root.join(part).is_dir();
+        let missing: Vec<&Path> = place.ancestors().take_while(is_missing).collect();
+        for part in missing.into_iter().rev() {
+            self.count_entry()?;
+            let path = self.root.join(part);
+            fs::create_dir(&path).map_err(|source| match source.kind() {
+                io::ErrorKind::AlreadyExists => {
+                    refused(&part.to_string_lossy(), "a file of that name exists")
+                }
+                _ => io_error(&path, source),
+            })?;
+            make_readable(&path)?;
         }
-        fs::create_dir_all(&path).map_err(|source| match source.kind() {
-            io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
-                refused(&place.to_string_lossy(), "a file of that name exists")
-            }
-            _ => io_error(&path, source),
-        })?;
-        let mut parts = place.ancestors();
-        parts.try_for_each(|part| make_readable(&self.root.join(part)))
+        Ok(())
+    }
+
+    fn count_entry(&mut self) -> Result<(), PackageError> {
+        self.entries_left = self
+            .entries_left
+            .checked_sub(1)
+            .ok_or(PackageError::TooLarge {
+                limit: self.allowance.entries as u64,
+                unit: "files and folders",
+            })?;
+        Ok(())
     }
 
     /// Makes the links last, so that no file is ever written through one, and checks where each
@@ -239,6 +272,9 @@ fn place(name: &str) -> Result<PathBuf, PackageError> {
     let mut place = PathBuf::new();
     for component in Path::new(name).components() {
         match component {
+            Component::Normal(part) if part.len() > NAME_BYTES => {
+                return Err(refused(name, "a part of its name is too long"));
+            }
             Component::Normal(part) => place.push(part),
             Component::CurDir => {}
             Component::ParentDir => return Err(refused(name, "it leaves the package")),
@@ -252,12 +288,18 @@ fn place(name: &str) -> Result<PathBuf, PackageError> {
 
 /// A link's target, which may climb no higher than the package.
 fn link_target(name: &str, place: &Path, target: Vec<u8>) -> Result<PathBuf, PackageError> {
+    if target.is_empty() || target.contains(&0) || target.len() > PACKAGE_PATH_BYTES {
+        return Err(refused(name, "the link's target is no path"));
+    }
     let target = String::from_utf8(target)
         .map(PathBuf::from)
         .map_err(|_| refused(name, "the link's target is not UTF-8"))?;
     let mut depth = place.components().count() - 1;
     for component in target.components() {
         match component {
+            Component::Normal(part) if part.len() > NAME_BYTES => {
+                return Err(refused(name, "the link's target is no path"));
+            }
             Component::Normal(_) => depth += 1,
             Component::CurDir => {}
             Component::ParentDir => {

@@ -21,6 +21,8 @@
 
 mod egress;
 mod environment;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod journal;
 mod launcher;
 mod launchers;

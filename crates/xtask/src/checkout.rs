@@ -45,6 +45,11 @@ impl Checkout {
         &self.root
     }
 
+    /// Where everything is built.
+    pub(crate) fn build_folder(&self) -> &Path {
+        &self.target
+    }
+
     /// Where downloaded servers and clients are kept between runs.
     pub(crate) fn cache(&self) -> &Cache {
         &self.cache

@@ -6,10 +6,11 @@ mod kafka;
 mod minio;
 mod moto;
 mod runtimes;
+mod s3;
 mod s3s_e2e;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, Result};
@@ -20,6 +21,7 @@ use crate::checkout::Checkout;
 use crate::command::{self, output};
 use crate::contract::{self, Export};
 use crate::debian::{self, Tool};
+use crate::golang::Go;
 
 const REQUIREMENTS: &str = include_str!("clients/requirements.txt");
 const PYTHON: Tool = Tool {
@@ -98,6 +100,16 @@ pub(crate) enum Client {
     /// s3s-e2e, which judges S3 servers.
     #[value(name = "s3s-e2e")]
     S3sE2e,
+    /// The AWS SDK for JavaScript.
+    AwsSdkJs,
+    /// The AWS SDK for Java.
+    AwsSdkJava,
+    /// A program on the AWS SDK for Go.
+    AwsSdkGo,
+    /// rclone, which copies files to and from stores.
+    Rclone,
+    /// mc, MinIO's client.
+    Mc,
     /// sqlite3, which writes SQLite databases.
     Sqlite3,
     /// skopeo, which copies container images.
@@ -143,6 +155,11 @@ impl Client {
             Self::Debezium => "Debezium",
             Self::Moto => "moto",
             Self::S3sE2e => "s3s-e2e",
+            Self::AwsSdkJs => "AWS SDK for JavaScript",
+            Self::AwsSdkJava => "AWS SDK for Java",
+            Self::AwsSdkGo => "AWS SDK for Go",
+            Self::Rclone => "rclone",
+            Self::Mc => "mc",
             Self::Sqlite3 => "sqlite3",
             Self::Skopeo => "skopeo",
             Self::Strace => "strace",
@@ -198,6 +215,11 @@ impl Client {
             Self::Debezium => debezium::java(cache),
             Self::Moto => moto::server(cache),
             Self::S3sE2e => s3s_e2e::built(cache),
+            Self::AwsSdkJs => s3::javascript(cache),
+            Self::AwsSdkJava => s3::java(cache),
+            Self::AwsSdkGo => s3::go(cache),
+            Self::Rclone => s3::rclone(cache),
+            Self::Mc => s3::mc(cache),
             Self::Sqlite3 => program(
                 contract::SQLITE3,
                 Tool {
@@ -298,14 +320,32 @@ fn environment(cache: &Cache, name: &str, requirements: &str) -> Result<PathBuf>
     })
 }
 
-/// The folder of Node.js modules with `package`.
-pub(crate) fn node_modules(cache: &Cache, name: &str, package: &str) -> Result<PathBuf> {
-    let folder = cache.fetched(name, package, |folder| {
+/// The folder of Node.js modules with `packages`, which spaces part.
+pub(crate) fn node_modules(cache: &Cache, name: &str, packages: &str) -> Result<PathBuf> {
+    let folder = cache.fetched(name, packages, |folder| {
         let mut npm = Command::new(NPM.installed()?);
         npm.args(["install", "--silent", "--no-audit", "--no-fund", "--prefix"]);
-        command::run(npm.arg(folder).arg(package))
+        command::run(npm.arg(folder).args(packages.split(' ')))
     })?;
     Ok(folder.join("node_modules"))
+}
+
+/// The program called `program` that Go builds of the module whose files are `sources`.
+fn go_program(
+    cache: &Cache,
+    (name, program): (&str, &str),
+    sources: &[(&str, &str)],
+) -> Result<PathBuf> {
+    let recipe: String = sources.iter().map(|(_, source)| *source).collect();
+    // The toolchain is fetched into the same cache, which one at a time may fill.
+    let go = Go::installed(cache)?;
+    let folder = cache.fetched(name, &recipe, |folder| {
+        for (file, source) in sources {
+            fs::write(folder.join(file), source).with_context(|| format!("write {file}"))?;
+        }
+        go.build(folder, Path::new(program))
+    })?;
+    Ok(folder.join(program))
 }
 
 fn text(path: PathBuf) -> Result<String> {

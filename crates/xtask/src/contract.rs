@@ -93,6 +93,16 @@ pub(crate) const CSHARP: &str = "TIDEMILL_TEST_CSHARP";
 pub(crate) const DEBEZIUM: &str = "TIDEMILL_TEST_DEBEZIUM";
 /// Path of moto's server, which speaks DynamoDB, SQS and S3.
 pub(crate) const MOTO: &str = "TIDEMILL_TEST_MOTO";
+/// Folder of Node.js modules with the AWS SDK for JavaScript.
+pub(crate) const AWS_SDK_JS: &str = "TIDEMILL_TEST_AWS_SDK_JS";
+/// Folder of the jars of the AWS SDK for Java and its transfer manager.
+pub(crate) const AWS_SDK_JAVA: &str = "TIDEMILL_TEST_AWS_SDK_JAVA";
+/// Path of a program that takes the AWS SDK for Go through the story of `tests/e2e/s3_clients.rs`.
+pub(crate) const AWS_SDK_GO: &str = "TIDEMILL_TEST_AWS_SDK_GO";
+/// Path of rclone.
+pub(crate) const RCLONE: &str = "TIDEMILL_TEST_RCLONE";
+/// Path of mc, MinIO's client.
+pub(crate) const MC: &str = "TIDEMILL_TEST_MC";
 /// Path of s3s-e2e, the test suite for S3 servers of the s3s project.
 pub(crate) const S3S_E2E: &str = "TIDEMILL_TEST_S3S_E2E";
 /// Path of `sqlite3`, the command line of SQLite.

@@ -17,9 +17,9 @@ const GO: Tool = Tool {
     package: "golang-go",
 };
 /// The first minor version of Go 1 that builds the modules we use.
-const OLDEST_MINOR: u32 = 25;
+const OLDEST_MINOR: u32 = 26;
 /// What is fetched where the Go at hand is older: Debian 12 has 1.19.
-const TOOLCHAIN: &str = "golang.org/toolchain@v0.0.1-go1.25.0";
+const TOOLCHAIN: &str = "golang.org/toolchain@v0.0.1-go1.26.0";
 
 /// A Go toolchain.
 pub(crate) struct Go {

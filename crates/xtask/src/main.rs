@@ -22,6 +22,7 @@ mod command;
 mod contract;
 mod crash;
 mod debian;
+mod fuzz;
 mod golang;
 mod group;
 mod librdkafka;
@@ -65,6 +66,8 @@ enum Task {
     Bench(bench::Args),
     /// Kill the server, or break the log's process, calls or disk, and check the accounts
     Crash(crash::Args),
+    /// Look for bytes that break what holds for any bytes
+    Fuzz(fuzz::Args),
     /// Run librdkafka's own tests against the Kafka port
     Librdkafka(librdkafka::Args),
     /// Start the real servers that tests run against, until Ctrl-C
@@ -82,6 +85,7 @@ fn main() -> ExitCode {
             Task::Lint(args) => lint::run(&checkout, &args),
             Task::Bench(args) => bench::run(&checkout, &args),
             Task::Crash(args) => crash::run(&checkout, &args),
+            Task::Fuzz(args) => fuzz::run(&checkout, &args),
             Task::Librdkafka(args) => librdkafka::run(&checkout, &args),
             Task::Servers(args) => servers::run(&checkout, &args),
             Task::Clients(args) => clients::run(&checkout, &args),

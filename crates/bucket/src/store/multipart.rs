@@ -248,7 +248,7 @@ impl Inner {
         let checksums = object_checksums(upload, &parts)?;
         for (algorithm, expected) in &completion.checksums {
             match checksums.get(*algorithm) {
-                Some(actual) if actual == expected => {}
+                Some(actual) if checksums.kind.is_met(actual, expected) => {}
                 Some(_) => {
                     return Err(Error::BadDigest {
                         digest: algorithm.name(),

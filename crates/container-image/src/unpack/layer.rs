@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use tar::{Archive, Entry, EntryType};
 
 use super::extension::{Extensions, Meaning};
-use super::tree::{OPEN, PLAIN, Place, Tree, permissions};
+use super::tree::{OPEN, PLAIN, Place, TooMany, Tree, permissions};
 use super::{Allowance, Error};
 
 /// How the name of a whiteout begins.
@@ -28,7 +28,7 @@ pub(super) struct Unpacking<'a> {
     tree: &'a Tree,
     what: &'a str,
     allowance: Allowance,
-    left: Allowance,
+    bytes_left: u64,
     /// What this layer has put there. Whiteouts are about the layers below.
     own: HashSet<PathBuf>,
 }
@@ -38,20 +38,27 @@ impl<'a> Unpacking<'a> {
         tree: &'a Tree,
         what: &'a str,
         allowance: Allowance,
-        left: Allowance,
+        bytes_left: u64,
     ) -> Self {
         Self {
             tree,
             what,
             allowance,
-            left,
+            bytes_left,
             own: HashSet::new(),
         }
     }
 
-    /// What may still come.
-    pub(super) const fn left(&self) -> Allowance {
-        self.left
+    /// How many bytes may still come.
+    pub(super) const fn bytes_left(&self) -> u64 {
+        self.bytes_left
+    }
+
+    fn too_many(&self) -> Error {
+        Error::TooLarge {
+            limit: self.allowance.entries,
+            unit: "entries",
+        }
     }
 
     pub(super) fn run(&mut self, archive: &mut impl Read) -> Result<(), Error> {
@@ -61,10 +68,7 @@ impl<'a> Unpacking<'a> {
         let mut extensions = Extensions::default();
         for entry in archive.entries().map_err(broken)?.raw(true) {
             let mut entry = entry.map_err(broken)?;
-            self.left.entries = self.left.entries.checked_sub(1).ok_or(Error::TooLarge {
-                limit: self.allowance.entries,
-                unit: "entries",
-            })?;
+            self.tree.count().map_err(|TooMany| self.too_many())?;
             let header = entry.header().clone();
             match extensions.take(&header, &mut entry).map_err(broken)? {
                 Meaning::Extension => {}
@@ -93,6 +97,7 @@ impl<'a> Unpacking<'a> {
         done.map_err(|failed| match failed {
             Failed::Refused(reason) => refused(reason),
             Failed::Error(error) => error,
+            Failed::Io(error) if is_too_many(&error) => self.too_many(),
             Failed::Io(error) => match reason(&error) {
                 Some(reason) => refused(reason),
                 None => Error::io(path, error),
@@ -159,13 +164,13 @@ impl<'a> Unpacking<'a> {
         let executable = entry.header().mode().is_ok_and(|mode| mode & 0o111 != 0);
         let size = entry.header().entry_size()?;
         let mut file = place.create_file()?;
-        let copied = io::copy(&mut entry.take(self.left.bytes + 1), &mut file);
+        let copied = io::copy(&mut entry.take(self.bytes_left + 1), &mut file);
         let copied = copied.map_err(|error| match error.raw_os_error() {
             Some(_) => Failed::Io(error),
             // The archive's own.
             None => Failed::Error(Error::invalid(self.what, error.to_string())),
         })?;
-        self.left.bytes = self.left.bytes.checked_sub(copied).ok_or({
+        self.bytes_left = self.bytes_left.checked_sub(copied).ok_or({
             Failed::Error(Error::TooLarge {
                 limit: self.allowance.bytes,
                 unit: "bytes unpacked",
@@ -235,6 +240,10 @@ impl<E: Into<io::Error>> From<E> for Failed {
     fn from(error: E) -> Self {
         Self::Io(error.into())
     }
+}
+
+fn is_too_many(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<TooMany>())
 }
 
 /// What is wrong with an entry that the kernel refused, if it is the entry's fault.

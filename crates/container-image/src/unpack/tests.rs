@@ -345,6 +345,8 @@ fn an_image_that_holds_more_than_is_allowed_is_refused() {
     for (layers, allowance) in [
         (vec![layer], little(9, 2)),
         (vec![layer], little(10, 1)),
+        // Folders that no entry names are counted.
+        (vec![&[(FILE, "a/b/c", "1")]], little(10, 2)),
         // Replacing a file gives nothing back.
         (vec![layer, &layer[..1]], little(14, 3)),
     ] {

@@ -4,6 +4,7 @@
 //! is made or removed is the last part of a name in a folder that is held open. No order of entries and
 //! links leads outside.
 
+use std::cell::Cell;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
@@ -33,7 +34,14 @@ pub(super) const PLAIN: Mode = Mode::from_raw_mode(0o644);
 pub(super) struct Tree {
     root: OwnedFd,
     path: PathBuf,
+    /// Entries that may still come. Folders that no archive names are some, too.
+    entries_left: Cell<u64>,
 }
+
+/// There are more entries than are allowed.
+#[derive(Debug, thiserror::Error)]
+#[error("too many entries")]
+pub(super) struct TooMany;
 
 /// A place in it: the last part of a name, in a folder that is there.
 pub(super) struct Place {
@@ -44,11 +52,22 @@ pub(super) struct Place {
 }
 
 impl Tree {
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+    pub(super) fn open(path: &Path, entries: u64) -> io::Result<Self> {
         let root = rustix::fs::openat(CWD, path, OFlags::RDONLY | FOLDER, Mode::empty())?;
         rustix::fs::fchmod(&root, OPEN)?;
         let path = real(&root)?;
-        Ok(Self { root, path })
+        Ok(Self {
+            root,
+            path,
+            entries_left: Cell::new(entries),
+        })
+    }
+
+    /// Counts something that comes.
+    pub(super) fn count(&self) -> Result<(), TooMany> {
+        let left = self.entries_left.get().checked_sub(1).ok_or(TooMany)?;
+        self.entries_left.set(left);
+        Ok(())
     }
 
     /// Where `path` is; folders on the way are made where they are missing. `path` is relative and made
@@ -84,6 +103,7 @@ impl Tree {
             found => return found,
         }
         let place = self.place(path)?;
+        self.count().map_err(io::Error::other)?;
         // A link that leads nowhere is there already, and is an error.
         rustix::fs::mkdirat(&place.folder, &place.name, OPEN)?;
         place.open_folder()

@@ -143,3 +143,37 @@ fn too_many_files_are_refused_before_any_is_written() {
     assert!(unpack_within(&many, folder.path(), allowance).is_err());
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
+
+#[test]
+fn folders_that_only_names_imply_are_counted() {
+    let deep = archive(&[("a/b/c/d/file", 0o644, b"x"), ("a/b/other", 0o644, b"x")]);
+    for (entries, holds) in [(6, true), (5, false)] {
+        let folder = tempfile::tempdir().unwrap();
+        let allowance = Allowance {
+            bytes: 1_000,
+            entries,
+        };
+        let unpacked = unpack_within(&deep, folder.path(), allowance);
+        match unpacked {
+            Ok(()) => assert!(holds),
+            Err(PackageError::TooLarge { limit: 5, .. }) => assert!(!holds),
+            Err(other) => panic!("{other}"),
+        }
+    }
+}
+
+#[test]
+fn names_that_no_file_system_takes_are_refused() {
+    let long = "n".repeat(256);
+    let longer = "n/".repeat(2_000);
+    for (name, mode, content) in [
+        (&*long, 0o644, &b"x"[..]),
+        ("link", 0o120_777, b""),
+        ("link", 0o120_777, b"a\0b"),
+        ("link", 0o120_777, long.as_bytes()),
+        ("link", 0o120_777, longer.as_bytes()),
+    ] {
+        let error = refusal(&archive(&[(name, mode, content)]));
+        assert!(error.contains("is refused"), "{error}");
+    }
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use clock::{Monotonic, SharedClock, Timestamp};
 use parking_lot::Mutex;
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, Semaphore, oneshot, watch};
 
 use crate::Invocation;
 
@@ -20,7 +20,12 @@ pub(crate) struct Exchange {
     initialisation: watch::Sender<Initialisation>,
     /// How many requests for an event wait for one.
     asking: watch::Sender<usize>,
+    /// Places for answers on their way that are large.
+    pub(super) large_bodies: Semaphore,
 }
+
+/// Large bodies of one instance that are kept at a time: an answer, and one that its sender has given up.
+const LARGE_BODIES: usize = 2;
 
 /// How far the runtime has come before its first event.
 #[derive(Clone, Debug)]
@@ -99,6 +104,7 @@ impl Exchange {
             offered: Notify::new(),
             initialisation: watch::Sender::new(Initialisation::Running),
             asking: watch::Sender::new(0),
+            large_bodies: Semaphore::new(LARGE_BODIES),
         }
     }
 

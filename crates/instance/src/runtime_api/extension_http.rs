@@ -8,7 +8,7 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::extensions::{Account, Extensions, Refused};
-use super::http::{plain, read, text};
+use super::http::{Room, plain, read, text};
 use super::telemetry::Closed;
 use super::telemetry_http;
 use crate::outcome::error_body;
@@ -36,7 +36,7 @@ pub(super) async fn handle(
     let method = request.method().clone();
     let answered = match (&method, resource) {
         (&Method::POST, "register") => {
-            let body = read(request).await?;
+            let body = read(request, Room::Small).await?;
             register(extensions, &headers, &body.bytes)
         }
         (&Method::GET, "event/next") => match identifier(&headers) {
@@ -47,11 +47,11 @@ pub(super) async fn handle(
             Err(refused) => Err(refused),
         },
         (&Method::POST, "init/error") => {
-            read(request).await?;
+            read(request, Room::Small).await?;
             fail(extensions, &headers, "Extension.InitError")
         }
         (&Method::POST, "exit/error") => {
-            read(request).await?;
+            read(request, Room::Small).await?;
             fail(extensions, &headers, "Extension.ExitError")
         }
         _ => return Ok(plain(StatusCode::NOT_FOUND, Bytes::new())),
@@ -73,7 +73,7 @@ pub(super) async fn subscribe(
         return Ok(plain(StatusCode::METHOD_NOT_ALLOWED, Bytes::new()));
     }
     let name = identifier(request.headers()).and_then(|id| extensions.name(id));
-    let body = read(request).await?;
+    let body = read(request, Room::Small).await?;
     let refused = |status,
                    Refused {
                        error_type,

@@ -9,11 +9,11 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
+use hyper::rt::{Read, Write};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use serde::Deserialize;
-use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 
 use super::exchange::{Event, Exchange, Fault, Refusal, Report};
 use super::extensions::Extensions;
@@ -26,13 +26,16 @@ const PREFIX: &str = "/2018-06-01/runtime/";
 /// the refusal instead of a broken connection. More than this ends the connection.
 const MAX_DISCARDED_BYTES: u64 = 256 * 1024 * 1024;
 
+/// What is kept of any body. Nothing but an answer need be larger.
+const SMALL_BODY_BYTES: usize = 64 * 1024;
+
 const ERROR_TYPE: &str = "lambda-runtime-function-error-type";
 /// A trailer of streamed responses, Base64.
 const ERROR_BODY: &str = "lambda-runtime-function-error-body";
 
 /// Serves one connection until the runtime closes it.
-pub(super) async fn connection(
-    io: TokioIo<TcpStream>,
+pub(crate) async fn connection(
+    io: impl Read + Write + Unpin + 'static,
     exchange: Arc<Exchange>,
     extensions: Arc<Extensions>,
 ) {
@@ -64,7 +67,7 @@ async fn handle(
         return extension_http::subscribe(extensions, request).await;
     }
     if let Some(response) = extension_http::logs_api(path) {
-        read(request).await?;
+        read(request, Room::Small).await?;
         return Ok(response);
     }
     let path = path.strip_prefix(PREFIX).unwrap_or("");
@@ -83,11 +86,11 @@ async fn handle(
         }
         (&Method::POST, ["invocation", request_id, "error"]) => {
             let request_id = (*request_id).to_owned();
-            let body = read(request).await?;
+            let body = read(request, Room::Large(&exchange.large_bodies)).await?;
             exchange.answer(&request_id, Report::Error(body.fault()))
         }
         (&Method::POST, ["init", "error"]) => {
-            let body = read(request).await?;
+            let body = read(request, Room::Large(&exchange.large_bodies)).await?;
             exchange.fail_initialisation(body.fault())
         }
         _ => return Ok(plain(StatusCode::NOT_FOUND, Bytes::new())),
@@ -114,7 +117,7 @@ async fn respond(
     request_id: &str,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, hyper::Error> {
-    let body = read(request).await?;
+    let body = read(request, Room::Large(&exchange.large_bodies)).await?;
     if body.size > MAX_RESPONSE_BYTES as u64 {
         return Ok(
             match exchange.answer(request_id, Report::TooLarge(body.size)) {
@@ -139,7 +142,18 @@ pub(super) struct Body {
     trailers: HeaderMap,
 }
 
-pub(super) async fn read(request: Request<Incoming>) -> Result<Body, hyper::Error> {
+/// How much of a body is kept, so that connections, of which there may be many, cannot fill the memory.
+#[derive(Clone, Copy)]
+pub(super) enum Room<'a> {
+    /// [`SMALL_BODY_BYTES`].
+    Small,
+    /// As much as an answer may have, in one of so many places. Who has none waits.
+    Large(&'a Semaphore),
+}
+
+pub(super) async fn read(request: Request<Incoming>, room: Room<'_>) -> Result<Body, hyper::Error> {
+    let mut most = SMALL_BODY_BYTES;
+    let mut _place = None;
     let (head, mut incoming) = request.into_parts();
     let mut kept = BytesMut::new();
     let mut size = 0;
@@ -148,7 +162,15 @@ pub(super) async fn read(request: Request<Incoming>) -> Result<Body, hyper::Erro
         match frame?.into_data() {
             Ok(data) => {
                 size += data.len() as u64;
-                if size <= MAX_RESPONSE_BYTES as u64 {
+                if let Room::Large(places) = room
+                    && size > most as u64
+                    && most < MAX_RESPONSE_BYTES
+                {
+                    // They are never closed.
+                    _place = places.acquire().await.ok();
+                    most = MAX_RESPONSE_BYTES;
+                }
+                if size <= most as u64 {
                     kept.extend_from_slice(&data);
                 } else if size > MAX_DISCARDED_BYTES {
                     break;

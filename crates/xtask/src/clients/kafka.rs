@@ -1,17 +1,15 @@
 //! Kafka clients in other languages, each with all that its script needs.
 
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
-use super::{environment, text};
+use super::{environment, go_program, text};
 use crate::cache::Cache;
 use crate::command;
 use crate::contract::{self, Export};
 use crate::debian::Tool;
-use crate::golang::Go;
 
 const REQUIREMENTS: &str = include_str!("kafka/requirements.txt");
 const POM: &str = include_str!("kafka/pom.xml");
@@ -88,14 +86,6 @@ pub(super) fn kafkajs(cache: &Cache) -> Result<Vec<Export>> {
 
 /// franz-go, as a program that goes through the list.
 pub(super) fn franz(cache: &Cache) -> Result<Vec<Export>> {
-    let recipe: String = FRANZ.iter().map(|(_, source)| *source).collect();
-    // The toolchain is fetched into the same cache, which one at a time may fill.
-    let go = Go::installed(cache)?;
-    let folder = cache.fetched("franz", &recipe, |folder| {
-        for (name, source) in FRANZ {
-            fs::write(folder.join(name), source).with_context(|| format!("write {name}"))?;
-        }
-        go.build(folder, Path::new("franz"))
-    })?;
-    Ok(vec![(contract::FRANZ, text(folder.join("franz"))?)])
+    let program = go_program(cache, ("franz", "franz"), &FRANZ)?;
+    Ok(vec![(contract::FRANZ, text(program)?)])
 }

@@ -11,7 +11,6 @@ use crate::cache::Cache;
 use crate::command::{self, output};
 use crate::contract::{self, Export};
 use crate::debian::{self, Tool};
-use crate::golang::Go;
 
 /// The Python that a function finds on the path of its sandbox, whatever else this machine has.
 const SYSTEM_PYTHON: &str = "/usr/bin/python3";
@@ -185,16 +184,8 @@ pub(super) fn java(cache: &Cache) -> Result<Vec<Export>> {
 
 /// aws-lambda-go, as a program with its handlers.
 pub(super) fn go(cache: &Cache) -> Result<Vec<Export>> {
-    let recipe: String = GO.iter().map(|(_, source)| *source).collect();
-    // The toolchain is fetched into the same cache, which one at a time may fill.
-    let go = Go::installed(cache)?;
-    let folder = cache.fetched("go-handlers", &recipe, |folder| {
-        for (name, source) in GO {
-            fs::write(folder.join(name), source).with_context(|| format!("write {name}"))?;
-        }
-        go.build(folder, Path::new("bootstrap"))
-    })?;
-    Ok(vec![(contract::RIC_GO, text(folder.join("bootstrap"))?)])
+    let program = super::go_program(cache, ("go-handlers", "bootstrap"), &GO)?;
+    Ok(vec![(contract::RIC_GO, text(program)?)])
 }
 
 /// Handlers in C#, compiled by Mono, which is to run them.

@@ -225,6 +225,39 @@ async fn the_checksum_of_an_upload_is_that_of_its_bytes_or_of_its_parts() {
 }
 
 #[tokio::test]
+async fn a_composite_checksum_may_be_announced_without_the_number_of_parts() {
+    let fixture = Fixture::new().await;
+    let algorithm = ChecksumAlgorithm::Crc32c;
+    let checksum = Some((algorithm, ChecksumKind::Composite));
+    let id = fixture.begin(checksum).await;
+    let part = fixture.part(id, 1, "one").await.unwrap();
+    let object = fixture.complete(id, &[&part]).await.unwrap();
+    let full = object.checksums().get(algorithm).unwrap();
+    let bare = full.strip_suffix("-1").unwrap();
+    let part_alone = part.checksums.get(algorithm).unwrap();
+    for (announced, holds) in [
+        (full.to_owned(), true),
+        (bare.to_owned(), true),
+        (format!("{bare}-2"), false),
+        (part_alone.to_owned(), false),
+    ] {
+        let id = fixture.begin(checksum).await;
+        let part = fixture.part(id, 1, "one").await.unwrap();
+        let mut completion = completion(&[&part]);
+        completion.checksums.insert(algorithm, announced.clone());
+        let completed = fixture
+            .store
+            .complete_upload(&fixture.bucket, &key("big"), &id, completion)
+            .await;
+        match completed {
+            Ok(_) => assert!(holds, "{announced}"),
+            Err(Error::BadDigest { .. }) => assert!(!holds, "{announced}"),
+            Err(other) => panic!("{announced}: {other}"),
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_part_may_be_a_range_of_another_object() {
     let fixture = Fixture::new().await;
     let source = fixture.put("source", "0123456789").await;
