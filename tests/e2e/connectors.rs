@@ -6,6 +6,7 @@ mod folder;
 mod folder_files;
 mod kafka;
 mod kafka_secured;
+mod kafka_tls;
 mod listening;
 mod mysql;
 mod notifications;

@@ -3,7 +3,10 @@
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use rdkafka::consumer::ConsumerContext;
+use rdkafka::error::KafkaError;
 use rdkafka::{ClientContext, Statistics};
+
+use crate::complaint::Complaints;
 
 /// What was last heard of the partition.
 #[derive(Debug)]
@@ -15,6 +18,8 @@ pub(crate) struct Heard {
     fetched: AtomicI64,
     /// How often the client has told of itself.
     reports: AtomicU64,
+    /// Why brokers turn the client away.
+    pub(crate) complaints: Complaints,
 }
 
 /// What the watchdog saw when it looked last.
@@ -35,6 +40,7 @@ impl Heard {
             end: AtomicI64::new(-1),
             fetched: AtomicI64::new(-1),
             reports: AtomicU64::new(0),
+            complaints: Complaints::default(),
         }
     }
 
@@ -82,6 +88,10 @@ impl ClientContext for Heard {
             }
         }
         self.reports.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.complaints.hear(&error, reason);
     }
 }
 

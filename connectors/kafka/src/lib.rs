@@ -31,6 +31,11 @@
 //! asked before, none of which was fetched, are a stall, and so is no answer; the runner opens the source
 //! again, with new connections. What transactions leave behind is fetched, and so no stall.
 //!
+//! **Who is turned away** hears why: the client says so besides the call that fails, mostly in OpenSSL's
+//! words, and these do not tell an authority that is not trusted from a name that does not match. So that
+//! is tried once more without regard to names and without credentials. A refused password waits for its user;
+//! certificates are tried again, since they are renewed in place.
+//!
 //! **Gaps**: when the cluster has dropped records that were not copied yet, reading goes on at the
 //! first record there is; the gap is logged as an error and counted. A position beyond the end of the
 //! partition is rejected: the topic is not the one that was read before.
@@ -54,6 +59,8 @@ mod position;
 mod decode;
 
 mod lag;
+
+mod complaint;
 
 mod failure;
 

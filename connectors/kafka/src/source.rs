@@ -10,9 +10,10 @@ use event::{SourceId, SourcePosition};
 use event_log::{Partition, TopicName};
 use futures::FutureExt as _;
 use rdkafka::consumer::{CommitMode, Consumer as _, StreamConsumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::{Message as _, Offset, TopicPartitionList};
 
+use crate::complaint::{Failure, MOMENT};
 use crate::discovery::ANSWER;
 use crate::failure::{classify, rejected, unavailable};
 use crate::lag::{Heard, Look};
@@ -89,15 +90,21 @@ impl KafkaSource {
 
     async fn describe(&self) -> Result<Described, SourceError> {
         let config = self.config.clone();
-        // These calls of librdkafka wait on the thread that makes them.
-        let described = tokio::task::spawn_blocking(move || {
+        let runtime = tokio::runtime::Handle::current();
+        let describe = move || -> Result<Described, Failure> {
             let Config {
                 topic, partition, ..
             } = &config;
             let end = Heard::nothing(topic.clone(), *partition);
             let consumer: StreamConsumer<Heard> =
                 config.connection.client().create_with_context(end)?;
-            let metadata = consumer.fetch_metadata(Some(topic), ANSWER)?;
+            let metadata = consumer.context().complaints.metadata(
+                |wait| consumer.fetch_metadata(Some(topic), wait),
+                || {
+                    let next = || tokio::time::timeout(MOMENT, consumer.recv());
+                    while runtime.block_on(async { next().await }).is_ok() {}
+                },
+            )?;
             let partitions = metadata
                 .topics()
                 .first()
@@ -109,11 +116,18 @@ impl KafkaSource {
                 first,
                 end,
             })
+        };
+        let (connection, act) = (
+            Arc::clone(&self.config.connection),
+            format!("describe {}", self.id),
+        );
+        // These calls of librdkafka wait on the thread that makes them.
+        let described = tokio::task::spawn_blocking(move || {
+            describe().map_err(|failure| failure.of(act, &connection))
         });
         described
             .await
             .map_err(|died| self.unavailable("describe", died))?
-            .map_err(|error| self.classify("describe", error))
     }
 
     fn session(&mut self) -> Result<&mut Session, SourceError> {
@@ -251,7 +265,13 @@ impl Source for KafkaSource {
         };
         let next = session.next;
         match failure {
-            Some(failure) if deliveries.is_empty() => return Err(self.classify("read", failure)),
+            Some(failure) if deliveries.is_empty() => {
+                return Err(match failure.rdkafka_error_code() {
+                    // Why, is found when it is opened again.
+                    Some(Code::Authentication) => self.unavailable("read", failure),
+                    _ => self.classify("read", failure),
+                });
+            }
             failure => session.failure = failure,
         }
         Ok(Batch {
@@ -268,14 +288,19 @@ impl Source for KafkaSource {
             topic, partition, ..
         } = self.config.clone();
         let consumer = Arc::clone(&self.session()?.consumer);
+        let connection = Arc::clone(&self.config.connection);
+        let act = format!("ask for the end of {}", self.id);
         // This call of librdkafka waits on the thread that makes it.
         let asked = tokio::task::spawn_blocking(move || {
-            consumer.fetch_watermarks(&topic, partition, quiet.min(ANSWER))
+            let asked = consumer.fetch_watermarks(&topic, partition, quiet.min(ANSWER));
+            asked.map_err(|error| {
+                let complaint = consumer.context().complaints.take();
+                complaint.unwrap_or(error.into()).of(act, &connection)
+            })
         });
         let (_, end) = asked
             .await
-            .map_err(|died| self.unavailable("ask for the end of", died))?
-            .map_err(|error| self.classify("ask for the end of", error))?;
+            .map_err(|died| self.unavailable("ask for the end of", died))??;
         let session = self.session()?;
         let heard = session.consumer.context();
         heard.end_is(end);

@@ -36,8 +36,9 @@ Every topic whose name a regular expression finds, now and later (internal ones,
   tidemill connector add kafka --name shop --bootstrap broker.example:9092 --topics '^orders-.*'
 
 With credentials (TLS and SCRAM need a build with --features kafka-tls):
-  … --client security.protocol=SASL_PLAINTEXT --client sasl.mechanism=PLAIN \\
-    --client sasl.username=ada --secret sasl.password=file:/etc/tidemill/plant.password")]
+  … --client security.protocol=SASL_SSL --client ssl.ca.location=/etc/tidemill/plant-ca.pem \\
+    --client sasl.mechanism=SCRAM-SHA-512 --client sasl.username=ada \\
+    --secret sasl.password=file:/etc/tidemill/plant.password")]
 pub(crate) struct Kafka {
     /// Brokers to begin with
     #[arg(
