@@ -5,6 +5,7 @@ mod dynamodb;
 mod folder;
 mod folder_files;
 mod kafka;
+mod kafka_recreated;
 mod kafka_secured;
 mod kafka_tls;
 mod listening;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use connector::SourceError;
 use parking_lot::Mutex;
 use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::metadata::Metadata;
@@ -104,8 +105,24 @@ impl Complaints {
 }
 
 impl ClientContext for Complaints {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        pass_on(level, facility, line);
+    }
+
     fn error(&self, error: KafkaError, reason: &str) {
         self.hear(&error, reason);
+    }
+}
+
+/// Warnings of the client, and nothing below.
+pub(crate) fn pass_on(level: RDKafkaLogLevel, facility: &str, line: &str) {
+    match level {
+        RDKafkaLogLevel::Emerg
+        | RDKafkaLogLevel::Alert
+        | RDKafkaLogLevel::Critical
+        | RDKafkaLogLevel::Error => tracing::error!(facility, "librdkafka: {line}"),
+        RDKafkaLogLevel::Warning => tracing::warn!(facility, "librdkafka: {line}"),
+        RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => {}
     }
 }
 

@@ -132,6 +132,7 @@ impl Outbox {
     pub(crate) fn into_batch(self, place: Place, state: &impl Serialize) -> Batch {
         Batch {
             deliveries: self.deliveries,
+            notices: Vec::new(),
             notes: Vec::new(),
             position: resumable(place, state),
         }

@@ -48,4 +48,4 @@ pub use error::{Error, SourceError};
 pub use memory::{Memory, Note, Recollection};
 pub use retry::{Pause, grown_pause, pause_after};
 pub use runner::{Runner, Settings};
-pub use source::{Batch, Delivery, Placement, Source, TopicPlan};
+pub use source::{Batch, Delivery, Notice, NoticeKind, Placement, Source, TopicPlan};

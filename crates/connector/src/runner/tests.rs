@@ -129,6 +129,7 @@ impl Source for Scripted {
                 });
                 let batch = Batch {
                     deliveries: deliveries.collect(),
+                    notices: Vec::new(),
                     notes: vec![Note {
                         key: Bytes::from_static(b"read"),
                         value: Some(to.to_string().into()),

@@ -8,7 +8,9 @@ use anyhow::{Context, bail};
 use async_trait::async_trait;
 use clap::{Args, ValueEnum};
 use connector::{Source, SourceError};
-use connector_kafka::{Config, Connection, KafkaSource, Presence, Selection, Start, discover};
+use connector_kafka::{
+    Config, Connection, KafkaSource, Presence, Selection, Start, discover, offset_of,
+};
 use event::{SourceId, SourcePosition};
 use event_log::{SharedLog, TopicName};
 use serde::{Deserialize, Serialize};
@@ -340,9 +342,10 @@ impl Kind for Kafka {
     }
 
     fn show(&self, position: &SourcePosition) -> Option<String> {
-        let text = std::str::from_utf8(position.as_bytes()).ok()?;
-        let offset: u64 = text.parse().ok()?;
-        Some(format!("offset {offset}"))
+        Some(match offset_of(position)? {
+            (offset, 0) => format!("offset {offset}"),
+            (offset, renewals) => format!("offset {offset}, begun anew {renewals} times"),
+        })
     }
 
     async fn release(
