@@ -178,7 +178,10 @@ impl Source for KafkaSource {
             gap.iter().for_each(|gap| self.announce(gap));
             return Ok(Batch {
                 deliveries: Vec::new(),
-                notices: gap.iter().map(Notice::gap).collect(),
+                notices: gap
+                    .map(|gap| Notice::gap(gap, position.clone()))
+                    .into_iter()
+                    .collect(),
                 notes: Vec::new(),
                 position,
             });

@@ -87,8 +87,7 @@ pub struct TopicPlan {
 pub struct Batch {
     /// Events in the source's order. None at all when only the position has moved.
     pub deliveries: Vec<Delivery>,
-    /// What became of the source besides, durable with `position`, which is then a greater one; mostly
-    /// nothing.
+    /// What became of the source as a whole; mostly nothing.
     pub notices: Vec<Notice>,
     /// What to remember once `position` is reached, in this order; mostly nothing. All of it is written
     /// or, when the log is there already, none: a source that makes notes gives every delivery of a
@@ -105,6 +104,8 @@ pub struct Notice {
     pub kind: NoticeKind,
     /// What happened, for people; no payload.
     pub what: String,
+    /// Its place at the source, which decides whether it was told before, as that of a delivery does.
+    pub position: SourcePosition,
 }
 
 /// A kind of thing that becomes of a source.
@@ -119,19 +120,21 @@ pub enum NoticeKind {
 impl Notice {
     /// A gap.
     #[must_use]
-    pub fn gap(what: impl ToString) -> Self {
+    pub fn gap(what: impl ToString, position: SourcePosition) -> Self {
         Self {
             kind: NoticeKind::Gap,
             what: what.to_string(),
+            position,
         }
     }
 
     /// A truncation.
     #[must_use]
-    pub fn truncation(what: impl ToString) -> Self {
+    pub fn truncation(what: impl ToString, position: SourcePosition) -> Self {
         Self {
             kind: NoticeKind::Truncation,
             what: what.to_string(),
+            position,
         }
     }
 }

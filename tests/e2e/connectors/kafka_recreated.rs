@@ -88,5 +88,12 @@ async fn a_topic_made_anew_is_read_whole_and_told_of_whether_we_are_up_or_down()
         .as_str()
         .unwrap_or_default();
     ensure!(position == "offset 35, begun anew 2 times", "{report}");
+    // The status remembers both, over restarts.
+    let gaps = &report["sources"][0]["gaps"];
+    assert_eq!(gaps["count"], 2, "{report}");
+    let last = gaps["last"].as_str().unwrap_or_default();
+    ensure!(last.contains("offset 15 was reached"), "{report}");
+    let said = server.tidemill(&["connector", "status", "plant"])?;
+    ensure!(said.contains("  gaps      2, the last at "), "{said}");
     Ok(())
 }
