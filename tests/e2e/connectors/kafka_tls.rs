@@ -191,6 +191,12 @@ async fn a_node_works_on_a_cluster_behind_tls() -> Result<()> {
         password.display(),
         store.settings(&keys)
     );
+    // A password that is wrong is named at the start.
+    std::fs::write(&password, "wrong")?;
+    let refused = Server::start_node(&broker.open(), &settings).err();
+    let said = format!("{:?}", refused.context("a wrong password is taken")?);
+    ensure!(said.contains("invalid credentials"), "{said}");
+    std::fs::write(&password, secret)?;
     let mut server = Server::start_node(&broker.open(), &settings)?;
     let Some(aws) = Cli::find(&server) else {
         skip("connectors", "the AWS CLI is not installed");
