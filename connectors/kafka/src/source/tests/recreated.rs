@@ -158,3 +158,44 @@ async fn a_position_beyond_the_end_is_of_another_topic() {
     assert_eq!(batch.notices.len(), 1, "{batch:?}");
     assert_eq!(one(&mut source).await.1, full_record(0));
 }
+
+/// What an unclean election leaves: the same topic, which lacks or has changed what was copied.
+#[tokio::test]
+async fn a_topic_that_lost_records_goes_on_behind_them_and_is_told() {
+    let name = "a_topic_that_lost_records_goes_on_behind_them_and_is_told";
+    let Some(cluster) = Cluster::apache(name, 1).await else {
+        return;
+    };
+    cluster.send_all(&records(0, 5)).await;
+    let mut source = opened(&cluster, 0).await;
+    let (position, _) = one(&mut source).await;
+    let reached = Reached::read(&position).unwrap();
+    assert!(reached.topic.is_some());
+    let went_on = async |reached: Reached, source: &mut KafkaSource| {
+        let position = reached.position();
+        source.open(Some(&position)).await.unwrap();
+        let batch = match source.next(1).await {
+            Ok(batch) => batch,
+            Err(_) => {
+                source.open(Some(&position)).await.unwrap();
+                source.next(1).await.unwrap()
+            }
+        };
+        assert_eq!(batch.deliveries, []);
+        assert!(source.order(&batch.position, &position).is_gt());
+        batch.notices[0].what.clone()
+    };
+    let rewritten = Reached {
+        next: 3,
+        last: Some(Fingerprint::of(2, &full_record(9))),
+        ..reached.clone()
+    };
+    let said = went_on(rewritten, &mut source).await;
+    assert!(said.contains("written others in their places"), "{said}");
+    assert_eq!(one(&mut source).await.1, full_record(3));
+    let beyond = Reached { next: 9, ..reached };
+    let said = went_on(beyond, &mut source).await;
+    assert!(said.contains("the partition ends at 5"), "{said}");
+    cluster.send_all(&records(5, 1)).await;
+    assert_eq!(one(&mut source).await.1, full_record(5));
+}
