@@ -5,6 +5,7 @@
     reason = "tests read the environment and give deadlines to real processes"
 )]
 
+mod storm;
 mod table;
 
 use std::path::Path;
@@ -31,6 +32,8 @@ const PARTITIONS: i32 = 6;
 const TRIGGERS: usize = 2;
 /// After how long a silent node is given up.
 const SESSION: Duration = Duration::from_secs(6);
+/// Tests take their turns: three brokers and three nodes want the machine.
+static ALONE: Mutex<()> = Mutex::const_new(());
 /// Threads of a node at most. A client of the cluster has about ten, and a node up to a dozen clients;
 /// a broker that is away must not gather more.
 const THREADS: usize = 300;
@@ -38,6 +41,7 @@ const THREADS: usize = 300;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_or_settled_twice_when_brokers_and_nodes_are_killed() -> Result<()> {
     const NAME: &str = "cluster";
+    let _alone = ALONE.lock().await;
     let (Some(store), Some(mut brokers)) = (ForeignStore::find().await?, Brokers::find()?) else {
         skip(NAME, "there is no Apache Kafka or no S3-compatible store");
         return Ok(());

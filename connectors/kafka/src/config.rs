@@ -69,7 +69,9 @@ impl Connection {
             .set("allow.auto.create.topics", "false")
             // What is fetched ahead, for each source: a few of the batches that it hands over.
             .set("queued.max.messages.kbytes", "4096")
-            .set_log_level(RDKafkaLogLevel::Warning);
+            // Where the client tells of ids of topics. What it logs besides is not passed on.
+            .set("debug", "metadata")
+            .set_log_level(RDKafkaLogLevel::Debug);
         client
     }
 }

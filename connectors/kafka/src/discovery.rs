@@ -5,12 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use connector::SourceError;
-use parking_lot::Mutex;
-use rdkafka::ClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::metadata::{Metadata, MetadataTopic};
 
+use crate::complaint::{Complaints, Failure, MOMENT};
 use crate::failure::{classify, rejected, unavailable};
 use crate::selection::is_nameable;
 use crate::{Connection, Selection};
@@ -43,29 +42,18 @@ pub async fn discover(
         connection.name
     );
     // These calls of librdkafka wait on the thread that makes them.
-    let asked = tokio::task::spawn_blocking(move || ask(&connection, &selections));
+    let asking = act.clone();
+    let asked = tokio::task::spawn_blocking(move || {
+        ask(&connection, &selections).map_err(|failure| failure.of(asking, &connection))
+    });
     match asked.await {
-        Ok(answer) => answer.map_err(|failure| failure.of(act)),
+        Ok(answer) => answer,
         Err(died) => Err(unavailable(act, died)),
     }
 }
 
 /// A client that asks, and keeps why it is refused.
 type Asking = BaseConsumer<Complaints>;
-
-#[derive(Debug, Default)]
-struct Complaints(Mutex<Option<Failure>>);
-
-/// Why there is no answer.
-#[derive(Debug)]
-enum Failure {
-    Bare(KafkaError),
-    /// The client has more to say than the call that failed.
-    Said {
-        error: KafkaError,
-        reason: String,
-    },
-}
 
 fn ask(
     connection: &Connection,
@@ -102,56 +90,11 @@ fn ask(
     Ok(found)
 }
 
-/// Asks for topics. Who is refused by the brokers hears of that at once, and nobody waits for an answer
-/// that will not come.
 fn metadata(asking: &Asking, topic: Option<&str>) -> Result<Metadata, Failure> {
-    let mut tries = ANSWER.as_secs();
-    loop {
-        tries -= 1;
-        match asking.fetch_metadata(topic, Duration::from_secs(1)) {
-            Ok(metadata) => return Ok(metadata),
-            Err(error) => {
-                while asking.poll(Duration::ZERO).is_some() {}
-                if let Some(refused) = asking.context().0.lock().take() {
-                    return Err(refused);
-                }
-                if tries == 0 {
-                    return Err(error.into());
-                }
-            }
-        }
-    }
-}
-
-impl ClientContext for Complaints {
-    fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(%error, reason, "a client that asks for topics");
-        if let Some(Code::Authentication | Code::SSL) = error.rdkafka_error_code() {
-            let reason = reason.to_owned();
-            *self.0.lock() = Some(Failure::Said { error, reason });
-        }
-    }
-}
-
-impl ConsumerContext for Complaints {}
-
-impl From<KafkaError> for Failure {
-    fn from(error: KafkaError) -> Self {
-        Self::Bare(error)
-    }
-}
-
-impl Failure {
-    fn of(self, act: String) -> SourceError {
-        match self {
-            Self::Bare(error) => classify(act, error),
-            Self::Said { error, reason } => match error.rdkafka_error_code() {
-                Some(Code::Authentication) => rejected(act, reason),
-                // Also what a connection that breaks off at the wrong moment comes to.
-                _ => unavailable(act, reason),
-            },
-        }
-    }
+    asking.context().metadata(
+        |wait| asking.fetch_metadata(topic, wait),
+        || while asking.poll(MOMENT).is_some() {},
+    )
 }
 
 fn presence(topic: &MetadataTopic) -> Presence {

@@ -2,8 +2,13 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
+use rdkafka::error::KafkaError;
 use rdkafka::{ClientContext, Statistics};
+
+use crate::complaint::{self, Complaints};
+use crate::identity::Identity;
 
 /// What was last heard of the partition.
 #[derive(Debug)]
@@ -15,6 +20,10 @@ pub(crate) struct Heard {
     fetched: AtomicI64,
     /// How often the client has told of itself.
     reports: AtomicU64,
+    /// Which topic it is.
+    pub(crate) identity: Identity,
+    /// Why brokers turn the client away.
+    pub(crate) complaints: Complaints,
 }
 
 /// What the watchdog saw when it looked last.
@@ -35,6 +44,8 @@ impl Heard {
             end: AtomicI64::new(-1),
             fetched: AtomicI64::new(-1),
             reports: AtomicU64::new(0),
+            identity: Identity::default(),
+            complaints: Complaints::default(),
         }
     }
 
@@ -82,6 +93,17 @@ impl ClientContext for Heard {
             }
         }
         self.reports.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        match level {
+            RDKafkaLogLevel::Debug => self.identity.hear(&self.topic, line),
+            _ => complaint::pass_on(level, facility, line),
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.complaints.hear(&error, reason);
     }
 }
 

@@ -31,15 +31,33 @@
 //! asked before, none of which was fetched, are a stall, and so is no answer; the runner opens the source
 //! again, with new connections. What transactions leave behind is fetched, and so no stall.
 //!
-//! **Gaps**: when the cluster has dropped records that were not copied yet, reading goes on at the
-//! first record there is; the gap is logged as an error and counted. A position beyond the end of the
-//! partition is rejected: the topic is not the one that was read before.
+//! **Who is turned away** hears why: the client says so besides the call that fails, mostly in OpenSSL's
+//! words, and these do not tell an authority that is not trusted from a name that does not match. So that
+//! is tried once more without regard to names and without credentials. A refused password waits for its user;
+//! certificates are tried again, since they are renewed in place.
+//!
+//! **Gaps**: when the cluster has dropped records that were not copied yet, reading goes on at the first
+//! record there is. When the topic is another than the one that was read, the new one is read from its
+//! beginning; when it is the same and has lost what was copied, as after an unclean election, reading goes on
+//! behind that. Each is a [`Notice`](connector::Notice), logged as an error and counted; the position that
+//! comes with it begins a new count, so that it is greater whatever its offset.
 //!
 //! **Topics that come and go**: [`discover`] says which topics [`Selection`]s mean now and how many
 //! partitions each has; whoever runs the sources asks again at intervals. A topic that gets more partitions
 //! at the source needs one more [`KafkaSource`] each, and ours must have them too; the runner refuses a
-//! partition that ours lacks, by name. A topic that was deleted and made anew under its name is rejected
-//! once a position lies beyond its end; before that, nothing tells the two apart.
+//! partition that ours lacks, by name.
+//!
+//! **Topics made anew under their names** have another id, which is part of the position and compared
+//! whenever a partition is opened; while it is read, the client says when the id changes, before it asks for
+//! the first record under the new one. What was fetched of the old topic by then and not handed over is lost
+//! with the rest of it. Where a cluster has no ids (Apache Kafka before 2.8) or a position is older
+//! than this, the position's last record tells: offset, time and a hash of key and value. It is read again
+//! first, and another in its place is another topic, as is one that ends before the position. What remains
+//! undetected is, there: a topic made anew that is longer than the position and holds nothing at that
+//! record's offset (compacted, expired, or a mark of a transaction), or holds an equal record; or one made
+//! anew while its partition is open, until that is opened again. And everywhere: a topic that lost records
+//! and got others while its partition was open, where the client does not see the partition end before
+//! it.
 
 mod config;
 
@@ -51,13 +69,18 @@ mod source;
 
 mod position;
 
+mod identity;
+
 mod decode;
 
 mod lag;
+
+mod complaint;
 
 mod failure;
 
 pub use config::{Config, Connection, Start};
 pub use discovery::{Presence, discover};
+pub use position::offset_of;
 pub use selection::{Selection, SelectionError};
 pub use source::KafkaSource;

@@ -1,23 +1,25 @@
 //! The contract, kept with librdkafka.
 
+mod session;
+
 use std::cmp::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use connector::{Batch, Delivery, Placement, Source, SourceError, TopicPlan};
+use connector::{Batch, Delivery, Notice, Placement, Source, SourceError, TopicPlan};
 use event::{SourceId, SourcePosition};
 use event_log::{Partition, TopicName};
 use futures::FutureExt as _;
-use rdkafka::consumer::{CommitMode, Consumer as _, StreamConsumer};
-use rdkafka::error::KafkaError;
-use rdkafka::{Message as _, Offset, TopicPartitionList};
+use rdkafka::consumer::{CommitMode, Consumer as _};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::{Offset, TopicPartitionList};
 
 use crate::discovery::ANSWER;
 use crate::failure::{classify, rejected, unavailable};
-use crate::lag::{Heard, Look};
-use crate::position::{Begin, PositionError};
-use crate::{Config, decode, position};
+use crate::position::{Begin, Fingerprint, Gap, Last, Reached};
+use crate::{Config, position};
+use session::{BeginIs, Described, Failed, Session};
 
 /// One partition of a topic on a foreign cluster.
 pub struct KafkaSource {
@@ -26,34 +28,8 @@ pub struct KafkaSource {
     target: Partition,
     config: Config,
     session: Option<Session>,
-}
-
-/// An open connection.
-struct Session {
-    consumer: Arc<StreamConsumer<Heard>>,
-    /// The next offset to hand over.
-    next: i64,
-    /// Whether the log knows where this source begins.
-    begin: BeginIs,
-    /// Found while a batch was filled, to be told with the next call.
-    failure: Option<KafkaError>,
-    /// What the watchdog has seen.
-    watched: Option<Look>,
-}
-
-/// Whether the log knows where a source begins. Until it does, a restart might begin elsewhere.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum BeginIs {
-    Known,
-    ToBeTold,
-}
-
-/// What the cluster says of a partition.
-struct Described {
-    consumer: StreamConsumer<Heard>,
-    partitions: usize,
-    first: i64,
-    end: i64,
+    /// A place at which another record was found than the one that was copied.
+    replaced: Option<Reached>,
 }
 
 impl std::fmt::Debug for KafkaSource {
@@ -84,36 +60,8 @@ impl KafkaSource {
             target,
             config,
             session: None,
+            replaced: None,
         })
-    }
-
-    async fn describe(&self) -> Result<Described, SourceError> {
-        let config = self.config.clone();
-        // These calls of librdkafka wait on the thread that makes them.
-        let described = tokio::task::spawn_blocking(move || {
-            let Config {
-                topic, partition, ..
-            } = &config;
-            let end = Heard::nothing(topic.clone(), *partition);
-            let consumer: StreamConsumer<Heard> =
-                config.connection.client().create_with_context(end)?;
-            let metadata = consumer.fetch_metadata(Some(topic), ANSWER)?;
-            let partitions = metadata
-                .topics()
-                .first()
-                .map_or(0, |found| found.partitions().len());
-            let (first, end) = consumer.fetch_watermarks(topic, *partition, ANSWER)?;
-            Ok(Described {
-                consumer,
-                partitions,
-                first,
-                end,
-            })
-        });
-        described
-            .await
-            .map_err(|died| self.unavailable("describe", died))?
-            .map_err(|error| self.classify("describe", error))
     }
 
     fn session(&mut self) -> Result<&mut Session, SourceError> {
@@ -126,17 +74,14 @@ impl KafkaSource {
             })
     }
 
-    fn announce(&self, begin: Begin) {
-        if begin.lost > 0 {
-            metrics::counter!("tidemill_connector_lost_events_total", "source" => self.id.to_string())
-                .increment(begin.lost);
-            tracing::error!(
-                source = %self.id,
-                lost = begin.lost,
-                resumed_at = begin.at,
-                "the cluster has dropped records before they were copied"
-            );
+    fn announce(&self, gap: &Gap) {
+        let source = self.id.to_string();
+        if let Gap::Expired { lost, .. } = gap {
+            metrics::counter!("tidemill_connector_lost_events_total", "source" => source.clone())
+                .increment(*lost);
         }
+        metrics::counter!("tidemill_connector_gaps_total", "source" => source).increment(1);
+        tracing::error!(source = %self.id, "{gap}");
     }
 
     fn unavailable(
@@ -171,33 +116,45 @@ impl Source for KafkaSource {
         position: Option<&SourcePosition>,
     ) -> Result<Vec<TopicPlan>, SourceError> {
         self.session = None;
-        let described = self.describe().await?;
+        let described = Described::by(&self.config, &self.id).await?;
         let Described {
             consumer,
             partitions,
-            first,
-            end,
+            now,
         } = described;
-        consumer.context().end_is(end);
-        let begin = position::begin(position, self.config.start, first, end)
-            .map_err(|error: PositionError| self.rejected("resume", error))?;
-        self.announce(begin);
+        consumer.context().end_is(now.end);
+        let known = position.map(Reached::read).transpose();
+        let known = known.map_err(|error| self.rejected("resume", error))?;
+        let last = match self.replaced.take() {
+            Some(replaced) if Some(replaced.order()) == known.as_ref().map(Reached::order) => {
+                Last::Replaced
+            }
+            Some(_) | None => Last::Untouched,
+        };
+        let Begin {
+            reached,
+            verify,
+            gap,
+        } = position::begin(known.as_ref(), last, self.config.start, &now);
+        let from = verify.map_or(reached.next, |last| last.offset);
         let mut assignment = TopicPartitionList::new();
         assignment
             .add_partition_offset(
                 &self.config.topic,
                 self.config.partition,
-                Offset::Offset(begin.at),
+                Offset::Offset(from),
             )
             .and_then(|()| consumer.assign(&assignment))
             .map_err(|error| self.classify("assign", error))?;
         self.session = Some(Session {
             consumer: Arc::new(consumer),
-            next: begin.at,
+            reached,
+            verify,
             watched: None,
-            begin: match position {
-                Some(_) => BeginIs::Known,
-                None => BeginIs::ToBeTold,
+            begin: match (position, gap) {
+                (_, Some(gap)) => BeginIs::After(gap),
+                (Some(_), None) => BeginIs::Known,
+                (None, None) => BeginIs::ToBeTold,
             },
             failure: None,
         });
@@ -211,36 +168,53 @@ impl Source for KafkaSource {
     async fn next(&mut self, max_bytes: usize) -> Result<Batch, SourceError> {
         let (topic, target) = (self.topic.clone(), self.target);
         let session = self.session()?;
-        if session.begin == BeginIs::ToBeTold {
-            session.begin = BeginIs::Known;
+        let begin = std::mem::replace(&mut session.begin, BeginIs::Known);
+        if begin != BeginIs::Known {
+            let position = session.reached.position();
+            let gap = match begin {
+                BeginIs::After(gap) => Some(gap),
+                BeginIs::Known | BeginIs::ToBeTold => None,
+            };
+            gap.iter().for_each(|gap| self.announce(gap));
             return Ok(Batch {
                 deliveries: Vec::new(),
+                notices: gap
+                    .map(|gap| Notice::gap(gap, position.clone()))
+                    .into_iter()
+                    .collect(),
                 notes: Vec::new(),
-                position: position::of(session.next),
+                position,
             });
         }
-        let mut deliveries = Vec::new();
+        let mut deliveries: Vec<Delivery> = Vec::new();
         let mut bytes = 0;
         let failure = match session.failure.take() {
             Some(failure) => Some(failure),
             None => loop {
                 // Only the first message is waited for: from then on nothing here can be cancelled.
                 let received = if deliveries.is_empty() {
-                    Some(session.consumer.recv().await)
+                    Some(session.receive().await)
                 } else if bytes < max_bytes {
-                    session.consumer.recv().now_or_never()
+                    session.receive().now_or_never()
                 } else {
                     None
                 };
                 match received {
                     None => break None,
                     Some(Err(failure)) => break Some(failure),
-                    Some(Ok(message)) => {
-                        let record = decode::record(&message);
+                    Some(Ok((offset, record))) => {
+                        if let Some(last) = session.verify.take()
+                            && last.offset == offset
+                        {
+                            if Fingerprint::of(offset, &record) == last {
+                                continue;
+                            }
+                            break Some(Failed::Replaced);
+                        }
                         bytes += record.payload_len();
-                        session.next = message.offset() + 1;
+                        session.reached.next = offset + 1;
                         deliveries.push(Delivery {
-                            position: position::of(session.next),
+                            position: session.reached.place(),
                             topic: topic.clone(),
                             placement: Placement::Exact(target),
                             record,
@@ -249,15 +223,37 @@ impl Source for KafkaSource {
                 }
             },
         };
-        let next = session.next;
+        if let Some(Delivery { record, .. }) = deliveries.last() {
+            let offset = session.reached.next - 1;
+            session.reached.last = Some(Fingerprint::of(offset, record));
+        }
+        let reached = session.reached.clone();
         match failure {
-            Some(failure) if deliveries.is_empty() => return Err(self.classify("read", failure)),
+            Some(failure) if deliveries.is_empty() => {
+                return Err(match failure {
+                    Failed::Replaced => {
+                        self.replaced = Some(reached);
+                        self.unavailable("read", "another record is where the last one was copied")
+                    }
+                    Failed::Recreated => {
+                        self.unavailable("read", "the topic was deleted and made anew")
+                    }
+                    // Why, is found when it is opened again.
+                    Failed::Client(error)
+                        if error.rdkafka_error_code() == Some(Code::Authentication) =>
+                    {
+                        self.unavailable("read", error)
+                    }
+                    Failed::Client(error) => self.classify("read", error),
+                });
+            }
             failure => session.failure = failure,
         }
         Ok(Batch {
             deliveries,
+            notices: Vec::new(),
             notes: Vec::new(),
-            position: position::of(next),
+            position: reached.position(),
         })
     }
 
@@ -268,18 +264,23 @@ impl Source for KafkaSource {
             topic, partition, ..
         } = self.config.clone();
         let consumer = Arc::clone(&self.session()?.consumer);
+        let connection = Arc::clone(&self.config.connection);
+        let act = format!("ask for the end of {}", self.id);
         // This call of librdkafka waits on the thread that makes it.
         let asked = tokio::task::spawn_blocking(move || {
-            consumer.fetch_watermarks(&topic, partition, quiet.min(ANSWER))
+            let asked = consumer.fetch_watermarks(&topic, partition, quiet.min(ANSWER));
+            asked.map_err(|error| {
+                let complaint = consumer.context().complaints.take();
+                complaint.unwrap_or(error.into()).of(act, &connection)
+            })
         });
         let (_, end) = asked
             .await
-            .map_err(|died| self.unavailable("ask for the end of", died))?
-            .map_err(|error| self.classify("ask for the end of", error))?;
+            .map_err(|died| self.unavailable("ask for the end of", died))??;
         let session = self.session()?;
         let heard = session.consumer.context();
         heard.end_is(end);
-        let look = heard.look(session.next, end);
+        let look = heard.look(session.reached.next, end);
         let earlier = session.watched.replace(look);
         match earlier.and_then(|earlier| look.stalled_since(&earlier)) {
             None => Ok(()),
@@ -292,14 +293,14 @@ impl Source for KafkaSource {
     }
 
     async fn acknowledge(&mut self, position: &SourcePosition) -> Result<(), SourceError> {
-        let next = position::read(position).map_err(|error| self.rejected("commit", error))?;
+        let reached = Reached::read(position).map_err(|error| self.rejected("commit", error))?;
         let Config {
             topic, partition, ..
         } = self.config.clone();
         let id = self.id.clone();
         let mut offsets = TopicPartitionList::new();
         let committed = offsets
-            .add_partition_offset(&topic, partition, Offset::Offset(next))
+            .add_partition_offset(&topic, partition, Offset::Offset(reached.next))
             .and_then(|()| {
                 self.session()
                     .map_err(|_| KafkaError::Canceled)?
@@ -314,12 +315,13 @@ impl Source for KafkaSource {
     }
 
     fn order(&self, one: &SourcePosition, other: &SourcePosition) -> Ordering {
-        position::read(one).ok().cmp(&position::read(other).ok())
+        let order = |position| Reached::read(position).ok().map(|reached| reached.order());
+        order(one).cmp(&order(other))
     }
 
     fn lag(&self) -> Option<u64> {
         let session = self.session.as_ref()?;
-        Some(session.consumer.context().lag(session.next))
+        Some(session.consumer.context().lag(session.reached.next))
     }
 }
 

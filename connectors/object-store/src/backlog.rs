@@ -284,6 +284,7 @@ impl Backlog {
         };
         Some(Batch {
             deliveries: records.into_iter().map(deliver).collect(),
+            notices: Vec::new(),
             notes,
             position,
         })

@@ -1,8 +1,8 @@
 //! What is about to be handed over, and the place reached with it.
 
 use clock::Timestamp;
-use connector::{Batch, Delivery, Placement};
-use event::{Event, SourceId};
+use connector::{Batch, Delivery, Notice, Placement};
+use event::{Event, SourceId, SourcePosition};
 use event_log::TopicName;
 use serde::Serialize;
 
@@ -16,6 +16,7 @@ use crate::{Naming, payload};
 pub(crate) struct Outbox {
     deliveries: Vec<Delivery>,
     bytes: usize,
+    notices: Vec<Notice>,
 }
 
 impl Outbox {
@@ -38,6 +39,8 @@ impl Outbox {
     ) {
         let record = payload::event(source, naming, change).into_record();
         self.bytes += record.payload_len();
+        let told = notice(change.act, change.table, place.to_position());
+        self.notices.extend(told);
         self.deliveries.push(Delivery {
             position: place.to_position(),
             topic: topic.clone(),
@@ -132,8 +135,52 @@ impl Outbox {
     pub(crate) fn into_batch(self, place: Place, state: &impl Serialize) -> Batch {
         Batch {
             deliveries: self.deliveries,
+            notices: self.notices,
             notes: Vec::new(),
             position: resumable(place, state),
+        }
+    }
+}
+
+/// What is to be told of a table as a whole.
+pub(crate) fn notice(act: Act, table: &TableName, position: SourcePosition) -> Option<Notice> {
+    match act {
+        Act::Gap => {
+            let what = format!("changes of table {table} were lost before they were read");
+            Some(Notice::gap(what, position))
+        }
+        Act::Truncate => {
+            let what = format!("all rows of table {table} were removed at once");
+            Some(Notice::truncation(what, position))
+        }
+        Act::Insert | Act::Read | Act::Modify | Act::Remove => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use connector::NoticeKind;
+
+    use super::*;
+
+    #[test]
+    fn only_what_becomes_of_a_whole_table_is_told_of_the_source() {
+        let table = TableName {
+            schema: "shop".to_owned(),
+            name: "orders".to_owned(),
+        };
+        let told = |act| notice(act, &table, SourcePosition::new("7"));
+        for (act, kind) in [
+            (Act::Gap, NoticeKind::Gap),
+            (Act::Truncate, NoticeKind::Truncation),
+        ] {
+            let notice = told(act).unwrap();
+            assert_eq!(notice.kind, kind);
+            assert!(notice.what.contains(&table.to_string()), "{}", notice.what);
+            assert_eq!(notice.position, SourcePosition::new("7"));
+        }
+        for act in [Act::Insert, Act::Read, Act::Modify, Act::Remove] {
+            assert_eq!(told(act), None);
         }
     }
 }

@@ -32,11 +32,16 @@
 //! deliveries: keyed records in a compacted topic of its own, in the same settlement, which it reads
 //! again through its [`Memory`].
 //!
+//! What happened to a source as a whole, such as events that were lost before they were read, is a
+//! [`Notice`] in the batch that comes after: counted once and kept by the runner ([`Notices`]).
+//!
 //! What this crate does not know: any foreign system, functions, triggers.
 
 mod source;
 
 mod memory;
+
+mod notices;
 
 mod retry;
 
@@ -46,6 +51,7 @@ mod error;
 
 pub use error::{Error, SourceError};
 pub use memory::{Memory, Note, Recollection};
+pub use notices::{Notices, Told};
 pub use retry::{Pause, grown_pause, pause_after};
 pub use runner::{Runner, Settings};
-pub use source::{Batch, Delivery, Placement, Source, TopicPlan};
+pub use source::{Batch, Delivery, Notice, NoticeKind, Placement, Source, TopicPlan};

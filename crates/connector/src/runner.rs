@@ -14,8 +14,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Batch, Delivery, Error, Memory, Note, Pause, Placement, Source, SourceError, TopicPlan,
-    pause_after,
+    Batch, Delivery, Error, Memory, Note, Notice, Notices, Pause, Placement, Source, SourceError,
+    TopicPlan, pause_after,
 };
 
 /// How a runner runs.
@@ -222,6 +222,20 @@ impl Runner {
                 records.entry(to).or_default().push(delivery.record.clone());
             }
         }
+        let mut positions = vec![PositionUpdate {
+            source: id.clone(),
+            position: batch.position.clone(),
+        }];
+        let new = |notice: &&Notice| {
+            reached.as_ref().is_none_or(|reached| {
+                self.source.order(&notice.position, reached) == Ordering::Greater
+            })
+        };
+        let mut new = batch.notices.iter().filter(new).peekable();
+        if new.peek().is_some() {
+            let known = Notices::of(&*self.log, id);
+            positions.push(known.with(id, new, self.clock.now()));
+        }
         let settlement = Settlement {
             appends: records
                 .into_iter()
@@ -230,10 +244,7 @@ impl Runner {
                 })
                 .collect(),
             checkpoints: Vec::new(),
-            positions: vec![PositionUpdate {
-                source: id.clone(),
-                position: batch.position.clone(),
-            }],
+            positions,
             writer: Some(writer.clone()),
         };
         Ok((settlement, newest))

@@ -87,12 +87,56 @@ pub struct TopicPlan {
 pub struct Batch {
     /// Events in the source's order. None at all when only the position has moved.
     pub deliveries: Vec<Delivery>,
+    /// What became of the source as a whole; mostly nothing.
+    pub notices: Vec<Notice>,
     /// What to remember once `position` is reached, in this order; mostly nothing. All of it is written
     /// or, when the log is there already, none: a source that makes notes gives every delivery of a
     /// batch the batch's position.
     pub notes: Vec<Note>,
     /// Resume after this; not smaller than any position in `deliveries`.
     pub position: SourcePosition,
+}
+
+/// What became of a source as a whole, to be counted and shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// What kind of thing.
+    pub kind: NoticeKind,
+    /// What happened, for people; no payload.
+    pub what: String,
+    /// Its place at the source, which decides whether it was told before, as that of a delivery does.
+    pub position: SourcePosition,
+}
+
+/// A kind of thing that becomes of a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NoticeKind {
+    /// Events were lost at the source before they were read.
+    Gap,
+    /// The source was emptied at once.
+    Truncation,
+}
+
+impl Notice {
+    /// A gap.
+    #[must_use]
+    pub fn gap(what: impl ToString, position: SourcePosition) -> Self {
+        Self {
+            kind: NoticeKind::Gap,
+            what: what.to_string(),
+            position,
+        }
+    }
+
+    /// A truncation.
+    #[must_use]
+    pub fn truncation(what: impl ToString, position: SourcePosition) -> Self {
+        Self {
+            kind: NoticeKind::Truncation,
+            what: what.to_string(),
+            position,
+        }
+    }
 }
 
 /// One event on its way into the log.

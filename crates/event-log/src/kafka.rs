@@ -43,6 +43,7 @@ mod follower;
 mod log;
 mod member;
 mod places;
+mod reach;
 mod start;
 mod tailer;
 mod times;

@@ -1,5 +1,6 @@
 //! Settings: one TOML file, every key documented here, unknown keys refused.
 
+mod client_features;
 mod images;
 mod log;
 mod roles;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::build_tools;
 use crate::checkout::Checkout;
 use crate::contract::{self, Export};
 use crate::group::{Group, Stop};
@@ -81,6 +82,9 @@ pub(crate) fn run(
         Some(package) => cargo.args(["--package", package]),
         None => cargo.arg("--workspace"),
     };
+    if selection.package.is_none_or(|package| package == "server") {
+        cargo.args(build_tools::WITH_TLS);
+    }
     cargo
         .args(selection.filter)
         .stdin(Stdio::null())

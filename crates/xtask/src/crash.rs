@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use crate::checkout::{Checkout, Profile};
 use crate::clients::Client;
 use crate::peers::{KafkaCluster, Peer as _, S3};
-use crate::{command, contract};
+use crate::{build_tools, command, contract};
 
 /// What `cargo xtask crash` is asked for.
 #[derive(clap::Args)]
@@ -91,6 +91,7 @@ pub(crate) fn run(checkout: &Checkout, args: &Args) -> Result<ExitCode> {
     } else {
         Profile::Debug
     };
+    build_tools::install()?;
     let mut exports = Vec::new();
     for client in args.rig.clients() {
         exports.extend(client.installed(checkout.cache())?);
@@ -122,7 +123,7 @@ pub(crate) fn run(checkout: &Checkout, args: &Args) -> Result<ExitCode> {
         }
         None => {
             let mut build = checkout.cargo(&["build", "-p", "server", "-p", "order-total"]);
-            command::run(build.args(profile.flags()))?;
+            command::run(build.args(build_tools::WITH_TLS).args(profile.flags()))?;
             exports.extend(checkout.exports(profile)?);
             let mut test = checkout.cargo(&["test", "-p", "tests", "--test"]);
             test.args(whole);

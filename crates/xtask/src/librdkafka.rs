@@ -16,9 +16,9 @@ use clap::ValueEnum;
 use serde::Deserialize;
 
 use crate::checkout::{Checkout, Profile};
-use crate::command;
 use crate::peers::{self, Kafka, Peer as _, Tidemill};
 use crate::steps::Steps;
+use crate::{build_tools, command};
 
 use expectations::{Expectations, Verdict};
 use runner::{Limits, Outcome, Place, State};
@@ -98,7 +98,8 @@ struct Plan<'a> {
 pub(crate) fn run(checkout: &Checkout, args: &Args) -> Result<ExitCode> {
     let mut steps = Steps::begin();
     if args.against == Against::Tidemill {
-        command::run(&mut checkout.cargo(&["build", "-p", "server"]))?;
+        let mut build = checkout.cargo(&["build", "-p", "server"]);
+        command::run(build.args(build_tools::WITH_TLS))?;
     }
     let plan = Plan {
         against: args.against,

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use crate::checkout::{Checkout, Profile};
 use crate::command::{self, find};
 use crate::steps::Steps;
-use crate::{readme, tree};
+use crate::{build_tools, readme, tree};
 
 const CARGO_DENY: &str = "cargo-deny@0.20.2";
 
@@ -25,11 +25,13 @@ pub(crate) struct Args {
 /// Never: what fails is counted.
 pub(crate) fn run(checkout: &Checkout, args: &Args) -> Result<ExitCode> {
     let mut steps = Steps::begin();
+    steps.require("build tools", build_tools::install);
     steps.require("formatting", || formatting(checkout));
     steps.require("lints", || clippy(checkout));
     steps.require("source tree", || tree::check(checkout.root()));
     steps.require("README", || {
-        command::run(&mut checkout.cargo(&["build", "--quiet", "-p", "server"]))?;
+        let mut build = checkout.cargo(&["build", "--quiet", "-p", "server"]);
+        command::run(build.args(build_tools::WITH_TLS))?;
         readme::check(
             checkout.root(),
             &checkout.binary(Profile::Debug, "tidemill"),
@@ -61,14 +63,9 @@ pub(crate) fn formatting(checkout: &Checkout) -> Result<()> {
 /// # Errors
 /// When it has.
 pub(crate) fn clippy(checkout: &Checkout) -> Result<()> {
-    command::run(&mut checkout.cargo(&[
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--",
-        "-D",
-        "warnings",
-    ]))
+    let mut clippy = checkout.cargo(&["clippy", "--workspace", "--all-targets"]);
+    let strict = ["--", "-D", "warnings"];
+    command::run(clippy.args(build_tools::WITH_TLS).args(strict))
 }
 
 fn deny(checkout: &Checkout, checks: &[&str]) -> Result<()> {

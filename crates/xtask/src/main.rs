@@ -14,6 +14,7 @@
 )]
 
 mod bench;
+mod build_tools;
 mod cache;
 mod cargo_test;
 mod checkout;

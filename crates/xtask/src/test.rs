@@ -10,25 +10,8 @@ use signal_hook::consts::SIGINT;
 use crate::cargo_test::{self, Selection};
 use crate::checkout::{Checkout, Profile};
 use crate::command;
-use crate::debian::Tool;
 use crate::steps::Steps;
-use crate::{librdkafka, lint, needs, readme, tree};
-
-/// What building Tidemill takes besides Rust: the Kafka client that its tests use is C.
-const BUILD_TOOLS: &[Tool] = &[
-    Tool {
-        program: "cc",
-        package: "gcc",
-    },
-    Tool {
-        program: "c++",
-        package: "g++",
-    },
-    Tool {
-        program: "make",
-        package: "make",
-    },
-];
+use crate::{build_tools, librdkafka, lint, needs, readme, tree};
 
 /// What `cargo xtask test` is asked for; nothing means everything.
 #[derive(clap::Args)]
@@ -70,11 +53,7 @@ pub(crate) fn run(checkout: &Checkout, args: &Args) -> Result<ExitCode> {
         filter: args.filter.as_deref(),
     };
     let everything = selection == Selection::default();
-    steps.require("build tools", || {
-        BUILD_TOOLS
-            .iter()
-            .try_for_each(|tool| tool.installed().map(drop))
-    });
+    steps.require("build tools", build_tools::install);
     if everything {
         steps.require("formatting", || lint::formatting(checkout));
         steps.require("lints", || lint::clippy(checkout));
@@ -118,5 +97,5 @@ fn build(checkout: &Checkout, everything: bool) -> Result<()> {
     } else {
         &["build", "-p", "server", "-p", "order-total"]
     };
-    command::run(&mut checkout.cargo(what))
+    command::run(checkout.cargo(what).args(build_tools::WITH_TLS))
 }

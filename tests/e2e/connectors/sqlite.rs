@@ -133,6 +133,9 @@ async fn every_change_that_sqlite3_makes_runs_its_function_once_whatever_crashes
         .as_str()
         .unwrap_or_default();
     ensure!(position.starts_with("change "), "{report}");
+    let gaps = &report["sources"][0]["gaps"];
+    assert_eq!(gaps["count"], 1, "{report}");
+    ensure!(gaps["last"].to_string().contains("orders"), "{report}");
     assert_eq!(report["sources"][0]["lag_events"], 0, "{report}");
     let said = server.tidemill(&["connector", "remove", "shop"])?;
     ensure!(said.contains("taken out of the file"), "{said}");

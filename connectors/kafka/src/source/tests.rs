@@ -1,3 +1,4 @@
+mod recreated;
 mod storm;
 
 use std::collections::BTreeMap;
@@ -214,21 +215,6 @@ async fn what_comes_while_a_new_source_at_the_end_is_down_is_not_skipped() {
     source.open(Some(&begin.position)).await.unwrap();
     let batch = source.next(1).await.unwrap();
     assert_eq!(batch.deliveries[0].record, full_record(2));
-}
-
-#[tokio::test]
-async fn a_position_beyond_the_end_is_rejected() {
-    let mock = MockCluster::new(1).unwrap();
-    let cluster = Cluster::at(mock.bootstrap_servers());
-    mock.create_topic(&cluster.topic, 1, 1).unwrap();
-    cluster.send(0, &full_record(1)).await;
-    let mut source = cluster.source(0);
-    let refused = source.open(Some(&position::of(2))).await.unwrap_err();
-    assert!(
-        matches!(refused, SourceError::Rejected { .. }),
-        "{refused:?}"
-    );
-    cluster.producer.flush(ANSWER).unwrap();
 }
 
 /// Opens a source at its beginning.

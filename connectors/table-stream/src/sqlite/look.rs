@@ -43,6 +43,7 @@ pub(super) struct Reader {
 /// What a look has found.
 pub(super) struct Found {
     pub(super) deliveries: Vec<connector::Delivery>,
+    pub(super) notices: Vec<connector::Notice>,
     pub(super) place: Place,
     pub(super) state: State,
     /// Changes that wait behind these.
@@ -94,6 +95,7 @@ impl Reader {
             place,
             deliveries: Vec::new(),
             bytes: 0,
+            notices: Vec::new(),
         };
         let reading = Reading {
             transaction: &transaction,
@@ -120,6 +122,7 @@ impl Reader {
         let Outbox {
             place: new_place,
             deliveries,
+            notices,
             ..
         } = outbox;
         let more = reached == Reached::Bound || reading.unread(&state).is_some();
@@ -130,6 +133,7 @@ impl Reader {
         }
         Ok(Some(Found {
             deliveries,
+            notices,
             waiting: newest - new_place.change,
             place: new_place,
             state,
@@ -140,6 +144,7 @@ impl Reader {
     fn nothing_yet(&self, place: Place, state: State) -> Result<Option<Found>, SourceError> {
         Ok(Some(Found {
             deliveries: Vec::new(),
+            notices: Vec::new(),
             place,
             state,
             waiting: 0,

@@ -1,7 +1,7 @@
 //! Rows of the change table, and of tables, as changes.
 
 use clock::Timestamp;
-use connector::{Delivery, Placement};
+use connector::{Delivery, Notice, Placement};
 use event::SourceId;
 use event_log::TopicName;
 use rusqlite::Row;
@@ -10,6 +10,7 @@ use super::layout::{Layout, Part};
 use super::position::Place;
 use super::stored::{Stored, value};
 use crate::change::{Act, Change, Field, TableName};
+use crate::outbox::notice;
 use crate::{Naming, payload};
 
 /// Values of one row of a table, from a place in a row of a query.
@@ -68,6 +69,7 @@ pub(super) struct Outbox<'a> {
     pub(super) place: Place,
     pub(super) deliveries: Vec<Delivery>,
     pub(super) bytes: usize,
+    pub(super) notices: Vec<Notice>,
 }
 
 /// What a change is of.
@@ -104,6 +106,8 @@ impl Outbox<'_> {
         };
         let record = payload::event(self.source, self.naming, &change).into_record();
         self.bytes += record.payload_len();
+        self.notices
+            .extend(notice(act, subject.table, place.to_position()));
         self.deliveries.push(Delivery {
             position: place.to_position(),
             topic: subject.topic.clone(),

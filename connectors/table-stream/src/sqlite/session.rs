@@ -72,6 +72,7 @@ impl Session {
                     _ if moved => {
                         return Ok(Batch {
                             deliveries: found.deliveries,
+                            notices: found.notices,
                             notes: Vec::new(),
                             position: resumable(self.place, &self.state),
                         });

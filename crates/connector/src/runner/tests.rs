@@ -129,6 +129,11 @@ impl Source for Scripted {
                 });
                 let batch = Batch {
                     deliveries: deliveries.collect(),
+                    // Before every third event, others were lost.
+                    notices: (self.read + 1..=to)
+                        .filter(|at| at % 3 == 0)
+                        .map(|at| Notice::gap(format!("before {at}"), position(at)))
+                        .collect(),
                     notes: vec![Note {
                         key: Bytes::from_static(b"read"),
                         value: Some(to.to_string().into()),
@@ -325,6 +330,12 @@ async fn a_crash_between_append_and_acknowledge_leaves_no_copy() {
     let (_, run) = start(&log, &stream, 5);
     acknowledged(&stream, 6).await;
     assert_eq!(values(&log).await, numbers(6));
+    // What was told with them was told once, too.
+    let notices = Notices::of(&*log, &SourceId::new("/scripted"));
+    assert_eq!(notices.gaps.count, 2);
+    let last = (Timestamp::default(), "before 6".to_owned());
+    assert_eq!(notices.gaps.last, Some(last));
+    assert_eq!(notices.truncations, crate::Told::default());
     run.abort();
 }
 

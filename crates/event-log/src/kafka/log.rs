@@ -25,6 +25,7 @@ use super::ends::Ends;
 use super::follower::Follower;
 use super::member::{Member, Membership};
 use super::places::{Place, Places, chunk, index, number, offset, unknown};
+use super::reach::reach;
 use super::start::Admin;
 use super::tailer::Tailer;
 use super::topics::Warden;
@@ -66,15 +67,15 @@ impl KafkaLog {
     /// left. The [share](EventLog::share) is empty until the group of nodes has given this one some.
     ///
     /// # Errors
-    /// [`Error::Unfit`] when the cluster cannot keep the contract; [`Error::Io`] when it cannot be
-    /// reached, or does not know a setting.
+    /// [`Error::Unfit`] when the cluster cannot keep the contract; [`Error::Unavailable`] when it cannot
+    /// be reached or does not let us in; [`Error::Io`] when the client does not know a setting.
     pub async fn open(config: KafkaConfig, clock: SharedClock) -> Result<Arc<Self>, Error> {
         let names = Names::of(&config);
         let made = || Uuid::new_v4().simple().to_string();
         let node = config.node.clone().unwrap_or_else(made);
         let clients = Clients::new(config.clone(), names.clone(), node.clone());
         let admin = Admin::open(&clients, &config)?;
-        admin.inspect().await?;
+        admin.inspect(reach(&clients).await?).await?;
         admin.prepare().await?;
 
         let membership = Arc::new(Membership::new(node));

@@ -47,16 +47,7 @@ impl Admin {
     }
 
     /// Refuses a cluster that cannot keep the contract and says what another does not promise.
-    pub(super) async fn inspect(&self) -> Result<(), Error> {
-        let metadata = |client: &AdminClient<DefaultClientContext>| {
-            let metadata = client.inner().fetch_metadata(None, PATIENCE)?;
-            Ok(metadata
-                .brokers()
-                .iter()
-                .map(|it| it.id())
-                .collect::<Vec<_>>())
-        };
-        let brokers = metadata(&self.client).map_err(|error| failed("reach the cluster", error))?;
+    pub(super) async fn inspect(&self, brokers: Vec<i32>) -> Result<(), Error> {
         let mut unknown = None;
         let mut asked = 0;
         for broker in brokers {

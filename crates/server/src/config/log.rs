@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
-use super::Secret;
+use super::{Secret, client_features};
 
 /// Properties of a Kafka client that an operator may set: how to reach the cluster and how to prove
 /// who one is. What a record's safety depends on is not among them.
@@ -151,7 +151,8 @@ impl KafkaCluster {
     }
 }
 
-/// Refuses properties that decide about a record's safety, and secrets that stand in the open.
+/// Refuses properties that decide about a record's safety, secrets that stand in the open, and what this
+/// build of the client cannot do.
 /// `section` is what holds `client` and `secrets`.
 ///
 /// # Errors
@@ -178,7 +179,7 @@ pub(crate) fn check_properties(
             );
         }
     }
-    Ok(())
+    client_features::check(section, client)
 }
 
 /// `client` with the secrets as they are read now.

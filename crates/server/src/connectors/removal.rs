@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use connector::{Memory, Pause, SourceError, pause_after};
+use connector::{Memory, Notices, Pause, SourceError, pause_after};
 use event::SourcePosition;
 use event_log::{PositionUpdate, Settlement};
 use serde::Deserialize;
@@ -126,13 +126,16 @@ async fn erase_positions(door: &Door, connector: &Connector) {
         if let Err(error) = forgotten {
             tracing::warn!(%error, %source, "what was remembered for a removed connector is left behind");
         }
+        let notices = Notices::id(&source);
+        let told = log.position(&notices).map(|_| notices);
+        let cut_short = |source| PositionUpdate {
+            source,
+            position: SourcePosition::new(""),
+        };
         let nothing = Settlement {
             appends: Vec::new(),
             checkpoints: Vec::new(),
-            positions: vec![PositionUpdate {
-                source,
-                position: SourcePosition::new(""),
-            }],
+            positions: told.into_iter().chain([source]).map(cut_short).collect(),
             writer: None,
         };
         if let Err(error) = log.commit(nothing).await {

@@ -3,6 +3,7 @@
 mod text;
 
 use clock::Timestamp;
+use connector::{Notices, Told};
 use serde::{Deserialize, Serialize};
 
 use super::Definition;
@@ -64,6 +65,22 @@ pub(crate) struct SourceReport {
     delay_ms: Option<u64>,
     /// What went wrong last, while that keeps it from being read.
     pub(crate) error: Option<String>,
+    /// How often events were lost at the source before they were read, over restarts.
+    #[serde(default)]
+    pub(crate) gaps: ToldReport,
+    /// How often what is read was emptied at once, over restarts.
+    #[serde(default)]
+    pub(crate) truncations: ToldReport,
+}
+
+/// Things that became of a source as a whole.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(crate) struct ToldReport {
+    pub(crate) count: u64,
+    /// What the last was.
+    pub(crate) last: Option<String>,
+    /// When it was told, RFC 3339.
+    pub(crate) last_at: Option<String>,
 }
 
 /// A part of what a connector should read, and why it does not.
@@ -98,6 +115,17 @@ pub(crate) struct Removed {
     pub(crate) at_the_source: String,
     /// Its topics, which stay with everything that was read, as do event source mappings of them.
     pub(crate) topics: Vec<String>,
+}
+
+impl From<Told> for ToldReport {
+    fn from(told: Told) -> Self {
+        let (at, last) = told.last.unzip();
+        Self {
+            count: told.count,
+            last,
+            last_at: at.map(|at| at.to_rfc3339()),
+        }
+    }
 }
 
 impl SourceReport {
@@ -190,6 +218,7 @@ fn sources(door: &Door, connector: &Connector, live: Option<&Live>) -> Vec<Sourc
         let here = live.and_then(|live| live.sources.get(&id));
         let position = log.position(&id).and_then(|position| kind.show(&position));
         let seen = here.unwrap_or(&none);
+        let notices = Notices::of(&**log, &id);
         SourceReport {
             state: match (here, connector.standing) {
                 (Some(_), _) if failed => State::Failed.word(),
@@ -213,6 +242,8 @@ fn sources(door: &Door, connector: &Connector, live: Option<&Live>) -> Vec<Sourc
                 }
                 SourceState::Opening | SourceState::Reading | SourceState::Elsewhere => None,
             },
+            gaps: notices.gaps.into(),
+            truncations: notices.truncations.into(),
         }
     };
     ids.into_iter().map(report).collect()

@@ -8,7 +8,9 @@ use anyhow::{Context, bail};
 use async_trait::async_trait;
 use clap::{Args, ValueEnum};
 use connector::{Source, SourceError};
-use connector_kafka::{Config, Connection, KafkaSource, Presence, Selection, Start, discover};
+use connector_kafka::{
+    Config, Connection, KafkaSource, Presence, Selection, Start, discover, offset_of,
+};
 use event::{SourceId, SourcePosition};
 use event_log::{SharedLog, TopicName};
 use serde::{Deserialize, Serialize};
@@ -36,8 +38,9 @@ Every topic whose name a regular expression finds, now and later (internal ones,
   tidemill connector add kafka --name shop --bootstrap broker.example:9092 --topics '^orders-.*'
 
 With credentials (TLS and SCRAM need a build with --features kafka-tls):
-  … --client security.protocol=SASL_PLAINTEXT --client sasl.mechanism=PLAIN \\
-    --client sasl.username=ada --secret sasl.password=file:/etc/tidemill/plant.password")]
+  … --client security.protocol=SASL_SSL --client ssl.ca.location=/etc/tidemill/plant-ca.pem \\
+    --client sasl.mechanism=SCRAM-SHA-512 --client sasl.username=ada \\
+    --secret sasl.password=file:/etc/tidemill/plant.password")]
 pub(crate) struct Kafka {
     /// Brokers to begin with
     #[arg(
@@ -339,9 +342,10 @@ impl Kind for Kafka {
     }
 
     fn show(&self, position: &SourcePosition) -> Option<String> {
-        let text = std::str::from_utf8(position.as_bytes()).ok()?;
-        let offset: u64 = text.parse().ok()?;
-        Some(format!("offset {offset}"))
+        Some(match offset_of(position)? {
+            (offset, 0) => format!("offset {offset}"),
+            (offset, renewals) => format!("offset {offset}, begun anew {renewals} times"),
+        })
     }
 
     async fn release(

@@ -50,6 +50,14 @@ pub(crate) fn to_text(reports: &[Report]) -> String {
             let position = source.position.as_deref().unwrap_or("nothing read yet");
             let _ = writeln!(text, "  position  {position}");
             let _ = writeln!(text, "  lag       {}", lag(source));
+            for (name, told) in [
+                ("gaps     ", &source.gaps),
+                ("truncated", &source.truncations),
+            ] {
+                if let (Some(last), Some(at)) = (&told.last, &told.last_at) {
+                    let _ = writeln!(text, "  {name} {}, the last at {at}: {last}", told.count);
+                }
+            }
             if let Some(error) = &source.error {
                 let _ = writeln!(text, "  trouble   {error}");
             }
