@@ -11,7 +11,7 @@ use container_image::{Allowance, Compression, Digest, Error, LayerFile, unpack};
 use tar::{EntryType, Header};
 
 use crate::plan::{Plan, short};
-use crate::yard::{HardLinks, Yard};
+use crate::yard::{HardLinks, Yard, in_memory};
 
 const ALLOWANCE: Allowance = Allowance {
     bytes: 4096,
@@ -20,13 +20,13 @@ const ALLOWANCE: Allowance = Allowance {
 /// `dev`, `proc`, `tmp`, `etc`, and two files in it.
 const OWN: u64 = 6;
 /// Bytes of a file for each byte of its plan.
-const SPREAD: usize = 64;
+const SPREAD: usize = 20;
 const BLOCK: usize = 512;
 const KINDS: [u8; 16] = *b"0012233456xgLKS5";
 
 thread_local! {
     static YARD: Yard = Yard::new();
-    static STORE: tempfile::TempDir = tempfile::tempdir().expect("a temporary folder");
+    static STORE: tempfile::TempDir = in_memory();
 }
 
 pub(crate) fn run(data: &[u8]) {
@@ -162,7 +162,7 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         ],
         vec![link(SYMLINK, "etc", "/tmp"), link(SYMLINK, "tmp", "etc")],
         vec![
-            file("a/b/c/d/e/f/g/h/i/j/k", &[1; 70]),
+            file("a/b/c/d/e/f/g/h/i/j/k", &[1; 250]),
             file("../evil", b"x"),
         ],
     ];
