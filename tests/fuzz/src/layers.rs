@@ -3,13 +3,15 @@
 //! Claims: nothing around the root is read into it, changed or made, and no file in it has a name
 //! elsewhere; what is unpacked has no more bytes than the allowance, and of entries no more than that and
 //! what every root has; no devices, no rights beyond those of files and programs; nothing of a refused
-//! image is left once its folder is removed. Links may lead anywhere, for they are followed inside.
+//! image is left once its folder is removed; memory is bounded. Links may lead anywhere, for they are
+//! followed inside.
 
 use std::fs;
 
 use container_image::{Allowance, Compression, Digest, Error, LayerFile, unpack};
 use tar::{EntryType, Header};
 
+use crate::memory::most_held;
 use crate::plan::{Plan, short};
 use crate::yard::{HardLinks, Yard, in_memory};
 
@@ -17,6 +19,8 @@ const ALLOWANCE: Allowance = Allowance {
     bytes: 4096,
     entries: 24,
 };
+/// Bytes of memory that unpacking takes, however long the archives are and the names in them.
+const MEMORY: usize = 4 << 20;
 /// `dev`, `proc`, `tmp`, `etc`, and two files in it.
 const OWN: u64 = 6;
 /// Bytes of a file for each byte of its plan.
@@ -47,7 +51,8 @@ pub(crate) fn run(data: &[u8]) {
                 }
             }
         }
-        let unpacked = unpack(&layers, &yard.inside(), ALLOWANCE);
+        let (unpacked, held) = most_held(|| unpack(&layers, &yard.inside(), ALLOWANCE));
+        assert!(held <= MEMORY, "{held} bytes held");
         let found = yard.check(HardLinks::Kept);
         let most = match &unpacked {
             Ok(()) => ALLOWANCE.bytes,
