@@ -3,7 +3,8 @@
 //! Claims: nothing around the folder is read into it, changed or made; what is unpacked has no more
 //! bytes, files and folders than the allowance, no devices, no rights beyond those of files and programs,
 //! and links only that end inside; a refused archive never exceeds the allowance either, and nothing of
-//! it is left once its folder is removed.
+//! it is left once its folder is removed; the memory that it takes goes by the archive's length, not by
+//! what it claims.
 
 use std::io::{Cursor, Write as _};
 
@@ -11,6 +12,7 @@ use function::{Allowance, PackageError, unpack_within};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
+use crate::memory::most_held;
 use crate::plan::{Plan, short};
 use crate::yard::{HardLinks, Yard};
 
@@ -18,6 +20,9 @@ const ALLOWANCE: Allowance = Allowance {
     bytes: 4096,
     entries: 24,
 };
+/// Bytes of memory that unpacking takes, by itself and for each byte of an archive, whatever that claims.
+const MEMORY: usize = 512 * 1024;
+const MEMORY_PER_BYTE: usize = 32;
 /// Bytes of an entry for each byte of its plan, so that short plans make long files.
 const SPREAD: usize = 64;
 const LINK: u32 = 0o120_000;
@@ -35,7 +40,9 @@ pub(crate) fn run(data: &[u8]) {
             0 => rest.to_vec(),
             _ => archive(yard, &mut Plan::new(rest)),
         };
-        let unpacked = unpack_within(&archive, &yard.inside(), ALLOWANCE);
+        let (unpacked, held) = most_held(|| unpack_within(&archive, &yard.inside(), ALLOWANCE));
+        let most = MEMORY + MEMORY_PER_BYTE * archive.len();
+        assert!(held <= most, "{held} bytes held for {}", archive.len());
         let found = yard.check(HardLinks::None);
         let most = match &unpacked {
             Ok(()) => {

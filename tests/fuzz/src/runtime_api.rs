@@ -1,10 +1,10 @@
 //! The Runtime API, with the Extensions and Telemetry APIs beside it: any bytes on several connections
 //! while invocations are under way.
 //!
-//! Claims: the server never panics; an invocation ends only when a request that names it was sent while
-//! it ran, and once; what was answered is refused from then on; whatever came before, a well-behaved
-//! runtime on a connection of its own can still end what runs; and what the server holds for all this
-//! stays within bounds for each connection and for all large bodies.
+//! Claims: the server never panics; an invocation ends only when a request that names it was sent, and
+//! once; what was answered is refused from then on; whatever came before, a well-behaved runtime on a
+//! connection of its own can still end what runs; and what the server holds for all this stays within
+//! bounds for each connection and for all large bodies.
 //!
 //! All of it runs on one thread whose time passes only when nothing else happens, so that the same bytes
 //! do the same every time.
@@ -59,9 +59,12 @@ struct Scene {
     clock: Arc<ManualClock>,
     connections: JoinSet<()>,
     peers: [Option<Peer>; PEERS],
-    /// The event that is offered or runs, and whether a request that names it was sent since.
-    offered: Option<(Offered, bool)>,
+    /// The event that is offered or runs.
+    offered: Option<Offered>,
     invocations: usize,
+    /// Which of them a request has named, at any time and in whatever way: a connection may have one ready
+    /// for an event that is still to come.
+    named: [bool; INVOCATIONS + 1],
     sent: usize,
 }
 
@@ -76,6 +79,7 @@ impl Scene {
             peers: [const { None }; PEERS],
             offered: None,
             invocations: 0,
+            named: [false; INVOCATIONS + 1],
             sent: 0,
         }
     }
@@ -129,7 +133,7 @@ impl Scene {
                 trace_id: None,
                 client_context: None,
             };
-            self.offered = Some((self.api.offer(invocation, TIMEOUT), false));
+            self.offered = Some(self.api.offer(invocation, TIMEOUT));
         }
     }
 
@@ -147,8 +151,8 @@ impl Scene {
             }
             self.sent += bytes.len();
         }
-        if let Some((_, named)) = &mut self.offered {
-            *named |= peer.has_named(&request_id(self.invocations));
+        for (number, named) in self.named.iter_mut().enumerate() {
+            *named |= peer.has_named(&request_id(number));
         }
     }
 
@@ -168,11 +172,14 @@ impl Scene {
         while let Some(ended) = self.connections.try_join_next() {
             ended.expect("a connection's server does not panic");
         }
-        let Some((offered, named)) = &mut self.offered else {
+        let Some(offered) = &mut self.offered else {
             return;
         };
         if let Some(answered) = offered.answered() {
-            assert!(*named, "answered, and never named: {answered:?}");
+            assert!(
+                self.named[self.invocations],
+                "answered, and never named: {answered:?}"
+            );
             assert!(offered.answered().is_none(), "answered twice");
             if let Answered::Response(body) | Answered::Error(_, body) = &answered {
                 assert!(body.len() <= MAX_RESPONSE_BYTES, "{} bytes", body.len());
@@ -186,7 +193,7 @@ impl Scene {
         self.peers = [const { None }; PEERS];
         self.settle().await;
         let mut peer = self.connect();
-        if let Some((mut offered, _)) = self.offered.take() {
+        if let Some(mut offered) = self.offered.take() {
             if !self.api.is_taken() {
                 let event = self
                     .ask(&mut peer, "GET", &format!("{PREFIX}next"), "")

@@ -47,13 +47,7 @@ pub(crate) enum HardLinks {
 
 impl Yard {
     pub(crate) fn new() -> Self {
-        // In memory where there is such a place: nothing of it is to last.
-        let shared = Path::new("/dev/shm");
-        let folder = match shared.is_dir() {
-            true => tempfile::tempdir_in(shared),
-            false => tempfile::tempdir(),
-        };
-        let folder = folder.expect("a temporary folder");
+        let folder = in_memory();
         let above = folder.path().join("above");
         fs::create_dir_all(above.join("inside")).expect("the folder to unpack into");
         fs::create_dir(folder.path().join("neighbours")).expect("a folder around it");
@@ -174,6 +168,16 @@ impl Yard {
         }
         seen
     }
+}
+
+/// A temporary folder, in memory where there is such a place: nothing in it is to last.
+pub(crate) fn in_memory() -> TempDir {
+    let shared = Path::new("/dev/shm");
+    let folder = match shared.is_dir() {
+        true => tempfile::tempdir_in(shared),
+        false => tempfile::tempdir(),
+    };
+    folder.expect("a temporary folder")
 }
 
 impl Trace {

@@ -444,6 +444,33 @@ fn long_names_are_read_in_both_ways_that_archives_have() {
     }
 }
 
+#[test]
+fn links_are_followed_while_others_rename() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let [one, other] = ["one", "other"].map(|name| elsewhere.path().join(name));
+    fs::write(&one, "").unwrap();
+    let over = std::sync::atomic::AtomicBool::new(false);
+    let relaxed = std::sync::atomic::Ordering::Relaxed;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(relaxed) {
+                fs::rename(&one, &other).unwrap();
+                fs::rename(&other, &one).unwrap();
+            }
+        });
+        let layer: &[Entry<'_>] = &[
+            (FILE, "a/b/there", "1"),
+            (SYMLINK, "a/up", "../a/../a/b/.."),
+            (FILE, "a/up/file", "1"),
+        ];
+        let unpacked: Vec<_> = (0..100).map(|_| Place::new().unpack(&[layer])).collect();
+        over.store(true, relaxed);
+        for unpacked in unpacked {
+            unpacked.unwrap();
+        }
+    });
+}
+
 fn any_entry() -> impl Strategy<Value = (EntryType, String, String)> {
     let kinds = [FILE, FOLDER, SYMLINK, LINK, EntryType::Fifo];
     let part = prop::sample::select(vec![

@@ -22,6 +22,10 @@ const DEPTH: usize = 200;
 /// Bytes of a path within the folder, at most.
 const PATH_BYTES: usize = 3 * 1024;
 
+/// How often a name is looked up that leads through `..`: the kernel gives up on one while anything on this
+/// machine is renamed or mounted, for it might be led outside.
+const ATTEMPTS: u32 = 10_000;
+
 const FOLDER: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC);
 
 /// The rights of folders, and of files that are programs.
@@ -116,8 +120,14 @@ impl Tree {
         };
         let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
         let flags = OFlags::RDONLY | FOLDER;
-        let found = rustix::fs::openat2(&self.root, path, flags, Mode::empty(), inside);
-        Ok(found?)
+        let mut left = ATTEMPTS;
+        loop {
+            match rustix::fs::openat2(&self.root, path, flags, Mode::empty(), inside) {
+                Err(Errno::AGAIN) if left > 0 => left -= 1,
+                found => return Ok(found?),
+            }
+            std::thread::yield_now();
+        }
     }
 
     /// What is in a folder; none where there is no such folder.

@@ -15,6 +15,10 @@ use crate::Spec;
 /// Where a sandbox shows them.
 const FOLDER: &str = "/opt/extensions";
 
+/// How often a name is looked up that leads through `..`: the kernel gives up on one while anything on this
+/// machine is renamed or mounted, for it might be led outside.
+const ATTEMPTS: u32 = 10_000;
+
 /// Variables of the runtime's that are none of theirs, beside all that begin with an underscore (AWS
 /// developer guide, "Extensions API", 2026).
 const HIDDEN: [&str; 5] = [
@@ -55,7 +59,14 @@ fn of_image(root: &Path) -> io::Result<Vec<String>> {
     let open = |path: &Path, flags: OFlags| {
         let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
         let flags = flags | OFlags::CLOEXEC;
-        rustix::fs::openat2(&root, path, flags, Mode::empty(), inside)
+        let mut left = ATTEMPTS;
+        loop {
+            match rustix::fs::openat2(&root, path, flags, Mode::empty(), inside) {
+                Err(Errno::AGAIN) if left > 0 => left -= 1,
+                found => return found,
+            }
+            std::thread::yield_now();
+        }
     };
     let folder = match open(Path::new(FOLDER), OFlags::RDONLY | OFlags::DIRECTORY) {
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(Vec::new()),
@@ -66,8 +77,13 @@ fn of_image(root: &Path) -> io::Result<Vec<String>> {
         let Ok(name) = entry?.file_name().to_str().map(str::to_owned) else {
             continue;
         };
-        // A link that leads to nothing is no program.
-        let stat = open(&Path::new(FOLDER).join(&name), OFlags::PATH).and_then(rustix::fs::fstat);
+        let found = open(&Path::new(FOLDER).join(&name), OFlags::PATH);
+        let stat = match found.and_then(rustix::fs::fstat) {
+            // They would not be started, and nobody would know.
+            Err(Errno::AGAIN) => return Err(Errno::AGAIN.into()),
+            // A link that leads to nothing is no program.
+            found => found,
+        };
         let program = |stat: Stat| {
             FileType::from_raw_mode(stat.st_mode).is_file() && stat.st_mode & 0o111 != 0
         };

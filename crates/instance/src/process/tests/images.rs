@@ -110,3 +110,33 @@ async fn extensions_of_an_image_are_looked_for_within_its_root() {
     symlink("/bin/sh", extensions.join("shell")).unwrap();
     assert_eq!(extension::names(&spec).await.unwrap(), ["a", "b"]);
 }
+
+#[tokio::test]
+async fn extensions_behind_relative_links_are_found_while_others_rename() {
+    let Some(bench) = Bench::plain("sh") else {
+        return;
+    };
+    let spec = image(&bench, &["/missing"]);
+    program(&spec.code.join("opt/a"));
+    std::fs::create_dir(spec.code.join("opt/extensions")).unwrap();
+    symlink("../../opt/../opt/a", spec.code.join("opt/extensions/a")).unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let [one, other] = ["one", "other"].map(|name| elsewhere.path().join(name));
+    std::fs::write(&one, "").unwrap();
+    let over = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let relaxed = std::sync::atomic::Ordering::Relaxed;
+    let ending = Arc::clone(&over);
+    let renaming = std::thread::spawn(move || {
+        while !ending.load(relaxed) {
+            std::fs::rename(&one, &other).unwrap();
+            std::fs::rename(&other, &one).unwrap();
+        }
+    });
+    let mut found = Vec::new();
+    for _ in 0..2_000 {
+        found.push(extension::names(&spec).await.unwrap());
+    }
+    over.store(true, relaxed);
+    renaming.join().unwrap();
+    assert_eq!(found.iter().find(|names| **names != ["a"]), None);
+}
