@@ -89,6 +89,7 @@ pub fn unpack_within(
     allowance: Allowance,
 ) -> Result<(), PackageError> {
     let claimed = claimed_entries(archive)?;
+    check_claim(archive, allowance)?;
     let mut zip = ZipArchive::new(Cursor::new(archive)).map_err(malformed)?;
     if zip.len() > allowance.entries {
         return Err(PackageError::TooLarge {
@@ -335,6 +336,31 @@ fn claimed_entries(archive: &[u8]) -> Result<Option<usize>, PackageError> {
         })?;
     let count = u16::from_le_bytes([record[10], record[11]]);
     Ok((count != u16::MAX).then_some(usize::from(count)))
+}
+
+/// Refuses a zip64 archive that claims more entries than are allowed: its reader makes room for as many as
+/// are claimed, which ends the process where there is none (APPNOTE 6.3.10, section 4.3.14). Others cannot
+/// claim more than 65,535.
+fn check_claim(archive: &[u8], allowance: Allowance) -> Result<(), PackageError> {
+    const SIGNATURE: [u8; 4] = *b"PK\x06\x06";
+    let records = archive.windows(SIGNATURE.len()).enumerate();
+    for (at, _) in records.filter(|(_, window)| *window == SIGNATURE) {
+        let number = |from: usize| {
+            let bytes = archive.get(at + from..at + from + 8)?;
+            Some(u64::from_le_bytes(bytes.try_into().ok()?))
+        };
+        let (Some(record), Some(entries)) = (number(4), number(32)) else {
+            continue;
+        };
+        // What is longer than the archive is no record, but content that looks like one.
+        if record <= archive.len() as u64 && entries > allowance.entries as u64 {
+            return Err(PackageError::TooLarge {
+                limit: allowance.entries as u64,
+                unit: "files and folders",
+            });
+        }
+    }
+    Ok(())
 }
 
 fn malformed(error: ZipError) -> PackageError {

@@ -20,8 +20,9 @@ const ALLOWANCE: Allowance = Allowance {
     bytes: 4096,
     entries: 24,
 };
-/// Bytes of memory that unpacking takes, by itself and for each byte of an archive, whatever that claims.
-const MEMORY: usize = 512 * 1024;
+/// Bytes of memory that unpacking takes, by itself and for each byte of an archive, whatever that claims:
+/// room is made for 65,535 entries if an archive says that it has them.
+const MEMORY: usize = 16 << 20;
 const MEMORY_PER_BYTE: usize = 32;
 /// Bytes of an entry for each byte of its plan, so that short plans make long files.
 const SPREAD: usize = 64;

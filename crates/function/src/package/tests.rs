@@ -177,3 +177,24 @@ fn names_that_no_file_system_takes_are_refused() {
         assert!(error.contains("is refused"), "{error}");
     }
 }
+
+#[test]
+fn no_room_is_made_for_more_entries_than_are_allowed() {
+    let entries = 1_u64 << 40;
+    let mut zip64 = b"PK\x06\x06".to_vec();
+    zip64.extend(44_u64.to_le_bytes());
+    zip64.extend([45, 0, 45, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    zip64.extend(
+        [entries, entries, 0, entries]
+            .map(u64::to_le_bytes)
+            .concat(),
+    );
+    // Where that record is, and one that says to look there.
+    zip64.extend(b"PK\x06\x07\0\0\0\0");
+    zip64.extend(0_u64.to_le_bytes());
+    zip64.extend(1_u32.to_le_bytes());
+    zip64.extend(b"PK\x05\x06\0\0\0\0");
+    zip64.extend([0xff; 12]);
+    zip64.extend([0, 0]);
+    assert!(refusal(&zip64).starts_with("the archive holds more than 100000 files"));
+}
