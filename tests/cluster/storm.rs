@@ -137,10 +137,13 @@ async fn publish(producer: FutureProducer, records: u64) -> Result<()> {
     Ok(())
 }
 
-fn by_partition(records: &[Consumed]) -> Vec<Vec<(&Option<Vec<u8>>, &Vec<u8>)>> {
+/// Key and value.
+type Content<'a> = (Option<&'a [u8]>, &'a [u8]);
+
+fn by_partition(records: &[Consumed]) -> Vec<Vec<Content<'_>>> {
     let of = |partition| {
         let records = records.iter().filter(move |it| it.partition == partition);
-        records.map(|it| (&it.key, &it.value)).collect()
+        records.map(|it| (it.key.as_deref(), &*it.value)).collect()
     };
     (0..PARTITIONS).map(of).collect()
 }

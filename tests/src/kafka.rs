@@ -14,6 +14,8 @@ use rdkafka::message::Message;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
+use crate::eventually;
+
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// One record as a client sees it.
@@ -141,7 +143,28 @@ pub async fn create_topic(
     for made in admin.create_topics([&new], &options).await? {
         made.map_err(|(topic, error)| anyhow::anyhow!("create {topic}: {error}"))?;
     }
-    Ok(())
+    until_led(&admin, topic, partitions).await
+}
+
+/// Waits until the broker that is asked knows so many partitions of a topic with their leaders: it may hear
+/// later than the client of what the controller did, and takes records for a topic that is deleted.
+async fn until_led(
+    admin: &AdminClient<DefaultClientContext>,
+    topic: &str,
+    partitions: i32,
+) -> Result<()> {
+    eventually(
+        &format!("{topic} has {partitions} partitions"),
+        async || {
+            // Of all topics: to ask for one by name is to have it made.
+            let metadata = admin.inner().fetch_metadata(None, TIMEOUT)?;
+            let topics = metadata.topics().iter().filter(|it| it.name() == topic);
+            let found = topics.flat_map(|it| it.partitions());
+            let led = found.filter(|it| it.leader() >= 0).count();
+            Ok((led == usize::try_from(partitions)?).then_some(()))
+        },
+    )
+    .await
 }
 
 /// Gives a topic more partitions: `count` in all.
@@ -172,7 +195,7 @@ pub async fn delete_topic(bootstrap: &str, topic: &str) -> Result<()> {
     for gone in admin.delete_topics(&[topic], &options).await? {
         gone.map_err(|(topic, error)| anyhow::anyhow!("delete {topic}: {error}"))?;
     }
-    Ok(())
+    until_led(&admin, topic, 0).await
 }
 
 /// Every record that a topic holds now, partition by partition, by offset.

@@ -30,11 +30,15 @@ impl Identity {
         let Some((was, is)) = change(topic, line) else {
             return;
         };
-        if was == NONE {
-            *self.id.lock() = Some(is.to_owned());
-        } else {
-            self.changed.store(true, Ordering::Relaxed);
-            self.change.notify_one();
+        let mut id = self.id.lock();
+        // The client may begin to know the topic more than once.
+        match id.as_deref() {
+            None if was == NONE => *id = Some(is.to_owned()),
+            Some(known) if was == NONE && known == is => {}
+            Some(_) | None => {
+                self.changed.store(true, Ordering::Relaxed);
+                self.change.notify_one();
+            }
         }
     }
 
@@ -85,8 +89,25 @@ mod tests {
             &format!("Topic orders changed id from {NONE} to a"),
         );
         assert!(!identity.has_changed());
+        identity.hear(
+            "orders",
+            &format!("Topic orders changed id from {NONE} to a"),
+        );
+        assert!(!identity.has_changed());
         identity.hear("orders", "Topic orders changed id from a to b");
         identity.change().await;
         assert_eq!(identity.id().as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn another_id_than_the_first_is_a_change_however_it_is_told() {
+        let identity = Identity::default();
+        for (id, changed) in [("a", false), ("b", true)] {
+            identity.hear(
+                "orders",
+                &format!("Topic orders changed id from {NONE} to {id}"),
+            );
+            assert_eq!(identity.has_changed(), changed);
+        }
     }
 }

@@ -17,6 +17,26 @@ impl Cluster {
         let options = AdminOptions::new();
         let deleted = self.admin().delete_topics(&[&self.topic], &options).await;
         deleted.unwrap()[0].as_ref().unwrap();
+        self.until_partitions_are(0).await;
+    }
+
+    /// Waits until the broker has heard of what the controller did: until then it takes records for the old
+    /// topic, which go with it.
+    async fn until_partitions_are(&self, count: usize) {
+        let admin = self.admin();
+        loop {
+            // Of all topics: to ask for one by name is to have it made.
+            let metadata = admin.inner().fetch_metadata(None, ANSWER).unwrap();
+            let topics = metadata.topics().iter();
+            let partitions = topics
+                .filter(|it| it.name() == self.topic)
+                .flat_map(|it| it.partitions());
+            if partitions.filter(|it| it.leader() >= 0).count() == count {
+                return;
+            }
+            let again = tokio::time::Instant::now() + Duration::from_millis(20);
+            tokio::time::sleep_until(again).await;
+        }
     }
 
     async fn create(&self) {
@@ -24,6 +44,7 @@ impl Cluster {
         let options = AdminOptions::new();
         let created = self.admin().create_topics([&topic], &options).await;
         created.unwrap()[0].as_ref().unwrap();
+        self.until_partitions_are(1).await;
     }
 
     async fn send_all(&self, records: &[Record]) {
