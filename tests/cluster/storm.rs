@@ -2,8 +2,8 @@
 //! or joins again.
 //!
 //! Each change moves shards, and with them the partitions' readers: from a node that hands them over, from
-//! one that is gone without a word, and from one that has not noticed yet. Takes about two minutes, for
-//! most of which records flow.
+//! one that is gone without a word, and from one that has not noticed yet. Takes about a minute, for
+//! half of which records flow.
 
 use std::time::Duration;
 
@@ -18,8 +18,8 @@ use tokio::time::Instant;
 use crate::{ALONE, NODES, PARTITIONS, settings};
 
 /// `TIDEMILL_STORM_RECORDS` sets another number.
-const RECORDS: u64 = 20_000;
-/// So many in one go, and how long after that the next: 300 a second outlast some thirty changes.
+const RECORDS: u64 = 10_000;
+/// So many in one go, and how long after that the next: 300 a second outlast some dozen changes.
 const BURST: u64 = 60;
 const LULL: Duration = Duration::from_millis(200);
 /// From one change to the next.
@@ -217,7 +217,7 @@ async fn a_storm_of_nodes_copies_every_record_once() -> Result<()> {
         "{records} records, {during} of them copied within the {storm:?} of the storm; nodes lost: {lost:?}"
     );
     for (_, count) in lost {
-        ensure!(count >= 3, "no storm: {:?}", fleet.changes);
+        ensure!(count >= 1, "no storm: {:?}", fleet.changes);
     }
     Ok(())
 }

@@ -103,6 +103,48 @@ fn counts_words(test: &str, (example, to, file): (&str, &str, &str)) -> Result<(
     is_a_counter(&aws, &module, "neither a text nor a batch of records")
 }
 
+/// Where `cargo xtask` has put the examples that it has built; `None`, and a skip of `test`, where it has not.
+fn examples(test: &str) -> Option<PathBuf> {
+    let found = std::env::var_os("TIDEMILL_TEST_EXAMPLES").map(PathBuf::from);
+    if found.is_none() {
+        skip(test, "the examples in Go and C are not built");
+    }
+    found
+}
+
+#[test]
+fn the_example_in_go_finds_the_median() -> Result<()> {
+    let Some(examples) = examples("the_example_in_go_finds_the_median") else {
+        return Ok(());
+    };
+    let server = Server::start()?;
+    let aws = Cli::find(&server).context("the AWS CLI")?;
+    deploy(&aws, &examples.join("median.wasm"), "median", &[])?;
+    let answer = aws.invoke("median", r#"{"values": [3, 1, 2, 10]}"#)?;
+    assert_eq!(answer, json!({"count": 4, "median": 2.5}));
+    let refused = aws.invoke("median", r#"{"values": []}"#)?;
+    let expected =
+        json!({"errorType": "NoValues", "errorMessage": "there is no median of nothing"});
+    assert_eq!(refused, expected);
+    let logs = server.tidemill(&["logs", "median"])?;
+    assert!(logs.contains("4 values"), "{logs}");
+    Ok(())
+}
+
+#[test]
+fn the_example_in_c_sums_its_event_up() -> Result<()> {
+    let Some(examples) = examples("the_example_in_c_sums_its_event_up") else {
+        return Ok(());
+    };
+    let server = Server::start()?;
+    let aws = Cli::find(&server).context("the AWS CLI")?;
+    deploy(&aws, &examples.join("checksum.wasm"), "checksum", &[])?;
+    // The check value of CRC-32 is that of these nine digits, which are JSON too.
+    let answer = aws.invoke("checksum", "123456789")?;
+    assert_eq!(answer, json!({"bytes": 9, "crc32": "cbf43926"}));
+    Ok(())
+}
+
 /// Python as a component: of all of these the most modules, and the most memory.
 #[test]
 fn the_example_in_python_counts_words() -> Result<()> {

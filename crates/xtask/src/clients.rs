@@ -2,6 +2,7 @@
 
 mod debezium;
 mod emulators;
+mod examples;
 mod kafka;
 mod minio;
 mod moto;
@@ -93,6 +94,8 @@ pub(crate) enum Client {
     Csharp,
     /// Rust's libraries for WebAssembly programs.
     WasmTarget,
+    /// The examples that are WebAssembly programs in Go and C.
+    WasmExamples,
     /// Debezium's PostgreSQL connector, which tests compare with.
     Debezium,
     /// moto, a server that speaks DynamoDB, SQS and S3.
@@ -152,6 +155,7 @@ impl Client {
             Self::Ruby => "Ruby",
             Self::Csharp => "Mono",
             Self::WasmTarget => "Rust for WebAssembly",
+            Self::WasmExamples => "examples in Go and C",
             Self::Debezium => "Debezium",
             Self::Moto => "moto",
             Self::S3sE2e => "s3s-e2e",
@@ -212,6 +216,7 @@ impl Client {
             ),
             Self::Csharp => runtimes::csharp(cache),
             Self::WasmTarget => wasm_target(),
+            Self::WasmExamples => examples::built(cache),
             Self::Debezium => debezium::java(cache),
             Self::Moto => moto::server(cache),
             Self::S3sE2e => s3s_e2e::built(cache),

@@ -83,6 +83,8 @@ pub(crate) const RIC_NODE: &str = "TIDEMILL_TEST_RIC_NODE";
 pub(crate) const RIC_JAVA: &str = "TIDEMILL_TEST_RIC_JAVA";
 /// Path of the `bootstrap` that is built of `tests/e2e/handlers/go`.
 pub(crate) const RIC_GO: &str = "TIDEMILL_TEST_RIC_GO";
+/// Folder of `checksum.wasm` and `median.wasm`, built of the examples in C and Go.
+pub(crate) const EXAMPLES: &str = "TIDEMILL_TEST_EXAMPLES";
 /// Path of Node.js.
 pub(crate) const NODE: &str = "TIDEMILL_TEST_NODE";
 /// Path of Ruby.

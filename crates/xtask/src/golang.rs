@@ -77,6 +77,17 @@ impl Go {
         command::run(go.arg("build").arg("-o").arg(program).current_dir(module))
     }
 
+    /// The same, as a WebAssembly program.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build).
+    pub(crate) fn build_for_wasi(&self, module: &Path, program: &Path) -> Result<()> {
+        let mut go = self.command();
+        go.env("GOOS", "wasip1").env("GOARCH", "wasm");
+        go.args(["build", "-ldflags=-s", "-o"]).arg(program);
+        command::run(go.current_dir(module))
+    }
+
     /// Builds the program `package` (`path@version`) into `folder`.
     ///
     /// # Errors

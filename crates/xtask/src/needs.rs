@@ -57,6 +57,7 @@ const NEEDS: &[(&str, &[Need])] = &[
             Need::Client(Client::Ruby),
             Need::Client(Client::Csharp),
             Need::Client(Client::WasmTarget),
+            Need::Client(Client::WasmExamples),
             Need::Client(Client::Moto),
             Need::Client(Client::S3sE2e),
             Need::Client(Client::AwsSdkJs),
