@@ -140,7 +140,10 @@ async fn publish(producer: FutureProducer, records: u64) -> Result<()> {
 /// Key and value.
 type Content<'a> = (Option<&'a [u8]>, &'a [u8]);
 
-fn by_partition(records: &[Consumed]) -> Vec<Vec<Content<'_>>> {
+/// Of each partition.
+type Contents<'a> = Vec<Vec<Content<'a>>>;
+
+fn by_partition(records: &[Consumed]) -> Contents<'_> {
     let of = |partition| {
         let records = records.iter().filter(move |it| it.partition == partition);
         records.map(|it| (it.key.as_deref(), &*it.value)).collect()
