@@ -1,12 +1,16 @@
 //! Becoming another user of this machine, for good.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString, OsStr};
+use std::fs;
 use std::io;
 use std::mem::MaybeUninit;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use rustix::thread::{CapabilitySet, CapabilitySets};
+use rustix::thread::CapabilitySet;
+
+use crate::confinement::{empty_bounding_set, keep_capabilities};
 
 /// Room for what the user database says of one user.
 const ENTRY: usize = 16 * 1024;
@@ -17,6 +21,7 @@ pub struct Account {
     name: String,
     user: u32,
     group: u32,
+    home: PathBuf,
 }
 
 impl Account {
@@ -56,10 +61,14 @@ impl Account {
         )]
         // SAFETY: the call has succeeded and found somebody, so that the entry is filled.
         let entry = unsafe { entry.assume_init() };
+        #[expect(unsafe_code, reason = "C knows text by where it begins")]
+        // SAFETY: the call ends it with a zero, in the room, which is not touched before it is copied.
+        let home = unsafe { CStr::from_ptr(entry.pw_dir) };
         Ok(Self {
             name: name.to_owned(),
             user: entry.pw_uid,
             group: entry.pw_gid,
+            home: PathBuf::from(OsStr::from_bytes(home.to_bytes())),
         })
     }
 
@@ -69,14 +78,18 @@ impl Account {
         &self.name
     }
 
-    /// Whether it is root, of whom nothing is given up by becoming it.
+    /// Whether it is root or of root's group, of whom nothing, or not enough, is given up by becoming it.
     #[must_use]
     pub fn is_root(&self) -> bool {
-        self.user == 0
+        self.user == 0 || self.group == 0
     }
 
     pub(crate) fn user(&self) -> u32 {
         self.user
+    }
+
+    pub(crate) fn group(&self) -> u32 {
+        self.group
     }
 
     /// Makes a file or folder its own.
@@ -95,25 +108,32 @@ impl Account {
         Ok(std::fs::metadata(path)?.uid() == self.user)
     }
 
-    /// Makes this process, which is root's, this user's: with its groups, and with no right of root's but
+    /// Makes this process, which is root's, this user's: with its groups, its home, and no right of root's but
     /// to end processes (`CAP_KILL`), for those in sandboxes are other users'. Nothing that it executes
-    /// has even that, and nothing gives it back.
-    ///
-    /// Rights are each thread's own: call it while there is one.
+    /// has even that, and nothing gives it back. What is open stays open, and where the process is it stays.
     ///
     /// # Errors
-    /// When the kernel refuses. Some rights may have been given up by then.
+    /// When there is more than one thread, since rights are each thread's own, or the kernel refuses. Some
+    /// rights may have been given up by then.
     pub fn assume(&self) -> io::Result<()> {
-        let name = CString::new(self.name.as_str())?;
-        for capability in 0..64 {
-            let one = CapabilitySet::from_bits_retain(1 << capability);
-            match rustix::thread::remove_capability_from_bounding_set(one) {
-                // The last that this kernel has was the one before.
-                Err(rustix::io::Errno::INVAL) => break,
-                removed => removed?,
-            }
+        if fs::read_dir("/proc/self/task")?.count() != 1 {
+            return Err(io::Error::other("more than one thread runs already"));
         }
-        rustix::thread::clear_ambient_capability_set()?;
+        self.take_over()?;
+        #[expect(unsafe_code, reason = "another thread could be reading them")]
+        // SAFETY: there is no other thread.
+        unsafe {
+            std::env::set_var("HOME", &self.home);
+            std::env::set_var("USER", &self.name);
+            std::env::set_var("LOGNAME", &self.name);
+        }
+        Ok(())
+    }
+
+    /// What of that concerns rights.
+    pub(crate) fn take_over(&self) -> io::Result<()> {
+        let name = CString::new(self.name.as_str())?;
+        empty_bounding_set()?;
         rustix::thread::set_keep_capabilities(true)?;
         #[expect(
             unsafe_code,
@@ -128,18 +148,9 @@ impl Account {
         if !changed {
             return Err(io::Error::last_os_error());
         }
-        let kill = CapabilitySet::KILL;
-        rustix::thread::set_capabilities(
-            None,
-            CapabilitySets {
-                effective: kill,
-                permitted: kill,
-                inheritable: CapabilitySet::empty(),
-            },
-        )?;
+        keep_capabilities(CapabilitySet::KILL)?;
         rustix::thread::set_keep_capabilities(false)?;
-        rustix::thread::set_no_new_privs(true)?;
-        Ok(())
+        Ok(rustix::thread::set_no_new_privs(true)?)
     }
 }
 

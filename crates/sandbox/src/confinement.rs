@@ -6,6 +6,7 @@
 use std::io;
 
 use rustix::process::{Resource, Rlimit};
+use rustix::thread::{CapabilitySet, CapabilitySets};
 
 /// Descriptors that a program may open, as in AWS Lambda (quota of 2026).
 pub(crate) const OPEN_FILES: u64 = 1024;
@@ -38,4 +39,33 @@ pub(crate) fn close_on_exec() -> io::Result<()> {
     } else {
         Err(io::Error::last_os_error())
     }
+}
+
+/// Has nothing that this process executes get any right of root's from its file.
+///
+/// # Errors
+/// `PERM` where the set is not this process's to change.
+pub(crate) fn empty_bounding_set() -> rustix::io::Result<()> {
+    // Up to the last that this kernel has.
+    for capability in 0..64 {
+        let one = CapabilitySet::from_bits_retain(1 << capability);
+        match rustix::thread::remove_capability_from_bounding_set(one) {
+            Err(rustix::io::Errno::INVAL) => break,
+            removed => removed?,
+        }
+    }
+    Ok(())
+}
+
+/// Gives up every right of root's but those `kept`, which nothing that this process executes has.
+pub(crate) fn keep_capabilities(kept: CapabilitySet) -> rustix::io::Result<()> {
+    rustix::thread::clear_ambient_capability_set()?;
+    rustix::thread::set_capabilities(
+        None,
+        CapabilitySets {
+            effective: kept,
+            permitted: kept,
+            inheritable: CapabilitySet::empty(),
+        },
+    )
 }

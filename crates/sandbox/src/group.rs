@@ -290,30 +290,9 @@ impl Group {
     /// Sends SIGKILL to every member, until none is left that could have started another, and
     /// returns the members, some of which may be children of this process.
     pub(crate) fn kill(&self) -> Vec<Held> {
-        // A member may fork between reading the list and the signal: read again until the list
-        // holds nobody new. Killed members stay on it until they are reaped.
-        let mut known: Vec<Held> = Vec::new();
-        let Some(folder) = self.folders().first().copied() else {
-            return known;
-        };
-        loop {
-            let list = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
-            let members = list
-                .lines()
-                .filter_map(|line| Pid::from_raw(line.parse().ok()?));
-            let new: Vec<Held> = members
-                .filter(|member| known.iter().all(|held| held.pid != *member))
-                .filter_map(Held::open)
-                .collect();
-            if new.is_empty() {
-                return known;
-            }
-            let unified = self.unified.as_ref();
-            let at_once = unified.is_some_and(|place| place.write("cgroup.kill", 1).is_ok());
-            if !at_once {
-                new.iter().for_each(|held| held.signal(Signal::KILL));
-            }
-            known.extend(new);
+        match self.folders().first() {
+            Some(folder) => kill(folder, self.unified.as_ref().map(|place| &*place.path)),
+            None => Vec::new(),
         }
     }
 
@@ -359,6 +338,32 @@ impl Freezer {
 impl Place {
     fn write(&self, file: &str, value: u64) -> io::Result<()> {
         write(&self.path.join(file), &value.to_string())
+    }
+}
+
+/// Sends SIGKILL to every member of the group with this folder, as [`Group::kill`]; `at_once` is the folder
+/// through which the kernel may do that, of the same group.
+fn kill(folder: &Path, at_once: Option<&Path>) -> Vec<Held> {
+    // A member may fork between reading the list and the signal: read again until the list
+    // holds nobody new. Killed members stay on it until they are reaped.
+    let mut known: Vec<Held> = Vec::new();
+    loop {
+        let list = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
+        let members = list
+            .lines()
+            .filter_map(|line| Pid::from_raw(line.parse().ok()?));
+        let new: Vec<Held> = members
+            .filter(|member| known.iter().all(|held| held.pid != *member))
+            .filter_map(Held::open)
+            .collect();
+        if new.is_empty() {
+            return known;
+        }
+        let killed = at_once.is_some_and(|group| write(&group.join("cgroup.kill"), "1").is_ok());
+        if !killed {
+            new.iter().for_each(|held| held.signal(Signal::KILL));
+        }
+        known.extend(new);
     }
 }
 

@@ -1,9 +1,9 @@
 //! The first process of a sandbox.
 //!
 //! Forked by the spawner into fresh namespaces, it puts the root together, forks a process that will be
-//! the program, waits for a job, starts its program, gives up every right it had, and from then on only reaps. When the program ends, it
-//! tells how and ends too, and with it, for it is the first process of its namespace, everything that
-//! the program has left behind.
+//! the program, waits for a job, starts its program, gives up every right it had, and from then on only
+//! reaps. When the program ends, it tells how and ends too, and with it, for it is the first process of its
+//! namespace, everything that the program has left behind.
 //!
 //! Before a job arrives nobody's code has run here. Therefore a sandbox can be kept ready, with an
 //! interpreter in it that waits for the job as well (see [`Early`]).
@@ -15,6 +15,7 @@ mod own_root;
 mod parked;
 mod program;
 mod root;
+mod show;
 
 use std::fmt::Display;
 use std::io;
@@ -27,7 +28,7 @@ use rustix::thread::UnshareFlags;
 
 use crate::exit::Exit;
 use crate::program::{Bind, Early, Job, Program, Temporary};
-use crate::spawner::process::{Order, Privilege};
+use crate::spawner::terms::{Order, Privilege};
 use crate::wire::{self, Message, Writer};
 
 use program::First;
@@ -130,7 +131,7 @@ fn live(order: &Order, channel: &OwnedFd) -> Result<(), Failure> {
         Temporary::Disk(_) => beside.pop(),
     };
     let input = if input { beside.pop() } else { None };
-    root::complete(&order.mount_point, &job, image, program::owner(order))?;
+    root::complete(order, &job, image, program::owner(order))?;
     let first = match (&job.root, first) {
         // What is parked is in the root that is gone.
         (Some(_), First::Parked(parked)) => {
@@ -271,16 +272,16 @@ fn unexpected() -> io::Error {
 
 impl Job {
     /// What a sandbox's first process is sent. What may stand in for the program is the server's
-    /// business, and so is what `/tmp` can be here.
-    /// `input` says whether its standard input comes beside it.
-    pub(crate) fn write(&self, temporary: Temporary, input: bool) -> Writer {
+    /// business, and so is what `/tmp` can be here. `input` is what is sent beside it to be the program's
+    /// standard input.
+    pub(crate) fn write(&self, temporary: Temporary, input: Option<&OwnedFd>) -> Writer {
         let names: Vec<_> = self.names.iter().collect();
         let (kind, bytes) = match temporary {
             Temporary::Memory(bytes) => (0, bytes),
             Temporary::Disk(bytes) => (1, bytes),
         };
         self.program
-            .write(Writer::default().number(0).number(input.into()))
+            .write(Writer::default().number(0).number(input.is_some().into()))
             .each(&self.companions, |to, companion| companion.write(to))
             .each(self.root.as_slice(), |to, root| to.text(root))
             .each(&self.binds, |to, bind| bind.write(to))

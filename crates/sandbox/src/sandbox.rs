@@ -46,7 +46,8 @@ pub struct Sandbox {
 
 impl Sandbox {
     /// Starts a job in a sandbox that is ready. Where a program waits in it already, that becomes the
-    /// job's. `input` is its standard input, where that is not to be empty, and `image` its `/tmp`, where that is to be on disk.
+    /// job's. `input` is its standard input, where that is not to be empty, and `image` its `/tmp`, where
+    /// that is to be on disk.
     pub(crate) async fn start(
         ready: Ready,
         job: &Job,
@@ -111,7 +112,7 @@ impl Sandbox {
             (Temporary::Disk(bytes), None) => Temporary::Memory(bytes),
             (temporary, _) => temporary,
         };
-        let message = job.write(temporary, input.is_some());
+        let message = job.write(temporary, input.as_ref());
         beside.extend(input);
         beside.extend(image);
         wire::send(slot.channel.as_fd(), &message, &wire::lend(&beside))?;

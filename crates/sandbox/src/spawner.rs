@@ -10,21 +10,27 @@
 mod early;
 pub(crate) mod process;
 mod slot;
+pub(crate) mod terms;
 mod workshop;
 
+use std::fs::DirBuilder;
+use std::io;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 
 use crate::disk::Disk;
 use crate::group::{Groups, Limit, Limits, detect};
-use crate::plain::{Task, worker};
+use crate::plain::{Status, Task, worker};
 use crate::{Account, Early, Error, Job, Sandbox, Temporary};
 
 pub(crate) use early::EarlySlot;
-use process::{Privilege, SpawnerProcess, Terms};
+use process::SpawnerProcess;
 pub(crate) use slot::Slot;
+use terms::{Heir, Privilege, Terms};
 use workshop::{Plan, Workshop};
 
 /// Spawner processes, at most. The kernel makes more namespaces at a time no faster: they wait for one
@@ -34,7 +40,8 @@ const PROCESSES: usize = 4;
 /// Where, and how many.
 #[derive(Clone, Debug)]
 pub struct SpawnerConfig {
-    /// A folder that belongs to the spawner and stays empty.
+    /// A folder that belongs to the spawner and stays empty; it is made where it is missing. One that has an
+    /// heir uses a folder of root's below `/run` instead.
     pub mount_point: PathBuf,
     /// A folder that belongs to the spawner, for temporary files that are kept on disk. Whatever it holds
     /// at the start is removed.
@@ -62,6 +69,8 @@ struct Shared {
     threads: Vec<JoinHandle<()>>,
     ends: mpsc::Sender<Task>,
     limits: Limits,
+    /// Whether the kernel tells this process about those in sandboxes.
+    sees: bool,
     /// Present where [`Limits::disk`] is enforced.
     disk: Option<Arc<Disk>>,
     #[cfg(test)]
@@ -73,15 +82,25 @@ struct Shared {
 #[derive(Debug)]
 pub struct Prepared {
     config: SpawnerConfig,
-    privilege: Privilege,
-    /// Whether another way than root's is out of the question.
-    by_root_only: bool,
+    ways: Ways,
     processes: Vec<SpawnerProcess>,
     limits: Limits,
     groups: Groups,
     /// What makes disks, or why there are none.
     disk: Result<PathBuf, String>,
 }
+
+/// With which rights sandboxes may be made.
+#[derive(Clone, Copy, Debug)]
+enum Ways {
+    Root,
+    /// Root of a container is often not allowed what a user is.
+    RootElseUser,
+    User,
+}
+
+/// Where folders of root's are that last as long as the machine runs.
+const RUN: &str = "/run";
 
 /// What a job can be started in.
 pub(crate) enum Ready {
@@ -106,24 +125,38 @@ impl Spawner {
     /// [`Error::Prepare`] when it cannot be done.
     pub fn prepare(config: SpawnerConfig, heir: Option<&Account>) -> Result<Prepared, Error> {
         let (limits, groups) = detect();
-        if let Some(heir) = heir {
-            groups
-                .give_to(heir.user())
-                .map_err(|error| Error::prepare("hand control groups over", error))?;
-        }
+        let (mount_point, heir) = match heir {
+            None => (config.mount_point.clone(), None),
+            Some(heir) => {
+                let given = groups.give_to(heir.user());
+                given.map_err(|error| Error::prepare("hand control groups over", error))?;
+                let place =
+                    own_folder().map_err(|error| Error::prepare("make a folder in /run", error))?;
+                let heir = Heir {
+                    user: heir.user(),
+                    group: heir.group(),
+                    executable: std::env::current_exe()
+                        .map_err(|error| Error::prepare("find this program", error))?,
+                };
+                (place, Some(heir))
+            }
+        };
+        let ways = match (rustix::process::geteuid().is_root(), &heir) {
+            (_, Some(_)) => Ways::Root,
+            (true, None) => Ways::RootElseUser,
+            (false, None) => Ways::User,
+        };
+        std::fs::create_dir_all(&mount_point)
+            .map_err(|error| Error::prepare("make the folder for sandboxes", error))?;
         let terms = Terms {
-            mount_point: config.mount_point.clone(),
+            mount_point,
             groups: groups.family(),
-            by_root_only: heir.is_some(),
+            heir,
         };
         let processors = thread::available_parallelism().map_or(1, usize::from);
         let processes = (0..processors.min(PROCESSES)).map(|_| SpawnerProcess::start(&terms));
         Ok(Prepared {
-            privilege: match rustix::process::geteuid().is_root() {
-                true => Privilege::Root,
-                false => Privilege::User,
-            },
-            by_root_only: terms.by_root_only,
+            ways,
             processes: processes.collect::<Result<_, _>>()?,
             limits,
             groups,
@@ -174,6 +207,14 @@ impl Spawner {
                 Limit::NotEnforced(_) => weaker.push(format!("{what} {limit}")),
             }
         }
+        if !self.shared.sees {
+            weaker.push(
+                "/proc hides processes of other users from the server (hidepid): extensions are not \
+                 asked to end before they are killed, and reports say nothing of the memory that was \
+                 used. Mount /proc with gid=GROUP as well, and put the server's user into that group"
+                    .to_owned(),
+            );
+        }
         weaker
     }
 
@@ -219,6 +260,24 @@ impl Spawner {
     }
 }
 
+/// A new folder that is root's and that nobody else can replace.
+fn own_folder() -> io::Result<PathBuf> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+
+    std::fs::create_dir_all(RUN)?;
+    loop {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("tidemill-{}-{number}", std::process::id());
+        let folder = Path::new(RUN).join(name);
+        match DirBuilder::new().mode(0o700).create(&folder) {
+            Ok(()) => return Ok(folder),
+            // What a server of the same number left when it and its spawners were killed at once.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
 impl Prepared {
     /// Makes a first sandbox, which shows whether this machine allows it, and keeps others ready from then
     /// on. Blocks for some milliseconds.
@@ -228,27 +287,28 @@ impl Prepared {
     pub fn start(self) -> Result<Spawner, Error> {
         let Self {
             config,
-            privilege,
-            by_root_only,
+            ways,
             processes,
             mut limits,
             groups,
             disk,
         } = self;
-        std::fs::create_dir_all(&config.mount_point)
-            .map_err(|error| Error::prepare("make the folder for sandboxes", error))?;
-        let nobody = || Error::prepare("make sandboxes", std::io::ErrorKind::NotFound);
+        let nobody = || Error::prepare("make sandboxes", io::ErrorKind::NotFound);
         let first = processes.first().ok_or_else(nobody)?;
+        let privilege = match ways {
+            Ways::Root | Ways::RootElseUser => Privilege::Root,
+            Ways::User => Privilege::User,
+        };
         let mut plan = Plan::new(privilege, groups);
-        let first = match (plan.make(first), privilege) {
-            // Root of a container is often not allowed what a user is.
-            (Err(error), Privilege::Root) if !by_root_only => {
+        let first = match (plan.make(first), ways) {
+            (Err(error), Ways::RootElseUser) => {
                 tracing::debug!(%error, "no sandbox can be made as root of the machine");
                 plan.privilege = Privilege::User;
                 plan.make(first)?
             }
             (made, _) => made?,
         };
+        let sees = Status::open(first.pid).is_some();
         let disk = match plan.privilege {
             Privilege::Root => disk.and_then(|tool| Disk::over(config.disk.clone(), tool)),
             Privilege::User => Err("only root may mount them".to_owned()),
@@ -263,6 +323,7 @@ impl Prepared {
             threads: Vec::new(),
             ends: worker("sandbox-end")?,
             limits,
+            sees,
             disk,
             #[cfg(test)]
             processes: Vec::new(),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use super::{Group, Interface, Place, write};
+use super::{kill, write};
 
 /// How often, and how far apart, a group is tried to be removed whose members have been killed: the kernel
 /// takes milliseconds to let go of them.
@@ -53,7 +53,7 @@ pub(super) fn clear(folder: &Path, tries: u32) {
         .filter(|path| path.is_dir());
     let mut groups: Vec<PathBuf> = groups.collect();
     for path in &groups {
-        Group::at(path.clone()).kill();
+        kill(path, Some(path));
     }
     for attempt in 1..=tries {
         groups.retain(|path| still_there(fs::remove_dir(path)));
@@ -62,7 +62,7 @@ pub(super) fn clear(folder: &Path, tries: u32) {
         }
         #[expect(
             clippy::disallowed_methods,
-            reason = "the kernel tells nobody when a group can be removed"
+            reason = "a group of version 1 tells nobody that it is empty"
         )]
         thread::sleep(BETWEEN);
     }
@@ -72,23 +72,6 @@ pub(super) fn clear(folder: &Path, tries: u32) {
 
 fn still_there(removed: io::Result<()>) -> bool {
     removed.is_err_and(|error| error.kind() != io::ErrorKind::NotFound)
-}
-
-impl Group {
-    /// One of which nothing but its folder matters.
-    fn at(path: PathBuf) -> Self {
-        let place = Place {
-            interface: Interface::V2,
-            path,
-        };
-        Self {
-            number: 0,
-            memory: None,
-            cpu: None,
-            pids: None,
-            unified: Some(place),
-        }
-    }
 }
 
 #[cfg(test)]

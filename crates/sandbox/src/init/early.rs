@@ -5,15 +5,14 @@
 //! that the job's files can be shown in there; it has become everybody's, and the first process has no
 //! right left, before the program is told of the job. Until then it runs no code but its own.
 
-use std::fs;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 
 use super::parked::Parked;
-use super::{At, EXECUTE, Failure, root};
+use super::{At, EXECUTE, Failure, show};
 use crate::program::{Early, Job, Program};
-use crate::spawner::process::Order;
+use crate::spawner::terms::Order;
 
 /// A program that has been executed and reads its standard input.
 pub(super) struct Waiting {
@@ -29,10 +28,9 @@ pub(super) fn start(
     parked: Parked,
 ) -> Result<Waiting, Failure> {
     let at = order.mount_point.as_path();
-    root::show(at, &early.binds)?;
+    show::all(at, &early.binds, order.heir.as_ref())?;
     for folder in &early.folders {
-        let place = root::inside(at, folder)?;
-        fs::create_dir_all(&place).at(format_args!("make {}", folder.display()))?;
+        show::folder(at, folder).at(format_args!("make {}", folder.display()))?;
     }
     let (input, handover) = io::pipe().at("make a pipe")?;
     let begun = parked.execute(&early.program, output, Some(input.into()))?;
@@ -45,8 +43,8 @@ pub(super) fn start(
 /// Removes what was there for the start only, and leaves of the job what is still to be shown.
 pub(super) fn give_way(order: &Order, early: &Early, job: &mut Job) -> Result<(), Failure> {
     for folder in &early.folders {
-        let place = root::inside(&order.mount_point, folder)?;
-        fs::remove_dir(&place).at(format_args!("remove {}", folder.display()))?;
+        let removed = show::remove_folder(&order.mount_point, folder);
+        removed.at(format_args!("remove {}", folder.display()))?;
     }
     job.binds.retain(|bind| !early.binds.contains(bind));
     Ok(())

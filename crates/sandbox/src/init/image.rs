@@ -1,13 +1,14 @@
 //! Mounts a file that holds a file system.
 
-use std::fs::{self, File, Permissions};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::root::{HARMLESS, Owner};
-use super::{At, Failure};
+use rustix::fs::{AtFlags, Mode, OFlags};
+
+use super::root::{Owner, TEMPORARY, mount_temporary};
+use super::{At, Failure, show};
 
 /// Requests to loop devices (Linux, `include/uapi/linux/loop.h`).
 const GET_FREE: libc::Ioctl = 0x4C82;
@@ -29,18 +30,19 @@ struct Configuration {
     reserved: [u64; 8],
 }
 
-/// Shows the file system in `image` at `place`, as a folder like `/tmp` that belongs to `owner`. It is
-/// gone when the mount is. Nothing of it need survive a crash of the machine.
-pub(super) fn mount(image: &OwnedFd, place: &Path, owner: Owner) -> Result<(), Failure> {
+/// Shows the file system in `image` at `/tmp` below `at`; it belongs to `owner`. It is gone when the mount
+/// is. Nothing of it need survive a crash of the machine.
+pub(super) fn mount(image: &OwnedFd, at: &Path, owner: Owner) -> Result<(), Failure> {
     let (device, path) = attach(image.as_fd()).at("find a loop device for /tmp")?;
-    let options = c"noinit_itable,nobarrier";
-    rustix::mount::mount(&path, place, "ext4", HARMLESS, options).at("mount the disk at /tmp")?;
+    mount_temporary(at, &path, "ext4", c"noinit_itable,nobarrier")?;
     drop(device);
-    let everybody = Permissions::from_mode(0o1777);
+    let how = OFlags::RDONLY | OFlags::DIRECTORY;
+    let mounted = show::existing(at, Path::new(TEMPORARY), how).at("open /tmp")?;
     // It is there since the file system is, and holds what a check of it would find.
-    let _ = fs::remove_dir(place.join("lost+found"));
-    std::os::unix::fs::chown(place, Some(owner.user), Some(owner.group))
-        .and_then(|()| fs::set_permissions(place, everybody))
+    let _ = rustix::fs::unlinkat(&mounted, "lost+found", AtFlags::REMOVEDIR);
+    let everybody = Mode::from_raw_mode(0o1777);
+    std::os::unix::fs::fchown(&mounted, Some(owner.user), Some(owner.group))
+        .and_then(|()| Ok(rustix::fs::fchmod(&mounted, everybody)?))
         .at("give /tmp away")
 }
 

@@ -4,32 +4,31 @@
 //! bound into it from there: `/dev`, `/proc`, and what `/etc` says of hosts. Then it becomes the root of
 //! all, and the one that was there goes with this machine's.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::root::{self, HARMLESS_BIND};
-use super::{At, Failure};
+use super::{At, Failure, show};
+use crate::spawner::terms::Heir;
 
 /// Where it is put together, within the root that is there.
-const PLACE: &str = "own";
+const PLACE: &str = "/own";
 
-/// What it gets, with everything mounted below.
-const SHOWN: [&str; 4] = ["dev", "proc", "etc/hosts", "etc/resolv.conf"];
+/// What it gets, with everything mounted below. That has been restricted already, and of the three that are
+/// part of the root that was there, nobody is to write to what stays of it.
+const SHOWN: [(&str, u64); 4] = [
+    ("/dev", RESTRICTED),
+    ("/etc/hosts", RESTRICTED),
+    ("/etc/resolv.conf", RESTRICTED),
+    ("/proc", 0),
+];
+const RESTRICTED: u64 = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
 
 /// Shows the folder `from` and in it what every sandbox has. Returns where, for what is still to come.
-pub(super) fn show(at: &Path, from: &Path) -> Result<PathBuf, Failure> {
-    let own = at.join(PLACE);
-    fs::create_dir(&own).at("make a place for the root")?;
-    root::bind(from, &own)?;
-    for name in SHOWN {
-        let (here, there) = (at.join(name), own.join(name));
-        let shown = rustix::mount::mount_bind_recursive(&here, &there);
-        shown.at(format_args!("show /{name} in the root"))?;
-    }
-    // What is mounted below has been restricted already.
-    for name in ["dev", "etc/hosts", "etc/resolv.conf"] {
-        let restricted = rustix::mount::mount_remount(own.join(name), HARMLESS_BIND, c"");
-        restricted.at(format_args!("make /{name} read-only"))?;
+pub(super) fn show(at: &Path, from: &Path, heir: Option<&Heir>) -> Result<PathBuf, Failure> {
+    show::bind(at, from, Path::new(PLACE), heir)?;
+    let own = at.join(&PLACE[1..]);
+    for (name, attributes) in SHOWN {
+        let shown = show::again(at, &own, Path::new(name), attributes);
+        shown.at(format_args!("show {name} in the root"))?;
     }
     Ok(own)
 }

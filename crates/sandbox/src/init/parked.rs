@@ -19,7 +19,8 @@ use super::{At, EXECUTE, Failure};
 use crate::confinement::{OPEN_FILES, close_on_exec, limit};
 use crate::program::Program;
 use crate::seccomp;
-use crate::spawner::process::{Order, Privilege, fork_program};
+use crate::spawner::process::fork_program;
+use crate::spawner::terms::{Order, Privilege};
 use crate::wire::{self, Writer};
 
 /// What a program may have of a resource, soft and hard. Descriptors and processes as in AWS Lambda

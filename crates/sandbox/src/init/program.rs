@@ -6,15 +6,16 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use rustix::process::DumpableBehavior;
-use rustix::thread::{CapabilitySet, CapabilitySets, Gid, Uid};
+use rustix::thread::{CapabilitySet, Gid, Uid};
 
 use super::early::Waiting;
 use super::parked::{self, Parked};
 use super::root::Owner;
 use super::{At, EXECUTE, EXECUTE_COMPANION, Failure, die_with_parent};
+use crate::confinement::{empty_bounding_set, keep_capabilities};
 use crate::program::Job;
 use crate::seccomp;
-use crate::spawner::process::{Order, Privilege};
+use crate::spawner::terms::{Order, Privilege};
 
 /// The user and group that the program sees itself as: those of AWS Lambda.
 pub(super) const USER: u32 = 993;
@@ -126,24 +127,10 @@ fn give_up_rights(order: &Order) -> Result<(), Failure> {
 }
 
 pub(super) fn drop_capabilities() -> rustix::io::Result<()> {
-    // Up to the last that this kernel has.
-    for capability in 0..64 {
-        let one = CapabilitySet::from_bits_retain(1 << capability);
-        match rustix::thread::remove_capability_from_bounding_set(one) {
-            Err(rustix::io::Errno::INVAL) => break,
-            // The set is no longer ours to change, as when it is empty already.
-            Err(rustix::io::Errno::PERM) => break,
-            removed => removed?,
-        }
+    match empty_bounding_set() {
+        // The set is no longer ours to change, as when it is empty already.
+        Ok(()) | Err(rustix::io::Errno::PERM) => {}
+        Err(error) => return Err(error),
     }
-    rustix::thread::clear_ambient_capability_set()?;
-    let none = CapabilitySet::empty();
-    rustix::thread::set_capabilities(
-        None,
-        CapabilitySets {
-            effective: none,
-            permitted: none,
-            inheritable: none,
-        },
-    )
+    keep_capabilities(CapabilitySet::empty())
 }

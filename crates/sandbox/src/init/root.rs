@@ -5,16 +5,20 @@
 //! has a `/dev` with five harmless devices, a `/proc` of its own processes, and a private `/tmp`. There
 //! is no `/sys`, no `/run`, no `/home`, no `/root`.
 
+use std::ffi::{CStr, CString};
 use std::fs;
 use std::io::{self, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 
-use super::{At, Failure, image, own_root};
-use crate::program::{Bind, Job, Temporary};
+use super::{At, Failure, image, own_root, show};
+use crate::program::{Job, Temporary};
+use crate::spawner::terms::Order;
 
 /// Folders of the system's programs and libraries: bound, or a link where this machine has a link.
 const SYSTEM: [&str; 7] = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32"];
@@ -84,11 +88,13 @@ const HIDDEN: [&str; 7] = [
 /// Files and folders of `/tmp`, at most. Each costs memory of the function's.
 const TEMPORARY_FILES: u32 = 100_000;
 
-pub(super) const HARMLESS: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
+/// Where temporary files are.
+pub(super) const TEMPORARY: &str = "/tmp";
+
+const HARMLESS: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
 
 /// A bind that nobody writes through.
-pub(super) const HARMLESS_BIND: MountFlags =
-    MountFlags::BIND.union(MountFlags::RDONLY).union(HARMLESS);
+const HARMLESS_BIND: MountFlags = MountFlags::BIND.union(MountFlags::RDONLY).union(HARMLESS);
 
 /// Puts together what every sandbox has, over the folder `at`.
 pub(super) fn assemble(at: &Path) -> Result<(), Failure> {
@@ -109,7 +115,7 @@ pub(super) fn assemble(at: &Path) -> Result<(), Failure> {
                 let link = fs::read_link(&here).and_then(|to| symlink(to, &inside));
                 link.at(format_args!("link /{name}"))?;
             }
-            Ok(_) => bind(&here, &inside)?,
+            Ok(_) => bind(&here, at, Path::new(name))?,
             Err(_) => {}
         }
     }
@@ -120,7 +126,7 @@ pub(super) fn assemble(at: &Path) -> Result<(), Failure> {
     for name in ETC.into_iter().map(PathBuf::from).chain(java) {
         let here = Path::new("/etc").join(&name);
         if here.exists() {
-            bind(&here, &at.join("etc").join(&name))?;
+            bind(&here, at, &Path::new("etc").join(&name))?;
         }
     }
     for (name, text) in WRITTEN {
@@ -140,22 +146,22 @@ pub(super) struct Owner {
 /// Adds what the job asks for, makes it the root, and makes it read-only. Where the job brings a root of
 /// its own, that becomes the root.
 pub(super) fn complete(
-    at: &Path,
+    order: &Order,
     job: &Job,
     image: Option<OwnedFd>,
     owner: Owner,
 ) -> Result<(), Failure> {
+    let (at, heir) = (order.mount_point.as_path(), order.heir.as_ref());
     name_hosts(at, job).at("write /etc/hosts")?;
     let own = match &job.root {
-        Some(from) => Some(own_root::show(at, from)?),
+        Some(from) => Some(own_root::show(at, from, heir)?),
         None => None,
     };
     let at = own.as_deref().unwrap_or(at);
-    show(at, &job.binds)?;
-    let place = at.join("tmp");
+    show::all(at, &job.binds, heir)?;
     match (job.temporary, image) {
-        (Temporary::Disk(_), Some(image)) => image::mount(&image, &place, owner)?,
-        (Temporary::Disk(bytes) | Temporary::Memory(bytes), _) => memory(&place, bytes, owner)?,
+        (Temporary::Disk(_), Some(image)) => image::mount(&image, at, owner)?,
+        (Temporary::Disk(bytes) | Temporary::Memory(bytes), _) => memory(at, bytes, owner)?,
     }
     std::env::set_current_dir(at).at("enter the new root")?;
     rustix::process::pivot_root(".", ".").at("change the root")?;
@@ -168,70 +174,61 @@ fn name_hosts(at: &Path, job: &Job) -> io::Result<()> {
     if job.names.is_empty() {
         return Ok(());
     }
-    let mut file = fs::File::options()
-        .append(true)
-        .open(at.join("etc/hosts"))?;
-    job.names
-        .iter()
-        .try_for_each(|(name, address)| writeln!(file, "{address} {name}"))
-}
-
-/// Has files at `place` kept in memory.
-fn memory(place: &Path, bytes: u64, owner: Owner) -> Result<(), Failure> {
-    let Owner { user, group } = owner;
-    let options =
-        format!("size={bytes},nr_inodes={TEMPORARY_FILES},mode=1777,uid={user},gid={group}");
-    let options = std::ffi::CString::new(options).at("write the options of /tmp")?;
-    rustix::mount::mount("tmpfs", place, "tmpfs", HARMLESS, options.as_c_str()).at("mount /tmp")
-}
-
-/// Shows folders and files of this machine.
-pub(super) fn show(at: &Path, binds: &[Bind]) -> Result<(), Failure> {
-    for wanted in binds {
-        bind(&wanted.from, &inside(at, &wanted.to)?)?;
+    let how = OFlags::WRONLY | OFlags::APPEND;
+    let mut file = fs::File::from(show::existing(at, Path::new("/etc/hosts"), how)?);
+    for (name, address) in &job.names {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+        if !name.bytes().all(plain) {
+            return Err(Errno::INVAL.into());
+        }
+        writeln!(file, "{address} {name}")?;
     }
     Ok(())
 }
 
-/// Where `to` is below `at`, if it is a path that stays there.
-pub(super) fn inside(at: &Path, to: &Path) -> Result<PathBuf, Failure> {
-    let plain = |part: std::path::Component<'_>| matches!(part, std::path::Component::Normal(_));
-    to.strip_prefix("/")
-        .ok()
-        .filter(|relative| relative.components().all(plain))
-        .map(|relative| at.join(relative))
-        .ok_or(io::ErrorKind::InvalidInput)
-        .at(format_args!("bind to {}", to.display()))
+/// Has files in `/tmp` below `at` kept in memory.
+fn memory(at: &Path, bytes: u64, owner: Owner) -> Result<(), Failure> {
+    let Owner { user, group } = owner;
+    let options =
+        format!("size={bytes},nr_inodes={TEMPORARY_FILES},mode=1777,uid={user},gid={group}");
+    let options = std::ffi::CString::new(options).at("write the options of /tmp")?;
+    mount_temporary(at, "tmpfs", "tmpfs", &options)
 }
 
-/// Shows `from` at `to`, read-only, with everything that is mounted below it.
-pub(super) fn bind(from: &Path, to: &Path) -> Result<(), Failure> {
-    let place = || {
-        if from.is_dir() {
-            return fs::create_dir_all(to);
-        }
-        if let Some(folder) = to.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        fs::File::create(to).map(|_| ())
-    };
-    place().at(format_args!("make a place for {}", from.display()))?;
-    rustix::mount::mount_bind_recursive(from, to).at(format_args!("bind {}", from.display()))?;
-    restrict(
-        to,
-        libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV,
-    )
-    .at(format_args!("make {} read-only", from.display()))
+/// Mounts something at `/tmp` below `at`.
+pub(super) fn mount_temporary(
+    at: &Path,
+    source: &str,
+    kind: &str,
+    options: &CStr,
+) -> Result<(), Failure> {
+    let place = show::folder(at, Path::new(TEMPORARY)).at("open /tmp")?;
+    // The one way to say where without saying a path.
+    rustix::process::fchdir(&place).at("enter /tmp")?;
+    rustix::mount::mount(source, ".", kind, HARMLESS, options).at("mount /tmp")
 }
 
-/// Sets attributes of the mount at `path` and of all below it.
-fn restrict(path: &Path, attributes: u64) -> io::Result<()> {
-    let path = std::ffi::CString::new(path.as_os_str().as_encoded_bytes())?;
+/// Shows a part of this machine, before anybody has said anything.
+fn bind(from: &Path, root: &Path, to: &Path) -> Result<(), Failure> {
+    show::bind(root, from, &Path::new("/").join(to), None)
+}
+
+/// Sets attributes of the mount at `path`, from the folder `from`, and of all below it if that is `recursive`.
+pub(super) fn restrict(
+    from: BorrowedFd<'_>,
+    path: &CStr,
+    attributes: u64,
+    recursive: bool,
+) -> io::Result<()> {
     let wanted = libc::mount_attr {
         attr_set: attributes,
         attr_clr: 0,
         propagation: 0,
         userns_fd: 0,
+    };
+    let flags = match recursive {
+        true => libc::AT_EMPTY_PATH | libc::AT_RECURSIVE,
+        false => libc::AT_EMPTY_PATH,
     };
     #[expect(unsafe_code, reason = "neither std nor rustix has mount_setattr")]
     // SAFETY: the path ends with a zero, the structure has the size that is stated, and both outlive
@@ -239,9 +236,9 @@ fn restrict(path: &Path, attributes: u64) -> io::Result<()> {
     let result = unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,
-            libc::AT_FDCWD,
+            from.as_raw_fd(),
             path.as_ptr(),
-            libc::AT_RECURSIVE,
+            flags,
             &raw const wanted,
             size_of::<libc::mount_attr>(),
         )
@@ -253,12 +250,18 @@ fn restrict(path: &Path, attributes: u64) -> io::Result<()> {
     }
 }
 
+/// The same of a path.
+fn restrict_at(path: &Path, attributes: u64) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_encoded_bytes())?;
+    restrict(rustix::fs::CWD, &path, attributes, true)
+}
+
 fn devices(at: &Path) -> Result<(), Failure> {
     for name in DEVICES {
         let (here, there) = (Path::new("/dev").join(name), at.join(name));
         fs::File::create(&there).at(format_args!("make /dev/{name}"))?;
         rustix::mount::mount_bind(&here, &there).at(format_args!("bind /dev/{name}"))?;
-        restrict(&there, libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC)
+        restrict_at(&there, libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC)
             .at(format_args!("restrict /dev/{name}"))?;
     }
     for (name, to) in LINKS {
@@ -278,7 +281,7 @@ fn processes(at: &Path) -> Result<(), Failure> {
         if name.exists() {
             rustix::mount::mount_bind(&name, &name)
                 .map_err(io::Error::from)
-                .and_then(|()| restrict(&name, attributes))
+                .and_then(|()| restrict_at(&name, attributes))
                 .at(format_args!("make {} read-only", name.display()))?;
         }
     }
@@ -286,7 +289,9 @@ fn processes(at: &Path) -> Result<(), Failure> {
         if name.exists() {
             rustix::mount::mount_bind("/dev/null", &name)
                 .map_err(io::Error::from)
-                .and_then(|()| restrict(&name, libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC))
+                .and_then(|()| {
+                    restrict_at(&name, libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC)
+                })
                 .at(format_args!("hide {}", name.display()))?;
         }
     }

@@ -7,69 +7,24 @@
 
 use std::fs;
 use std::io;
-use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use rustix::mount::{MountFlags, MountPropagationFlags};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 use rustix::process::{Pid, Signal};
 use rustix::thread::UnshareFlags;
 
 use super::Error;
+use super::terms::{Order, Privilege, Request, Terms};
 use crate::group::Family;
 use crate::init;
 use crate::seccomp;
-use crate::wire::{self, Message, Writer};
+use crate::wire::{self, Writer};
 
 /// The name by which the executable knows that it is to be the spawner.
 const NAME: &str = "tidemill-spawner";
-
-/// With which rights sandboxes are made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Privilege {
-    /// As root of the machine: each sandbox has user ids of its own.
-    Root,
-    /// As a user, who is root only inside.
-    User,
-}
-
-/// The users and groups of this machine that sandboxes take as theirs when the spawner is root: beyond
-/// what distributions and container engines give out (systemd ends at 1,879,048,191).
-pub(crate) const USERS: Range<u32> = 2_000_000_000..2_002_000_000;
-
-/// What holds for all that a spawner forks. It is told once, before the server gives up any right, so that
-/// nothing a server is brought to say later changes it.
-#[derive(Clone, Debug)]
-pub(crate) struct Terms {
-    /// An empty folder over which the sandboxes' roots are put together.
-    pub(crate) mount_point: PathBuf,
-    /// The folders below which sandboxes have their groups.
-    pub(crate) groups: Family,
-    /// Whether sandboxes are made by root's rights or not at all.
-    pub(crate) by_root_only: bool,
-}
-
-/// What the server asks a spawner for.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Request {
-    pub(crate) privilege: Privilege,
-    /// The user and group on this machine that the program is to be.
-    pub(crate) user: u32,
-    /// The user and group that the sandbox's first process is to be.
-    pub(crate) keeper: u32,
-    /// The number of the group that it is to join.
-    pub(crate) group: u64,
-}
-
-/// What a sandbox's first process has to know.
-pub(crate) struct Order {
-    pub(crate) privilege: Privilege,
-    pub(crate) mount_point: PathBuf,
-    pub(crate) user: u32,
-    pub(crate) keeper: u32,
-}
 
 /// The server's end of the spawner.
 #[derive(Debug)]
@@ -136,73 +91,13 @@ impl SpawnerProcess {
 impl Drop for SpawnerProcess {
     fn drop(&mut self) {
         self.control = None;
-        // It has nothing else to do than to end.
+        // It removes what is left of groups, which takes as long as the kernel takes to end their members.
         let _ = self.child.wait();
     }
 }
 
 fn gone() -> io::Error {
     io::Error::other("the spawner process has ended")
-}
-
-impl Terms {
-    fn write(&self) -> Writer {
-        Writer::default()
-            .text(&self.mount_point)
-            .each(self.groups.folders(), |to, folder| to.text(folder))
-            .number(self.by_root_only.into())
-    }
-
-    fn read(message: &mut Message) -> io::Result<Self> {
-        Ok(Self {
-            mount_point: message.path()?,
-            groups: Family::of(message.each(Message::path)?),
-            by_root_only: message.number()? != 0,
-        })
-    }
-
-    /// What a request amounts to, if it is one that may be followed.
-    fn order(&self, request: &Request) -> io::Result<Order> {
-        let Request { user, keeper, .. } = *request;
-        let allowed = match request.privilege {
-            Privilege::Root => user != keeper && USERS.contains(&user) && USERS.contains(&keeper),
-            Privilege::User => !self.by_root_only,
-        };
-        match allowed {
-            true => Ok(Order {
-                privilege: request.privilege,
-                mount_point: self.mount_point.clone(),
-                user,
-                keeper,
-            }),
-            false => Err(io::Error::from_raw_os_error(libc::EPERM)),
-        }
-    }
-}
-
-impl Request {
-    fn write(self) -> Writer {
-        Writer::default()
-            .number(match self.privilege {
-                Privilege::Root => 0,
-                Privilege::User => 1,
-            })
-            .number(self.user.into())
-            .number(self.keeper.into())
-            .number(self.group)
-    }
-
-    fn read(message: &mut Message) -> io::Result<Self> {
-        Ok(Self {
-            privilege: match message.number()? {
-                0 => Privilege::Root,
-                _ => Privilege::User,
-            },
-            user: message.small()?,
-            keeper: message.small()?,
-            group: message.number()?,
-        })
-    }
 }
 
 /// Runs before `main` and in place of it when this process is to be the spawner, as container
@@ -242,7 +137,23 @@ fn serve(control: &OwnedFd) {
         return;
     };
     follow(control, &terms);
-    terms.groups.clear();
+    // Whatever has kept this process from following: while the server lives, it may have other spawners.
+    if hung_up(control) {
+        terms.groups.clear();
+        if terms.heir.is_some() {
+            // What is there is this process's own.
+            let _ = rustix::mount::unmount(&terms.mount_point, UnmountFlags::DETACH);
+            // The last of several spawners does it, or the first.
+            let _ = fs::remove_dir(&terms.mount_point);
+        }
+    }
+}
+
+fn hung_up(control: &OwnedFd) -> bool {
+    let mut fds = [PollFd::new(control, PollFlags::empty())];
+    // It waits for nothing, so that it is not interrupted.
+    let _ = poll(&mut fds, Some(&Timespec::default()));
+    fds[0].revents().contains(PollFlags::HUP)
 }
 
 fn follow(control: &OwnedFd, terms: &Terms) {
@@ -255,17 +166,21 @@ fn follow(control: &OwnedFd, terms: &Terms) {
             }
             let channel = message.descriptors.pop();
             let channel = channel.ok_or(io::ErrorKind::InvalidInput)?;
-            match fork(order.privilege)? {
+            // Until it is in its group, its id is not to become somebody else's.
+            keep_no_zombies(libc::SIG_DFL);
+            let forked = fork(order.privilege).and_then(|forked| match forked {
                 Fork::Child => {
-                    keep_no_zombies(libc::SIG_DFL);
                     forget_control();
                     init::run(&order, &channel)
                 }
                 Fork::Parent(pid, handle) => {
-                    admit(&terms.groups, request.group, pid, &handle)?;
-                    Ok((pid, handle))
+                    let admitted = admit(&terms.groups, request.group, pid, &handle);
+                    admitted.map(|()| (pid, handle))
                 }
-            }
+            });
+            keep_no_zombies(libc::SIG_IGN);
+            reap();
+            forked
         });
         let answered = match forked {
             Ok((pid, handle)) => {
@@ -324,6 +239,12 @@ fn quicken(order: &Order) {
     };
     // Nothing is lost but time.
     let _ = mount();
+}
+
+/// Lets go of those that have ended since it was said that none are to be kept.
+fn reap() {
+    let any = rustix::process::WaitOptions::NOHANG;
+    while let Ok(Some(_)) = rustix::process::wait(any) {}
 }
 
 fn keep_no_zombies(disposition: libc::sighandler_t) {

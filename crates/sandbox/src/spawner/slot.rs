@@ -6,7 +6,8 @@ use std::sync::Arc;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal};
 
-use super::process::{Request, SpawnerProcess};
+use super::process::SpawnerProcess;
+use super::terms::Request;
 use crate::Error;
 use crate::group::{Group, Groups};
 use crate::init::Report;

@@ -12,8 +12,9 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
 use super::early::{EarlySlot, Stock};
-use super::process::{Privilege, Request, SpawnerProcess, USERS};
+use super::process::SpawnerProcess;
 use super::slot::Slot;
+use super::terms::{Privilege, Request, USERS};
 use crate::group::Groups;
 use crate::{Early, Error, SpawnerConfig};
 

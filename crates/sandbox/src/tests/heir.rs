@@ -2,13 +2,19 @@
 //! executable again, with the part to play in its environment.
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
+
 use super::*;
-use crate::Account;
+use crate::{Account, Early};
 
 const PART: &str = "TIDEMILL_TEST_PART";
+
+/// A folder that only root may enter.
+const ROOTS: &str = "TIDEMILL_TEST_ROOTS";
 
 /// What the part prints once a sandbox runs.
 const UP: &str = "heir: up";
@@ -33,7 +39,10 @@ fn the_heirs_part() {
         early: 2,
     };
     let prepared = Spawner::prepare(config, Some(&nobody)).unwrap();
-    nobody.assume().unwrap();
+    // A test has a thread beside it.
+    let error = nobody.assume().unwrap_err().to_string();
+    assert!(error.contains("thread"), "{error}");
+    nobody.take_over().unwrap();
     // What is left of root's rights, and what comes back.
     assert_eq!(
         File::open(&secret).unwrap_err().kind(),
@@ -68,10 +77,16 @@ fn the_heirs_part() {
             spawner: prepared.start().unwrap(),
             folder,
         };
-        assert_eq!(bench.spawner.weaknesses(), [] as [&str; 0]);
+        let weaknesses = bench.spawner.weaknesses();
+        if part == "blind" {
+            assert!(matches!(&*weaknesses, [one] if one.contains("hidepid")));
+            return;
+        }
+        assert_eq!(weaknesses, [] as [&str; 0]);
         match part.as_str() {
-            "serve" => serve(&bench).await,
-            _ => wait(&bench).await,
+            "wait" => wait(&bench).await,
+            "ask" => ask(&bench, Path::new(&from_caller(ROOTS).unwrap())).await,
+            _ => serve(&bench).await,
         }
     });
 }
@@ -114,6 +129,122 @@ async fn serve(bench: &Bench) {
     assert_eq!(bench.run_job(job).await.0, "late\n");
 }
 
+/// All that a server can be brought to ask for which would be another's right.
+async fn ask(bench: &Bench, roots: &Path) {
+    let refused = async |job: Job, why: Errno| {
+        let error = bench.spawner.spawn(job).await.unwrap_err();
+        match error {
+            Error::Prepare { act, source } => {
+                assert_eq!(source.raw_os_error(), Some(why.raw_os_error()), "{act}")
+            }
+            other => panic!("{other}"),
+        }
+    };
+    let mine = bench.folder.path();
+    let showing = |binds: &[(&Path, &str)]| Job {
+        binds: binds
+            .iter()
+            .map(|(from, to)| Bind {
+                from: from.to_path_buf(),
+                to: PathBuf::from(to),
+            })
+            .collect(),
+        ..shell("cat /var/task/*")
+    };
+
+    // What it may not open it cannot show, nor what lies behind.
+    assert!(fs::read_dir(roots).is_err());
+    let (behind, file) = (roots.join("open"), roots.join("open/file"));
+    for from in [&behind, &file] {
+        refused(showing(&[(from, "/var/task")]), Errno::ACCESS).await;
+    }
+    let mut job = shell("true");
+    job.root = Some(behind.clone());
+    refused(job, Errno::ACCESS).await;
+    // What it may open and not enter, nobody enters.
+    let (text, exit) = bench.run_job(showing(&[(roots, "/var/task")])).await;
+    assert!(
+        text.contains("Permission denied") || text.contains("No such file"),
+        "{text}"
+    );
+    assert_eq!(exit, Exit::Status(1));
+    // Its own program it may, wherever that is.
+    let own = std::env::current_exe().unwrap();
+    let (text, exit) = bench
+        .run_job(Job {
+            program: shell("test -s /var/own").program,
+            ..showing(&[(&own, "/var/own")])
+        })
+        .await;
+    assert_eq!(exit, Exit::Status(0), "{text}");
+
+    // Links of its own lead nobody out of the sandbox.
+    let links = mine.join("links");
+    fs::create_dir(&links).unwrap();
+    symlink(roots, links.join("way")).unwrap();
+    symlink(roots.join("open/file"), links.join("hosts")).unwrap();
+    let given = mine.join("given");
+    fs::write(&given, "planted").unwrap();
+    let around = (&*links, "/var/task");
+    for (from, to) in [
+        (&*given, "/var/task/way/planted"),
+        (&*given, "/var/task/way/open/file"),
+        (&*links, "/var/task/way/open/folder"),
+    ] {
+        refused(showing(&[around, (from, to)]), Errno::LOOP).await;
+    }
+    let refused_early = |early: Early| async {
+        let mut job = shell("echo all the same");
+        bench.spawner.expect(&early).await;
+        job.early = Some(early);
+        assert_eq!(bench.run_job(job).await.0, "all the same\n");
+    };
+    let mut early = early::of(&shell("exit 1"));
+    early.binds.extend(showing(&[around]).binds);
+    early.folders.push(PathBuf::from("/var/task/way/planted"));
+    refused_early(early).await;
+    // Over a file that is written to before the job's program starts.
+    let mut early = early::of(&shell("exit 1"));
+    early.binds.extend(showing(&[(&*links, "/etc")]).binds);
+    bench.spawner.expect(&early).await;
+    let mut job = shell("true");
+    job.names = BTreeMap::from([("x".to_owned(), [127, 1, 0, 1].into())]);
+    job.early = Some(early);
+    bench.run_job(job).await;
+    // In a root of its own.
+    let image = mine.join("image");
+    for folder in ["dev", "etc", "proc"] {
+        fs::create_dir_all(image.join(folder)).unwrap();
+    }
+    for file in ["etc/hosts", "etc/resolv.conf"] {
+        fs::write(image.join(file), "").unwrap();
+    }
+    symlink(roots, image.join("tmp")).unwrap();
+    let mut job = shell("true");
+    job.root = Some(image.clone());
+    refused(job.clone(), Errno::LOOP).await;
+    fs::remove_dir(image.join("dev")).unwrap();
+    symlink(roots, image.join("dev")).unwrap();
+    refused(job, Errno::LOOP).await;
+
+    // What a sandbox has of its own stays that.
+    for to in ["/proc", "/proc/self", "/dev/null"] {
+        refused(showing(&[(&*given, to)]), Errno::ACCESS).await;
+    }
+    for name in ["a\n127.0.0.1 b", "a b", "#"] {
+        let mut job = shell("true");
+        job.names = BTreeMap::from([(name.to_owned(), [127, 1, 0, 1].into())]);
+        refused(job, Errno::INVAL).await;
+    }
+
+    // Where it is put together nobody puts something else.
+    let places: Vec<_> = mount_points(std::process::id());
+    assert_eq!(places.len(), 1);
+    let metadata = fs::metadata(&places[0]).unwrap();
+    assert_eq!((metadata.uid(), metadata.mode() & 0o777), (0, 0o700));
+    assert!(fs::rename(&places[0], mine.join("elsewhere")).is_err());
+}
+
 /// Until it is killed.
 async fn wait(bench: &Bench) {
     let mut running = bench.start(shell("echo up; exec sleep 1000")).await;
@@ -130,43 +261,50 @@ fn play(part: &str) -> Option<Command> {
     }
     // Without it no sandbox can be made at all.
     Bench::new()?;
-    let mut command = Command::new("/proc/self/exe");
+    Some(with_part(Command::new("/proc/self/exe"), part))
+}
+
+fn with_part(mut command: Command, part: &str) -> Command {
     command
         .args(["--exact", "tests::heir::the_heirs_part", "--nocapture"])
         .env(PART, part)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    Some(command)
+    command
 }
 
-/// The folders for groups that a process has made and that are still there.
-fn groups_of(process: u32) -> Vec<PathBuf> {
+/// Where sandboxes are put together for a process that was root.
+fn mount_points(process: u32) -> Vec<PathBuf> {
+    named_after(process, Path::new("/run"))
+}
+
+/// What a spawner of this process has made in a folder.
+fn named_after(process: u32, folder: &Path) -> Vec<PathBuf> {
     let mine = format!("tidemill-{process}-");
-    let below = |folder: PathBuf| {
-        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-        entries.map(|entry| entry.path())
-    };
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let paths = entries.map(|entry| entry.path());
     let own = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default();
         name.to_string_lossy().starts_with(&mine)
     };
+    paths.filter(own).collect()
+}
+
+/// The folders for groups that a process has made and that are still there.
+fn groups_of(process: u32) -> Vec<PathBuf> {
     // Wherever this process is itself: its own groups, and those above them.
     let (limits, groups) = crate::group::detect();
     drop(limits);
     let family = groups.family();
     let above = family.folders().iter().filter_map(|folder| folder.parent());
     above
-        .flat_map(|folder| below(folder.to_owned()))
-        .filter(own)
+        .flat_map(|folder| named_after(process, folder))
         .collect()
 }
 
-#[tokio::test]
-async fn who_was_root_makes_the_same_sandboxes_and_holds_nothing_but_the_right_to_end_them() {
-    let Some(mut command) = play("serve") else {
-        return;
-    };
+/// Has another process play a part to its end.
+fn played(mut command: Command) {
     let child = command.spawn().unwrap();
     let process = child.id();
     let output = child.wait_with_output().unwrap();
@@ -175,6 +313,43 @@ async fn who_was_root_makes_the_same_sandboxes_and_holds_nothing_but_the_right_t
     assert!(output.status.success(), "{text}\n{errors}");
     assert!(text.contains("1 passed"), "{text}");
     assert_eq!(groups_of(process), [] as [PathBuf; 0]);
+    assert_eq!(mount_points(process), [] as [PathBuf; 0]);
+}
+
+#[tokio::test]
+async fn who_was_root_makes_the_same_sandboxes_and_holds_nothing_but_the_right_to_end_them() {
+    let Some(command) = play("serve") else {
+        return;
+    };
+    played(command);
+}
+
+#[tokio::test]
+async fn who_was_root_is_served_with_its_own_rights_only() {
+    let Some(mut command) = play("ask") else {
+        return;
+    };
+    let roots = TempDir::new().unwrap();
+    let (open, file) = (roots.path().join("open"), roots.path().join("open/file"));
+    fs::create_dir(&open).unwrap();
+    fs::write(&file, "root's").unwrap();
+    fs::set_permissions(roots.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    command.env(ROOTS, roots.path());
+    played(command);
+    assert_eq!(fs::read(file).unwrap(), b"root's");
+    let count = |folder| fs::read_dir(folder).unwrap().count();
+    assert_eq!((count(roots.path()), count(&open)), (1, 1));
+}
+
+#[tokio::test]
+async fn who_does_not_see_other_users_processes_says_what_that_costs() {
+    let Some(_) = play("blind") else { return };
+    let mut command = Command::new("unshare");
+    let script = "mount -t proc -o hidepid=2 proc /proc && exec \"$0\" \"$@\"";
+    command
+        .args(["--mount", "--propagation", "private", "sh", "-c", script])
+        .arg(std::env::current_exe().unwrap());
+    played(with_part(command, "blind"));
 }
 
 #[tokio::test]

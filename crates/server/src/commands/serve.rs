@@ -23,6 +23,12 @@ pub(crate) fn prepare(arguments: &cli::Serve) -> anyhow::Result<Option<(Config, 
     }
     telemetry::start_log(&config.telemetry)?;
     let footing = Footing::find(&config)?;
+    if rustix::process::geteuid().is_root() {
+        tracing::warn!(
+            "the server itself keeps root's rights. Have it give them up: name an account for it, \
+             user = \"NAME\" in its settings or --user NAME"
+        );
+    }
     Ok(Some((config, footing)))
 }
 

@@ -25,12 +25,20 @@ const IMPOSSIBLE: &str = "functions cannot be isolated on this machine, and noth
     functions all the same, as ordinary processes of this user, set isolation = \"none\" under \
     [functions], or pass --isolation none";
 
+/// What to do where they cannot be made by a server that is to give up root's rights.
+const IMPOSSIBLE_FOR_AN_HEIR: &str = "functions cannot be isolated by a server that gives up root's rights on \
+    this machine, and nothing was started. Whoever is root of a container only is often refused what that \
+    takes: start the container with the rights to mount and to make namespaces (CAP_SYS_ADMIN, no seccomp \
+    or AppArmor profile against them), or leave user out and start the server as that user";
+
 /// What needs the rights that the server was started with, done; and those rights given up, where the
 /// settings name an account.
 #[derive(Debug)]
 pub(crate) struct Footing {
     /// Absent where functions are not isolated.
     spawner: Option<Prepared>,
+    /// What to do where sandboxes cannot be made.
+    impossible: &'static str,
 }
 
 impl Footing {
@@ -48,6 +56,10 @@ impl Footing {
         let dir = dir
             .canonicalize()
             .with_context(|| format!("open the data folder {}", dir.display()))?;
+        let impossible = match account {
+            Some(_) => IMPOSSIBLE_FOR_AN_HEIR,
+            None => IMPOSSIBLE,
+        };
         let spawner = match config.functions.isolation {
             IsolationKind::Sandbox => {
                 let config = SpawnerConfig {
@@ -57,21 +69,19 @@ impl Footing {
                     spares_at_most: SPARES_AT_MOST,
                     early: EARLY,
                 };
-                Some(Spawner::prepare(config, account.as_ref()).context(IMPOSSIBLE)?)
+                Some(Spawner::prepare(config, account.as_ref()).context(impossible)?)
             }
             IsolationKind::None => None,
         };
-        match &account {
-            Some(account) => account
+        if let Some(account) = &account {
+            account
                 .assume()
-                .with_context(|| format!("become the user {}", account.name()))?,
-            None if rustix::process::geteuid().is_root() => tracing::warn!(
-                "the server itself keeps root's rights. Have it give them up: name an account for it, \
-                 user = \"NAME\" in its settings or --user NAME"
-            ),
-            None => {}
+                .with_context(|| format!("become the user {}", account.name()))?;
         }
-        Ok(Self { spawner })
+        Ok(Self {
+            spawner,
+            impossible,
+        })
     }
 }
 
@@ -80,7 +90,8 @@ fn account(name: &str) -> anyhow::Result<Account> {
     let account = Account::named(name).with_context(|| format!("find the user {name:?}"))?;
     if account.is_root() {
         bail!(
-            "user = {name:?} is root, of whom nothing is given up: name another, or leave it out"
+            "user = {name:?} is root or of root's group, by which too little is given up: name another, best \
+             one that is for this server only, or leave it out"
         );
     }
     if !rustix::process::geteuid().is_root() {
@@ -117,7 +128,7 @@ fn make_folder(dir: &Path, owner: Option<&Account>) -> anyhow::Result<()> {
 pub(super) fn start(footing: Footing, own: Endpoint) -> anyhow::Result<(Isolation, SocketAddr)> {
     match footing.spawner {
         Some(prepared) => {
-            let spawner = prepared.start().context(IMPOSSIBLE)?;
+            let spawner = prepared.start().context(footing.impossible)?;
             let weaknesses = spawner.weaknesses();
             if weaknesses.is_empty() {
                 tracing::info!(
