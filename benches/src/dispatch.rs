@@ -4,14 +4,17 @@
 //! The time runs from the end of the first invocation to that of the last, both as the log's usage records
 //! have them; while it runs, nothing else asks the server for anything but now and then for its metrics.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::json;
 use tests::{Cli, Server, publish, topic_lines, until_settled, zip_file};
 use tokio::process::Command;
 
 use crate::table::Table;
+
+/// How long all events together may take.
+const AT_MOST: Duration = Duration::from_secs(300);
 
 const HANDLER: &str = "def handler(event, context): pass\n";
 
@@ -129,11 +132,12 @@ pub(crate) async fn drain(case: &Case) -> Result<f64> {
     Ok((events as f64) / took)
 }
 
-/// Waits until no event has been settled for a second.
+/// Waits until events have been settled and none has been for a second.
 async fn at_rest(server: &Server) -> Result<()> {
     let metrics = format!("{}/metrics", server.endpoint());
     let mut before = String::new();
-    loop {
+    let begun = Instant::now();
+    while begun.elapsed() < AT_MOST {
         tokio::time::sleep(Duration::from_secs(1)).await;
         let asked = Command::new("curl")
             .args(["-sS", &metrics])
@@ -149,4 +153,5 @@ async fn at_rest(server: &Server) -> Result<()> {
         }
         before = now;
     }
+    bail!("events are not all settled after {AT_MOST:?}")
 }

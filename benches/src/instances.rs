@@ -17,7 +17,8 @@ use anyhow::Result;
 
 use crate::table::Table;
 
-/// Warm invocations over HTTP, those beside bad neighbours, starts to the first byte, then idle instances held at once.
+/// Warm invocations over HTTP, those beside bad neighbours, starts to the first byte, then idle instances held
+/// at once.
 pub(crate) async fn run(table: &mut Table) -> Result<()> {
     warm::run(table).await?;
     neighbours::run(table).await?;

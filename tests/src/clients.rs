@@ -183,6 +183,16 @@ impl<'a> Cli<'a> {
         Ok((printed, answer))
     }
 
+    /// Has a function invoked (`Event`) with an empty document, and does not wait for it.
+    ///
+    /// # Errors
+    /// It is refused.
+    pub fn invoke_later(&self, function: &str) -> Result<()> {
+        let invoke = ["lambda", "invoke", "--function-name", function];
+        let later = ["--invocation-type", "Event", "/dev/null"];
+        self.run(&[&invoke[..], &later].concat()).map(drop)
+    }
+
     fn output(&self, arguments: &[&str]) -> Result<Output> {
         let (id, secret) = match &self.key {
             Some(key) => key.clone(),

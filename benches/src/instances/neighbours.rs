@@ -1,8 +1,8 @@
 //! What a function feels of another one that takes all it can get.
 //!
-//! A well-behaved function is called by one caller after the other, first alone and then beside each kind of
-//! misbehaviour, which has a processor's worth of memory and runs twice at a time until its timeout, again and
-//! again.
+//! A well-behaved function is called by one caller, one call after the other, first alone and then beside each
+//! kind of misbehaviour, which has a processor's worth of memory and runs twice at a time, until its timeout or
+//! until it is out of memory.
 
 use std::time::{Duration, Instant};
 
@@ -71,7 +71,7 @@ pub(super) async fn run(table: &mut Table) -> Result<()> {
         let options = ["--memory-size", "1769", "--timeout", TIMEOUT_SECONDS];
         aws.create_function(&name, ("python3.11", "app.handler"), &zip, &options)?;
         for _ in 0..AT_A_TIME {
-            aws.invoke_with(&name, "{}", &["--invocation-type", "Event"])?;
+            aws.invoke_later(&name)?;
         }
         tokio::time::sleep(BEFORE).await;
         let beside = p99(&door).await?;

@@ -32,13 +32,14 @@ pub(super) async fn run(table: &mut Table, database: &Database) -> Result<()> {
         .await?;
     let server = Server::start()?;
     let aws = Cli::find(&server).context("the AWS CLI")?;
-    let (name, url) = (database.name(), database.url());
+    // Another than the one that reads `orders`: its name is that of its publication.
+    let (name, url) = (format!("{}_deals", database.name()), database.url());
     let add = [
         "connector",
         "add",
         "postgres",
         "--name",
-        name,
+        &name,
         "--url",
         &url,
     ];

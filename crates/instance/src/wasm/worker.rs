@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
+use sandbox::Ended;
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use tokio::sync::Semaphore;
@@ -54,6 +55,14 @@ struct Revision {
     revision: String,
 }
 
+/// How a worker ended, for its user.
+fn how(ended: &Ended) -> String {
+    match ended.out_of_memory {
+        true => "its memory was used up".to_owned(),
+        false => ended.exit.to_string(),
+    }
+}
+
 impl Worker {
     /// Starts the worker that reads artifacts in `folder`.
     pub(super) async fn start(
@@ -74,7 +83,14 @@ impl Worker {
         let engine = match hello.await?? {
             Some(Report::Hello { engine }) if is_name(&engine) => engine,
             Some(_) => return Err(io::Error::other("something else than a worker answers")),
-            None => return Err(io::Error::other("the worker ended at its start")),
+            None => {
+                // It has let go of the connection, so that it is ending.
+                let _ = tokio::time::timeout(HELLO_LIMIT, body.exited()).await;
+                let how = how(&body.kill().await);
+                return Err(io::Error::other(format!(
+                    "the worker ended at its start: {how}"
+                )));
+            }
         };
         let output = Output::new(body.output()?, None)?;
         let link = Arc::new(Link::default());
@@ -92,12 +108,7 @@ impl Worker {
             if let Some(error) = failure {
                 tracing::debug!(%error, "the connection to a worker has ended");
             }
-            let ended = body.kill().await;
-            let how = match ended.out_of_memory {
-                true => "its memory was used up".to_owned(),
-                false => ended.exit.to_string(),
-            };
-            driven.end(how);
+            driven.end(how(&body.kill().await));
         });
         Ok(Self {
             link,
