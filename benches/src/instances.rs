@@ -7,7 +7,7 @@
 mod connection;
 mod emulators;
 mod held;
-mod neighbours;
+pub(crate) mod neighbours;
 mod starts;
 mod warm;
 
@@ -17,11 +17,9 @@ use anyhow::Result;
 
 use crate::table::Table;
 
-/// Warm invocations over HTTP, those beside bad neighbours, starts to the first byte, then idle instances held
-/// at once.
+/// Warm invocations over HTTP, starts to the first byte, then idle instances held at once.
 pub(crate) async fn run(table: &mut Table) -> Result<()> {
     warm::run(table).await?;
-    neighbours::run(table).await?;
     starts::run(table).await?;
     held::run(table).await
 }

@@ -33,7 +33,7 @@ pub(super) async fn run(table: &mut Table, database: &Database) -> Result<()> {
     let server = Server::start()?;
     let aws = Cli::find(&server).context("the AWS CLI")?;
     // Another than the one that reads `orders`: its name is that of its publication.
-    let (name, url) = (format!("{}_deals", database.name()), database.url());
+    let (name, url) = (format!("d{}", database.name()), database.url());
     let add = [
         "connector",
         "add",

@@ -4,16 +4,20 @@ use std::ffi::{CStr, CString, OsStr};
 use std::fs;
 use std::io;
 use std::mem::MaybeUninit;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::thread::CapabilitySet;
+use rustix::thread::{CapabilitySet, Gid};
 
 use crate::confinement::{empty_bounding_set, keep_capabilities};
 
 /// Room for what the user database says of one user.
 const ENTRY: usize = 16 * 1024;
+
+/// Groups of a user, at most: what the kernel takes (Linux, `NGROUPS_MAX`).
+const MOST_GROUPS: usize = 65_536;
 
 /// A user of this machine.
 #[derive(Clone, Debug)]
@@ -21,6 +25,8 @@ pub struct Account {
     name: String,
     user: u32,
     group: u32,
+    /// All that it is a member of.
+    groups: Vec<u32>,
     home: PathBuf,
 }
 
@@ -68,6 +74,7 @@ impl Account {
             name: name.to_owned(),
             user: entry.pw_uid,
             group: entry.pw_gid,
+            groups: groups(&c_name, entry.pw_gid)?,
             home: PathBuf::from(OsStr::from_bytes(home.to_bytes())),
         })
     }
@@ -81,7 +88,7 @@ impl Account {
     /// Whether it is root or of root's group, of whom nothing, or not enough, is given up by becoming it.
     #[must_use]
     pub fn is_root(&self) -> bool {
-        self.user == 0 || self.group == 0
+        self.user == 0 || self.groups.contains(&0)
     }
 
     pub(crate) fn user(&self) -> u32 {
@@ -92,12 +99,16 @@ impl Account {
         self.group
     }
 
-    /// Makes a file or folder its own.
+    pub(crate) fn groups(&self) -> &[u32] {
+        &self.groups
+    }
+
+    /// Makes what is open its own.
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub fn give(&self, path: &Path) -> io::Result<()> {
-        std::os::unix::fs::chown(path, Some(self.user), Some(self.group))
+    pub fn give(&self, file: impl AsFd) -> io::Result<()> {
+        std::os::unix::fs::fchown(file, Some(self.user), Some(self.group))
     }
 
     /// Whether a file or folder is its own.
@@ -132,17 +143,18 @@ impl Account {
 
     /// What of that concerns rights.
     pub(crate) fn take_over(&self) -> io::Result<()> {
-        let name = CString::new(self.name.as_str())?;
         empty_bounding_set()?;
+        forget_keys();
+        let groups: Vec<Gid> = self.groups.iter().copied().map(Gid::from_raw).collect();
+        rustix::thread::set_thread_groups(&groups)?;
         rustix::thread::set_keep_capabilities(true)?;
         #[expect(
             unsafe_code,
             reason = "neither std nor rustix sets the user of a process"
         )]
-        // SAFETY: the name ends with a zero; the other calls take integers.
+        // SAFETY: the calls take integers.
         let changed = unsafe {
-            libc::initgroups(name.as_ptr(), self.group) == 0
-                && libc::setresgid(self.group, self.group, self.group) == 0
+            libc::setresgid(self.group, self.group, self.group) == 0
                 && libc::setresuid(self.user, self.user, self.user) == 0
         };
         if !changed {
@@ -151,6 +163,31 @@ impl Account {
         keep_capabilities(CapabilitySet::KILL)?;
         rustix::thread::set_keep_capabilities(false)?;
         Ok(rustix::thread::set_no_new_privs(true)?)
+    }
+}
+
+/// The groups of a user whose own is `group`.
+fn groups(name: &CStr, group: u32) -> io::Result<Vec<u32>> {
+    let mut groups = vec![0; MOST_GROUPS];
+    let mut count = libc::c_int::try_from(groups.len()).map_err(io::Error::other)?;
+    #[expect(unsafe_code, reason = "neither std nor rustix asks the user database")]
+    // SAFETY: the name ends with a zero, and there is room for as many as are said.
+    let found =
+        unsafe { libc::getgrouplist(name.as_ptr(), group, groups.as_mut_ptr(), &raw mut count) };
+    if found < 0 {
+        return Err(io::Error::other("it is a member of too many groups"));
+    }
+    groups.truncate(usize::try_from(count).map_err(io::Error::other)?);
+    Ok(groups)
+}
+
+/// Leaves the keys of whoever started this process: to hold them is to be allowed to read them.
+fn forget_keys() {
+    #[expect(unsafe_code, reason = "neither std nor rustix has keyctl")]
+    // SAFETY: the call makes a new session keyring for no name, and reads nothing.
+    unsafe {
+        // A kernel without keys, or a container that forbids them, has none to leave.
+        libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, 0_usize);
     }
 }
 

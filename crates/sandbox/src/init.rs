@@ -5,7 +5,7 @@
 //! reaps. When the program ends, it tells how and ends too, and with it, for it is the first process of its
 //! namespace, everything that the program has left behind.
 //!
-//! Before a job arrives nobody's code has run here. Therefore a sandbox can be kept ready, with an
+//! Before a job arrives no code has run here but what the server chose. Therefore a sandbox can be kept ready, with an
 //! interpreter in it that waits for the job as well (see [`Early`]).
 
 mod early;
@@ -93,7 +93,7 @@ fn live(order: &Order, channel: &OwnedFd) -> Result<(), Failure> {
     }
     rustix::system::sethostname(b"localhost").at("set the host name")?;
     network::up()?;
-    root::assemble(&order.mount_point)?;
+    let etc = root::assemble(&order.mount_point)?;
     if wire::receive(channel.as_fd())
         .at("hear of control groups")?
         .is_none()
@@ -131,7 +131,7 @@ fn live(order: &Order, channel: &OwnedFd) -> Result<(), Failure> {
         Temporary::Disk(_) => beside.pop(),
     };
     let input = if input { beside.pop() } else { None };
-    root::complete(order, &job, image, program::owner(order))?;
+    root::complete(order, &job, &etc, image, program::owner(order))?;
     let first = match (&job.root, first) {
         // What is parked is in the root that is gone.
         (Some(_), First::Parked(parked)) => {

@@ -13,17 +13,14 @@ mod slot;
 pub(crate) mod terms;
 mod workshop;
 
-use std::fs::DirBuilder;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 
 use crate::disk::Disk;
-use crate::group::{Groups, Limit, Limits, detect};
+use crate::group::{Groups, Limit, Limits, detect, left_behind, own_folder};
 use crate::plain::{Status, Task, worker};
 use crate::{Account, Early, Error, Job, Sandbox, Temporary};
 
@@ -67,14 +64,14 @@ pub struct Spawner {
 struct Shared {
     workshop: Arc<Workshop>,
     threads: Vec<JoinHandle<()>>,
+    /// They outlive the threads: the first that ends removes what all of them have made.
+    processes: Vec<Arc<SpawnerProcess>>,
     ends: mpsc::Sender<Task>,
     limits: Limits,
     /// Whether the kernel tells this process about those in sandboxes.
     sees: bool,
     /// Present where [`Limits::disk`] is enforced.
     disk: Option<Arc<Disk>>,
-    #[cfg(test)]
-    processes: Vec<u32>,
 }
 
 /// Spawner processes that have been started, and what else takes rights that the server may have given up
@@ -130,11 +127,12 @@ impl Spawner {
             Some(heir) => {
                 let given = groups.give_to(heir.user());
                 given.map_err(|error| Error::prepare("hand control groups over", error))?;
-                let place =
-                    own_folder().map_err(|error| Error::prepare("make a folder in /run", error))?;
+                let place = folder_of_roots()
+                    .map_err(|error| Error::prepare("make a folder in /run", error))?;
                 let heir = Heir {
                     user: heir.user(),
                     group: heir.group(),
+                    groups: heir.groups().to_vec(),
                     executable: std::env::current_exe()
                         .map_err(|error| Error::prepare("find this program", error))?,
                 };
@@ -261,21 +259,14 @@ impl Spawner {
 }
 
 /// A new folder that is root's and that nobody else can replace.
-fn own_folder() -> io::Result<PathBuf> {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-
-    std::fs::create_dir_all(RUN)?;
-    loop {
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("tidemill-{}-{number}", std::process::id());
-        let folder = Path::new(RUN).join(name);
-        match DirBuilder::new().mode(0o700).create(&folder) {
-            Ok(()) => return Ok(folder),
-            // What a server of the same number left when it and its spawners were killed at once.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
-        }
+fn folder_of_roots() -> io::Result<PathBuf> {
+    let run = Path::new(RUN);
+    std::fs::create_dir_all(run)?;
+    for left in left_behind(run) {
+        // Whatever is not empty is no folder of ours.
+        let _ = std::fs::remove_dir(left);
     }
+    own_folder(run)
 }
 
 impl Prepared {
@@ -325,11 +316,10 @@ impl Prepared {
             limits,
             sees,
             disk,
-            #[cfg(test)]
             processes: Vec::new(),
         };
         for process in processes {
-            shared.add_thread(process)?;
+            shared.add_thread(Arc::new(process))?;
         }
         Ok(Spawner {
             shared: Arc::new(shared),
@@ -339,8 +329,9 @@ impl Prepared {
 
 #[cfg(test)]
 impl Spawner {
-    pub(crate) fn process_ids(&self) -> &[u32] {
-        &self.shared.processes
+    pub(crate) fn process_ids(&self) -> Vec<u32> {
+        let processes = self.shared.processes.iter();
+        processes.map(|process| process.id()).collect()
     }
 
     /// Waits until each early program has printed something, or cannot any more.
@@ -355,9 +346,8 @@ impl Spawner {
 
 impl Shared {
     /// Has `process` make sandboxes on a thread of its own.
-    fn add_thread(&mut self, process: SpawnerProcess) -> Result<(), Error> {
-        #[cfg(test)]
-        self.processes.push(process.id());
+    fn add_thread(&mut self, process: Arc<SpawnerProcess>) -> Result<(), Error> {
+        self.processes.push(Arc::clone(&process));
         let workshop = Arc::clone(&self.workshop);
         let thread = thread::Builder::new()
             .name("sandbox-start".to_owned())

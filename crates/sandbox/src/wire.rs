@@ -136,8 +136,9 @@ impl Message {
     fn take(&mut self, length: usize) -> io::Result<&[u8]> {
         let end = self.read.checked_add(length);
         let taken = end.and_then(|end| self.bytes.get(self.read..end));
+        let taken = taken.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
         self.read += length;
-        taken.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))
+        Ok(taken)
     }
 
     pub(crate) fn number(&mut self) -> io::Result<u64> {

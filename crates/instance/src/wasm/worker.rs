@@ -194,3 +194,29 @@ async fn tell(mut output: Output) {
         tracing::warn!(text = text.trim_end(), "a worker says");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sandbox::PlainSpawner;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_worker_that_does_not_start_says_how_it_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = WasmConfig {
+            executable: "/bin/sh".into(),
+            arguments: vec!["-c".into(), "exit 7".into()],
+            artifacts: folder.path().join("artifacts"),
+            scratch: folder.path().join("scratch"),
+            memory: 1 << 30,
+        };
+        let isolation = Isolation::None(PlainSpawner::start().unwrap());
+        let started = Worker::start(&config, &isolation, folder.path(), 1 << 30).await;
+        let Err(error) = started else {
+            panic!("a shell is no worker");
+        };
+        let error = error.to_string();
+        assert!(error.ends_with("exit status 7"), "{error}");
+    }
+}

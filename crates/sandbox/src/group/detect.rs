@@ -159,14 +159,17 @@ impl<'a> Mount<'a> {
 
 /// Makes the folder for groups.
 fn prepare(interface: Interface, above: &Path) -> io::Result<Place> {
-    sweep(above);
+    for left in left_behind(above) {
+        // Its members may take a moment to go; then the next start removes it.
+        family::clear(&left, 1);
+    }
     let path = own_folder(above)?;
     Ok(Place { interface, path })
 }
 
 /// A folder that no other spawner has or had, not even one of the same process: what is left of that one may
 /// be cleared away just now.
-fn own_folder(above: &Path) -> io::Result<PathBuf> {
+pub(crate) fn own_folder(above: &Path) -> io::Result<PathBuf> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
 
     let server = std::process::id();
@@ -179,6 +182,18 @@ fn own_folder(above: &Path) -> io::Result<PathBuf> {
             Err(error) => return Err(error),
         }
     }
+}
+
+/// What servers that are gone have left behind of such folders.
+pub(crate) fn left_behind(above: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(above).into_iter().flatten().flatten();
+    let gone = |entry: &fs::DirEntry| {
+        let name = entry.file_name();
+        let ours = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
+        let server = ours.and_then(|ours| ours.split_once('-'));
+        server.is_some_and(|(server, _)| !Path::new("/proc").join(server).exists())
+    };
+    entries.filter(gone).map(|entry| entry.path()).collect()
 }
 
 /// Version 2 hands controllers down only where processes are in leaves: the server moves to one.
@@ -216,25 +231,6 @@ fn hand_down(above: &Path, controllers: &[String]) -> io::Result<()> {
     let file = above.join("cgroup.subtree_control");
     let mut names = controllers.iter();
     names.try_for_each(|name| write(&file, &format!("+{name}")))
-}
-
-/// Ends what servers that are gone have left behind.
-fn sweep(above: &Path) {
-    let Ok(entries) = fs::read_dir(above) else {
-        return;
-    };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let ours = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
-        let Some((server, _)) = ours.and_then(|ours| ours.split_once('-')) else {
-            continue;
-        };
-        if Path::new("/proc").join(server).exists() {
-            continue;
-        }
-        // Its members may take a moment to go; then the next start removes it.
-        family::clear(&entry.path(), 1);
-    }
 }
 
 #[cfg(test)]

@@ -47,11 +47,9 @@ impl Family {
 /// Ends everything in the groups below `folder`, and removes them and it, if that is possible before so
 /// many tries are used up.
 pub(super) fn clear(folder: &Path, tries: u32) {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let groups = entries
-        .map(|entry| entry.path())
-        .filter(|path| path.is_dir());
-    let mut groups: Vec<PathBuf> = groups.collect();
+    // Each before those that it is in.
+    let mut groups = Vec::new();
+    find(folder, &mut groups);
     for path in &groups {
         kill(path, Some(path));
     }
@@ -68,6 +66,17 @@ pub(super) fn clear(folder: &Path, tries: u32) {
     }
     // What is left, the next server that starts here finds.
     let _ = fs::remove_dir(folder);
+}
+
+/// The groups below a group, at any depth: a server may have made some there.
+fn find(folder: &Path, found: &mut Vec<PathBuf>) {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    for entry in entries {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            find(&entry.path(), found);
+            found.push(entry.path());
+        }
+    }
 }
 
 fn still_there(removed: io::Result<()>) -> bool {
@@ -89,7 +98,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let above = folder.path().join("groups");
         fs::create_dir_all(above.join("0")).unwrap();
-        fs::create_dir_all(above.join("1")).unwrap();
+        fs::create_dir_all(above.join("1/within")).unwrap();
         Family::of(vec![above.clone()]).clear();
         assert!(!above.exists());
     }

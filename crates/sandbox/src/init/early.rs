@@ -3,14 +3,15 @@
 //! It has every wall around it that the job's own program would have: its own user, no rights, the
 //! filter. What differs is the order. Its root is this machine's root to the first process still, so
 //! that the job's files can be shown in there; it has become everybody's, and the first process has no
-//! right left, before the program is told of the job. Until then it runs no code but its own.
+//! right left, before the program is told of the job. Until then it runs no code but what the server chose.
 
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 
 use super::parked::Parked;
-use super::{At, EXECUTE, Failure, show};
+use super::show::Root;
+use super::{At, EXECUTE, Failure};
 use crate::program::{Early, Job, Program};
 use crate::spawner::terms::Order;
 
@@ -27,10 +28,11 @@ pub(super) fn start(
     output: &OwnedFd,
     parked: Parked,
 ) -> Result<Waiting, Failure> {
-    let at = order.mount_point.as_path();
-    show::all(at, &early.binds, order.heir.as_ref())?;
+    let root = Root::open(&order.mount_point, order.heir.as_ref())?;
+    root.show(&early.binds)?;
     for folder in &early.folders {
-        show::folder(at, folder).at(format_args!("make {}", folder.display()))?;
+        let made = root.folder(folder);
+        made.at(format_args!("make {}", folder.display()))?;
     }
     let (input, handover) = io::pipe().at("make a pipe")?;
     let begun = parked.execute(&early.program, output, Some(input.into()))?;
@@ -42,8 +44,9 @@ pub(super) fn start(
 
 /// Removes what was there for the start only, and leaves of the job what is still to be shown.
 pub(super) fn give_way(order: &Order, early: &Early, job: &mut Job) -> Result<(), Failure> {
+    let root = Root::open(&order.mount_point, order.heir.as_ref())?;
     for folder in &early.folders {
-        let removed = show::remove_folder(&order.mount_point, folder);
+        let removed = root.remove_folder(folder);
         removed.at(format_args!("remove {}", folder.display()))?;
     }
     job.binds.retain(|bind| !early.binds.contains(bind));

@@ -3,12 +3,14 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::Path;
 
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::FsOpenFlags;
 
-use super::root::{Owner, TEMPORARY, mount_temporary};
-use super::{At, Failure, show};
+use super::root::{Owner, detached};
+use super::{At, Failure};
+use crate::spawner::terms::Heir;
 
 /// Requests to loop devices (Linux, `include/uapi/linux/loop.h`).
 const GET_FREE: libc::Ioctl = 0x4C82;
@@ -30,20 +32,47 @@ struct Configuration {
     reserved: [u64; 8],
 }
 
-/// Shows the file system in `image` at `/tmp` below `at`; it belongs to `owner`. It is gone when the mount
-/// is. Nothing of it need survive a crash of the machine.
-pub(super) fn mount(image: &OwnedFd, at: &Path, owner: Owner) -> Result<(), Failure> {
+/// The file system in `image`, whose root belongs to `owner`, as a mount that nobody sees yet. The image is
+/// gone when that is. Nothing of it need survive a crash of the machine.
+///
+/// With an heir, the file must be the heir's: through a device it is read and written wherever one likes,
+/// whatever its descriptor was opened for.
+pub(super) fn open(image: &OwnedFd, owner: Owner, heir: Option<&Heir>) -> Result<OwnedFd, Failure> {
+    check(image, heir).at("use a file as a disk for /tmp")?;
     let (device, path) = attach(image.as_fd()).at("find a loop device for /tmp")?;
-    mount_temporary(at, &path, "ext4", c"noinit_itable,nobarrier")?;
+    let mounted = mount(&path).at("mount the disk for /tmp")?;
     drop(device);
-    let how = OFlags::RDONLY | OFlags::DIRECTORY;
-    let mounted = show::existing(at, Path::new(TEMPORARY), how).at("open /tmp")?;
+    let how = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::openat(&mounted, ".", how, Mode::empty()).at("open /tmp")?;
     // It is there since the file system is, and holds what a check of it would find.
-    let _ = rustix::fs::unlinkat(&mounted, "lost+found", AtFlags::REMOVEDIR);
+    let _ = rustix::fs::unlinkat(&root, "lost+found", AtFlags::REMOVEDIR);
     let everybody = Mode::from_raw_mode(0o1777);
-    std::os::unix::fs::fchown(&mounted, Some(owner.user), Some(owner.group))
-        .and_then(|()| Ok(rustix::fs::fchmod(&mounted, everybody)?))
-        .at("give /tmp away")
+    std::os::unix::fs::fchown(&root, Some(owner.user), Some(owner.group))
+        .and_then(|()| Ok(rustix::fs::fchmod(&root, everybody)?))
+        .at("give /tmp away")?;
+    Ok(mounted)
+}
+
+fn check(image: &OwnedFd, heir: Option<&Heir>) -> io::Result<()> {
+    let (flags, stat) = (rustix::fs::fcntl_getfl(image)?, rustix::fs::fstat(image)?);
+    let plain = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+    let free = flags & (OFlags::RWMODE | OFlags::APPEND) == OFlags::RDWR;
+    let own = heir.is_none_or(|heir| stat.st_uid == heir.user);
+    match plain && free && own {
+        true => Ok(()),
+        false => Err(Errno::ACCESS.into()),
+    }
+}
+
+fn mount(device: &str) -> rustix::io::Result<OwnedFd> {
+    let system = rustix::mount::fsopen("ext4", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    rustix::mount::fsconfig_set_string(&system, "source", device)?;
+    // What the file system says itself is to happen may be that the machine stops.
+    rustix::mount::fsconfig_set_string(&system, "errors", "remount-ro")?;
+    for option in ["noinit_itable", "nobarrier"] {
+        rustix::mount::fsconfig_set_flag(&system, option)?;
+    }
+    detached(&system)
 }
 
 /// A loop device with the file, and its path.

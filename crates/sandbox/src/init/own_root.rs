@@ -6,29 +6,33 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{At, Failure, show};
-use crate::spawner::terms::Heir;
+use super::show::{HARMLESS, Root};
+use super::{At, Failure};
 
 /// Where it is put together, within the root that is there.
 const PLACE: &str = "/own";
 
-/// What it gets, with everything mounted below. That has been restricted already, and of the three that are
-/// part of the root that was there, nobody is to write to what stays of it.
-const SHOWN: [(&str, u64); 4] = [
-    ("/dev", RESTRICTED),
-    ("/etc/hosts", RESTRICTED),
-    ("/etc/resolv.conf", RESTRICTED),
+/// What it gets, with everything mounted below. That has been restricted already, and so has `/proc`.
+const GIVEN: [(&str, u64); 4] = [
+    ("/dev", HARMLESS),
+    ("/etc/hosts", HARMLESS),
+    ("/etc/resolv.conf", HARMLESS),
     ("/proc", 0),
 ];
-const RESTRICTED: u64 = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
 
-/// Shows the folder `from` and in it what every sandbox has. Returns where, for what is still to come.
-pub(super) fn show(at: &Path, from: &Path, heir: Option<&Heir>) -> Result<PathBuf, Failure> {
-    show::bind(at, from, Path::new(PLACE), heir)?;
-    let own = at.join(&PLACE[1..]);
-    for (name, attributes) in SHOWN {
-        let shown = show::again(at, &own, Path::new(name), attributes);
+/// Shows the folder `from` below `root`, whose path is `at`, and in it what every sandbox has. Returns where,
+/// for what is still to come.
+pub(super) fn show<'a>(
+    root: &Root<'a>,
+    at: &Path,
+    from: &Path,
+) -> Result<(Root<'a>, PathBuf), Failure> {
+    root.bind(from, Path::new(PLACE))?;
+    let at = at.join(&PLACE[1..]);
+    let own = root.at(&at)?;
+    for (name, attributes) in GIVEN {
+        let shown = own.show_again(root, Path::new(name), attributes);
         shown.at(format_args!("show {name} in the root"))?;
     }
-    Ok(own)
+    Ok((own, at))
 }

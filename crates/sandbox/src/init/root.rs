@@ -6,17 +6,20 @@
 //! is no `/sys`, no `/run`, no `/home`, no `/root`.
 
 use std::ffi::{CStr, CString};
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
+use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
-use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, UnmountFlags,
+};
 
-use super::{At, Failure, image, own_root, show};
+use super::show::{self, Root};
+use super::{At, Failure, image, own_root};
 use crate::program::{Job, Temporary};
 use crate::spawner::terms::Order;
 
@@ -88,16 +91,14 @@ const HIDDEN: [&str; 7] = [
 /// Files and folders of `/tmp`, at most. Each costs memory of the function's.
 const TEMPORARY_FILES: u32 = 100_000;
 
-/// Where temporary files are.
-pub(super) const TEMPORARY: &str = "/tmp";
-
 const HARMLESS: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
 
 /// A bind that nobody writes through.
 const HARMLESS_BIND: MountFlags = MountFlags::BIND.union(MountFlags::RDONLY).union(HARMLESS);
 
-/// Puts together what every sandbox has, over the folder `at`.
-pub(super) fn assemble(at: &Path) -> Result<(), Failure> {
+/// Puts together what every sandbox has, over the folder `at`. Returns its `/etc`, which is written to when
+/// others may have had something else be shown in its place.
+pub(super) fn assemble(at: &Path) -> Result<OwnedFd, Failure> {
     rustix::mount::mount_change(
         "/",
         MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
@@ -115,7 +116,7 @@ pub(super) fn assemble(at: &Path) -> Result<(), Failure> {
                 let link = fs::read_link(&here).and_then(|to| symlink(to, &inside));
                 link.at(format_args!("link /{name}"))?;
             }
-            Ok(_) => bind(&here, at, Path::new(name))?,
+            Ok(_) => bind(&here, &inside)?,
             Err(_) => {}
         }
     }
@@ -126,14 +127,16 @@ pub(super) fn assemble(at: &Path) -> Result<(), Failure> {
     for name in ETC.into_iter().map(PathBuf::from).chain(java) {
         let here = Path::new("/etc").join(&name);
         if here.exists() {
-            bind(&here, at, &Path::new("etc").join(&name))?;
+            bind(&here, &at.join("etc").join(&name))?;
         }
     }
     for (name, text) in WRITTEN {
         fs::write(at.join("etc").join(name), text).at(format_args!("write /etc/{name}"))?;
     }
     devices(&at.join("dev"))?;
-    processes(&at.join("proc"))
+    processes(&at.join("proc"))?;
+    let how = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(at.join("etc"), how, Mode::empty()).at("open /etc")
 }
 
 /// Whom `/tmp` belongs to, in the ids of the first process's user namespace.
@@ -148,21 +151,23 @@ pub(super) struct Owner {
 pub(super) fn complete(
     order: &Order,
     job: &Job,
+    etc: &OwnedFd,
     image: Option<OwnedFd>,
     owner: Owner,
 ) -> Result<(), Failure> {
-    let (at, heir) = (order.mount_point.as_path(), order.heir.as_ref());
-    name_hosts(at, job).at("write /etc/hosts")?;
-    let own = match &job.root {
-        Some(from) => Some(own_root::show(at, from, heir)?),
-        None => None,
+    let heir = order.heir.as_ref();
+    name_hosts(etc, job).at("write /etc/hosts")?;
+    let root = Root::open(&order.mount_point, heir)?;
+    let (root, at) = match &job.root {
+        Some(from) => own_root::show(&root, &order.mount_point, from)?,
+        None => (root, order.mount_point.clone()),
     };
-    let at = own.as_deref().unwrap_or(at);
-    show::all(at, &job.binds, heir)?;
-    match (job.temporary, image) {
-        (Temporary::Disk(_), Some(image)) => image::mount(&image, at, owner)?,
-        (Temporary::Disk(bytes) | Temporary::Memory(bytes), _) => memory(at, bytes, owner)?,
-    }
+    root.show(&job.binds)?;
+    let temporary = match (job.temporary, image) {
+        (Temporary::Disk(_), Some(image)) => image::open(&image, owner, heir)?,
+        (Temporary::Disk(bytes) | Temporary::Memory(bytes), _) => memory(bytes, owner)?,
+    };
+    root.mount(&temporary, Path::new("/tmp")).at("mount /tmp")?;
     std::env::set_current_dir(at).at("enter the new root")?;
     rustix::process::pivot_root(".", ".").at("change the root")?;
     rustix::mount::unmount(".", UnmountFlags::DETACH).at("let go of the old root")?;
@@ -170,65 +175,80 @@ pub(super) fn complete(
     rustix::mount::mount_remount("/", HARMLESS_BIND, c"").at("make the root read-only")
 }
 
-fn name_hosts(at: &Path, job: &Job) -> io::Result<()> {
+fn name_hosts(etc: &OwnedFd, job: &Job) -> io::Result<()> {
     if job.names.is_empty() {
         return Ok(());
     }
-    let how = OFlags::WRONLY | OFlags::APPEND;
-    let mut file = fs::File::from(show::existing(at, Path::new("/etc/hosts"), how)?);
+    let how = OFlags::WRONLY | OFlags::APPEND | OFlags::CLOEXEC;
+    // The file that is there, and nothing that is shown over it.
+    let itself = ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
+    let hosts = rustix::fs::openat2(etc, "hosts", how, Mode::empty(), itself)?;
+    let mut hosts = File::from(hosts);
     for (name, address) in &job.names {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
         if !name.bytes().all(plain) {
             return Err(Errno::INVAL.into());
         }
-        writeln!(file, "{address} {name}")?;
+        writeln!(hosts, "{address} {name}")?;
     }
     Ok(())
 }
 
-/// Has files in `/tmp` below `at` kept in memory.
-fn memory(at: &Path, bytes: u64, owner: Owner) -> Result<(), Failure> {
+/// A place for files that is kept in memory.
+fn memory(bytes: u64, owner: Owner) -> Result<OwnedFd, Failure> {
     let Owner { user, group } = owner;
-    let options =
-        format!("size={bytes},nr_inodes={TEMPORARY_FILES},mode=1777,uid={user},gid={group}");
-    let options = std::ffi::CString::new(options).at("write the options of /tmp")?;
-    mount_temporary(at, "tmpfs", "tmpfs", &options)
+    let open = || {
+        let system = rustix::mount::fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        for (name, value) in [
+            ("size", bytes.to_string()),
+            ("nr_inodes", TEMPORARY_FILES.to_string()),
+            ("mode", "1777".to_owned()),
+            ("uid", user.to_string()),
+            ("gid", group.to_string()),
+        ] {
+            rustix::mount::fsconfig_set_string(&system, name, value)?;
+        }
+        detached(&system)
+    };
+    open().at("make room in memory for /tmp")
 }
 
-/// Mounts something at `/tmp` below `at`.
-pub(super) fn mount_temporary(
-    at: &Path,
-    source: &str,
-    kind: &str,
-    options: &CStr,
-) -> Result<(), Failure> {
-    let place = show::folder(at, Path::new(TEMPORARY)).at("open /tmp")?;
-    // The one way to say where without saying a path.
-    rustix::process::fchdir(&place).at("enter /tmp")?;
-    rustix::mount::mount(source, ".", kind, HARMLESS, options).at("mount /tmp")
+/// A mount of a file system whose options are set, which nobody sees yet.
+pub(super) fn detached(system: &OwnedFd) -> rustix::io::Result<OwnedFd> {
+    let harmless = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    rustix::mount::fsconfig_create(system)?;
+    rustix::mount::fsmount(system, FsMountFlags::FSMOUNT_CLOEXEC, harmless)
 }
 
-/// Shows a part of this machine, before anybody has said anything.
-fn bind(from: &Path, root: &Path, to: &Path) -> Result<(), Failure> {
-    show::bind(root, from, &Path::new("/").join(to), None)
+/// Shows a part of this machine, before anybody has said what else to show: by names, which has the kernel
+/// lock all mounts half as often as [`Root::bind`] does.
+fn bind(from: &Path, to: &Path) -> Result<(), Failure> {
+    let place = || {
+        if from.is_dir() {
+            return fs::create_dir_all(to);
+        }
+        if let Some(folder) = to.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        fs::File::create(to).map(|_| ())
+    };
+    place().at(format_args!("make a place for {}", from.display()))?;
+    rustix::mount::mount_bind_recursive(from, to).at(format_args!("bind {}", from.display()))?;
+    restrict_at(to, show::HARMLESS).at(format_args!("make {} read-only", from.display()))
 }
 
-/// Sets attributes of the mount at `path`, from the folder `from`, and of all below it if that is `recursive`.
+/// Sets attributes of the mount at `path`, from the folder `from`; `flags` are those of the call.
 pub(super) fn restrict(
     from: BorrowedFd<'_>,
     path: &CStr,
     attributes: u64,
-    recursive: bool,
+    flags: libc::c_int,
 ) -> io::Result<()> {
     let wanted = libc::mount_attr {
         attr_set: attributes,
         attr_clr: 0,
         propagation: 0,
         userns_fd: 0,
-    };
-    let flags = match recursive {
-        true => libc::AT_EMPTY_PATH | libc::AT_RECURSIVE,
-        false => libc::AT_EMPTY_PATH,
     };
     #[expect(unsafe_code, reason = "neither std nor rustix has mount_setattr")]
     // SAFETY: the path ends with a zero, the structure has the size that is stated, and both outlive
@@ -238,7 +258,7 @@ pub(super) fn restrict(
             libc::SYS_mount_setattr,
             from.as_raw_fd(),
             path.as_ptr(),
-            flags,
+            flags | libc::AT_EMPTY_PATH,
             &raw const wanted,
             size_of::<libc::mount_attr>(),
         )
@@ -250,10 +270,10 @@ pub(super) fn restrict(
     }
 }
 
-/// The same of a path.
+/// The same by a path, of all that is mounted below it too.
 fn restrict_at(path: &Path, attributes: u64) -> io::Result<()> {
     let path = CString::new(path.as_os_str().as_encoded_bytes())?;
-    restrict(rustix::fs::CWD, &path, attributes, true)
+    restrict(rustix::fs::CWD, &path, attributes, libc::AT_RECURSIVE)
 }
 
 fn devices(at: &Path) -> Result<(), Failure> {

@@ -2,91 +2,202 @@
 //!
 //! What is shown and where is the server's wish, and the server may be without the rights that this
 //! process still has. So a place is found one name at a time, from the root and never through a link, for
-//! what was shown before may hold links that somebody chose; what is shown is opened with the rights of
-//! whoever the server is; and everything is done to what has been opened, whose name may come to mean
-//! something else.
+//! what was shown before may hold links that somebody chose; what is shown, and what lies on the way to its
+//! place, is looked at with the rights of whoever the server is; and everything is done to what has been
+//! opened, whose name may come to mean something else.
 
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags};
+use rustix::thread::Gid;
 
-use super::{At, Failure};
+use super::{At, Failure, die_with_parent};
 use crate::program::Bind;
 use crate::spawner::terms::Heir;
 
 /// What nobody writes through, and what gives no rights.
-const HARMLESS: u64 = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
+pub(super) const HARMLESS: u64 =
+    libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
 
 /// What a sandbox has of its own, and no job covers.
-const OWN: [&str; 2] = ["dev", "proc"];
+const OWN: [&str; 2] = ["/dev", "/proc"];
 
-/// Shows what a job asks for.
-pub(super) fn all(root: &Path, binds: &[Bind], heir: Option<&Heir>) -> Result<(), Failure> {
-    for Bind { from, to } in binds {
-        let covers = to.components().nth(1).is_some_and(|first| {
-            let mut own = OWN.iter();
-            own.any(|name| first.as_os_str() == *name)
-        });
-        match covers {
-            true => Err(Errno::ACCESS).at(format_args!("bind to {}", to.display()))?,
-            false => bind(root, from, to, heir)?,
+/// A sandbox's root, or what is to be one.
+pub(super) struct Root<'a> {
+    folder: OwnedFd,
+    /// With whose rights names are looked up, if not with this process's.
+    heir: Option<&'a Heir>,
+}
+
+impl<'a> Root<'a> {
+    pub(super) fn open(path: &Path, heir: Option<&'a Heir>) -> Result<Self, Failure> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let folder = rustix::fs::open(path, flags, Mode::empty()).at("open the root")?;
+        Ok(Self { folder, heir })
+    }
+
+    /// What is to be the root at another path.
+    pub(super) fn at(&self, path: &Path) -> Result<Self, Failure> {
+        Self::open(path, self.heir)
+    }
+
+    /// Shows what a job asks for.
+    pub(super) fn show(&self, binds: &[Bind]) -> Result<(), Failure> {
+        for Bind { from, to } in binds {
+            if OWN.iter().any(|own| to.starts_with(own)) {
+                return Err(Errno::ACCESS).at(format_args!("bind to {}", to.display()));
+            }
+            self.bind(from, to)?;
+        }
+        Ok(())
+    }
+
+    /// Shows the folder or file `from` at `to`, read-only, with everything that is mounted below it. With an
+    /// heir, it must be one that the heir may read, or the server's own program.
+    pub(super) fn bind(&self, from: &Path, to: &Path) -> Result<(), Failure> {
+        let opened = self.readable(from);
+        let (opened, kind) = opened.at(format_args!("open {}", from.display()))?;
+        let tree = clone(&opened).at(format_args!("copy the mount of {}", from.display()))?;
+        let restricted = super::root::restrict(tree.as_fd(), c"", HARMLESS, libc::AT_RECURSIVE);
+        restricted.at(format_args!("make {} read-only", from.display()))?;
+        let place = match kind {
+            FileType::Directory => self.folder(to),
+            _ => self.file(to),
+        };
+        place
+            .and_then(|place| move_to(&tree, &place))
+            .at(format_args!("bind {} to {}", from.display(), to.display()))
+    }
+
+    /// Shows again what is at `name` below `other`, at that place here, where something is; `attributes` are
+    /// set on that and not on what is mounted below it.
+    pub(super) fn show_again(&self, other: &Self, name: &Path, attributes: u64) -> io::Result<()> {
+        let tree = clone(&other.existing(name, OFlags::PATH)?)?;
+        super::root::restrict(tree.as_fd(), c"", attributes, 0)?;
+        move_to(&tree, &self.existing(name, OFlags::PATH)?)
+    }
+
+    /// Has a file system that nobody sees yet be at `to`.
+    pub(super) fn mount(&self, system: &OwnedFd, to: &Path) -> io::Result<()> {
+        move_to(
+            system,
+            &self.existing(to, OFlags::PATH | OFlags::DIRECTORY)?,
+        )
+    }
+
+    /// The folder `to`, made where it is missing.
+    pub(super) fn folder(&self, to: &Path) -> io::Result<OwnedFd> {
+        let (above, name) = split(to)?;
+        let mut at = self.folder.try_clone()?;
+        for name in above.into_iter().chain([name]) {
+            at = match self.step(&at, name, FOLDER) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    rustix::fs::mkdirat(&at, name, Mode::from_raw_mode(0o755))?;
+                    self.step(&at, name, FOLDER)?
+                }
+                opened => opened?,
+            };
+        }
+        Ok(at)
+    }
+
+    /// The file `to`, made empty where it is missing.
+    fn file(&self, to: &Path) -> io::Result<OwnedFd> {
+        let above = match to.parent().filter(|above| above.parent().is_some()) {
+            Some(above) => self.folder(above)?,
+            None => self.folder.try_clone()?,
+        };
+        let (_, name) = split(to)?;
+        match self.step(&above, name, OFlags::PATH) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let make = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+                let mode = Mode::from_raw_mode(0o644);
+                Ok(rustix::fs::openat(&above, name, make, mode)?)
+            }
+            opened => opened,
         }
     }
-    Ok(())
-}
 
-/// Shows `from` at `to` below `root`, read-only, with everything that is mounted below it. With an heir, it
-/// must be something that the heir may open.
-pub(super) fn bind(
-    root: &Path,
-    from: &Path,
-    to: &Path,
-    heir: Option<&Heir>,
-) -> Result<(), Failure> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::AT_RECURSIVE;
-    let open = || rustix::mount::open_tree(CWD, from, flags | OpenTreeFlags::OPEN_TREE_CLOEXEC);
-    let tree = match heir {
-        // A program of this machine's, which the server is itself.
-        Some(heir) if from != heir.executable => heir.lend_rights(open),
-        Some(_) | None => open().map_err(io::Error::from),
-    };
-    let tree = tree.at(format_args!("open {}", from.display()))?;
-    restrict(&tree, HARMLESS, true).at(format_args!("make {} read-only", from.display()))?;
-    put(&tree, root, to).at(format_args!("bind {} to {}", from.display(), to.display()))
-}
-
-/// Shows again, below `other`, what is at `name` below `root`; `attributes` are set on that and not on what is
-/// mounted below it. There must be something at that place.
-pub(super) fn again(root: &Path, other: &Path, name: &Path, attributes: u64) -> io::Result<()> {
-    let here = existing(root, name, OFlags::PATH)?;
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::AT_RECURSIVE
-        | OpenTreeFlags::AT_EMPTY_PATH
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    let tree = rustix::mount::open_tree(&here, "", flags)?;
-    if attributes != 0 {
-        restrict(&tree, attributes, false)?;
+    /// What is at `to`, opened.
+    fn existing(&self, to: &Path, how: OFlags) -> io::Result<OwnedFd> {
+        let (above, name) = self.above(to)?;
+        self.step(&above, name, how)
     }
-    move_to(&tree, &existing(other, name, OFlags::PATH)?)
+
+    /// Removes the empty folder `to`.
+    pub(super) fn remove_folder(&self, to: &Path) -> io::Result<()> {
+        let (above, name) = self.above(to)?;
+        Ok(rustix::fs::unlinkat(&above, name, AtFlags::REMOVEDIR)?)
+    }
+
+    /// The folder above `to`, which is there, and the last name.
+    fn above<'t>(&self, to: &'t Path) -> io::Result<(OwnedFd, &'t OsStr)> {
+        let (above, name) = split(to)?;
+        let mut at = self.folder.try_clone()?;
+        for name in above {
+            at = self.step(&at, name, FOLDER)?;
+        }
+        Ok((at, name))
+    }
+
+    /// What `name` is in a folder, a mount there included, if it is no link.
+    fn step(&self, folder: &OwnedFd, name: &OsStr, how: OFlags) -> io::Result<OwnedFd> {
+        let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        let open = || {
+            let how = how | OFlags::CLOEXEC;
+            Ok(rustix::fs::openat2(
+                folder,
+                name,
+                how,
+                Mode::empty(),
+                beneath,
+            )?)
+        };
+        match self.heir {
+            Some(heir) => heir.lend_rights(open),
+            None => open(),
+        }
+    }
+
+    /// A folder or file of this machine that may be read, and which of the two it is.
+    fn readable(&self, from: &Path) -> io::Result<(OwnedFd, FileType)> {
+        let find = || {
+            let (how, no_magic) = (OFlags::PATH | OFlags::CLOEXEC, ResolveFlags::NO_MAGICLINKS);
+            let found = rustix::fs::openat2(CWD, from, how, Mode::empty(), no_magic)?;
+            may_read(&found)?;
+            Ok(found)
+        };
+        let found = match self.heir {
+            Some(heir) => match heir.executable(from) {
+                Some(own) => own,
+                None => heir.lend_rights(find)?,
+            },
+            None => find()?,
+        };
+        match FileType::from_raw_mode(rustix::fs::fstat(&found)?.st_mode) {
+            kind @ (FileType::Directory | FileType::RegularFile) => Ok((found, kind)),
+            // What somebody may be made to wait at, or write to.
+            _ => Err(Errno::ACCESS.into()),
+        }
+    }
 }
 
-/// Sets attributes of a mount, and of all below it if that is `recursive`.
-fn restrict(tree: &OwnedFd, attributes: u64, recursive: bool) -> io::Result<()> {
-    super::root::restrict(tree.as_fd(), c"", attributes, recursive)
-}
+/// A folder that is passed on the way.
+const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY);
 
-fn put(tree: &OwnedFd, root: &Path, to: &Path) -> io::Result<()> {
-    let kind = FileType::from_raw_mode(rustix::fs::fstat(tree)?.st_mode);
-    let place = match kind {
-        FileType::Directory => folder(root, to)?,
-        _ => file(root, to)?,
-    };
-    move_to(tree, &place)
+/// What is mounted at what was opened, and below it, once more and nowhere yet.
+fn clone(opened: &OwnedFd) -> io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_RECURSIVE
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    Ok(rustix::mount::open_tree(opened, "", flags)?)
 }
 
 fn move_to(tree: &OwnedFd, place: &OwnedFd) -> io::Result<()> {
@@ -94,92 +205,65 @@ fn move_to(tree: &OwnedFd, place: &OwnedFd) -> io::Result<()> {
     Ok(rustix::mount::move_mount(tree, "", place, "", flags)?)
 }
 
-/// The folder `to` below `root`, made where it is missing.
-pub(super) fn folder(root: &Path, to: &Path) -> io::Result<OwnedFd> {
-    let mut at = open_root(root)?;
-    for name in names(to)? {
-        at = match step(&at, name, OFlags::PATH | OFlags::DIRECTORY) {
-            Err(Errno::NOENT) => {
-                rustix::fs::mkdirat(&at, name, Mode::from_raw_mode(0o755))?;
-                step(&at, name, OFlags::PATH | OFlags::DIRECTORY)?
-            }
-            opened => opened?,
-        };
-    }
-    Ok(at)
-}
-
-/// The file `to` below `root`, made empty where it is missing.
-fn file(root: &Path, to: &Path) -> io::Result<OwnedFd> {
-    let (above, name) = split(to)?;
-    let above = folder(root, above)?;
-    let make = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
-    match step(&above, name, OFlags::PATH) {
-        Err(Errno::NOENT) => Ok(step(&above, name, make)?),
-        opened => Ok(opened?),
-    }
-}
-
-/// What is at `to` below `root`, opened.
-pub(super) fn existing(root: &Path, to: &Path, how: OFlags) -> io::Result<OwnedFd> {
-    let (above, name) = above(root, to)?;
-    Ok(step(&above, name, how)?)
-}
-
-/// Removes the empty folder `to` below `root`.
-pub(super) fn remove_folder(root: &Path, to: &Path) -> io::Result<()> {
-    let (above, name) = above(root, to)?;
-    Ok(rustix::fs::unlinkat(&above, name, AtFlags::REMOVEDIR)?)
-}
-
-/// The folder above `to`, which is there, and the last name.
-fn above<'a>(root: &Path, to: &'a Path) -> io::Result<(OwnedFd, &'a OsStr)> {
-    let (above, name) = split(to)?;
-    let mut at = open_root(root)?;
-    for name in names(above)? {
-        at = step(&at, name, OFlags::PATH | OFlags::DIRECTORY)?;
-    }
-    Ok((at, name))
-}
-
-fn open_root(root: &Path) -> rustix::io::Result<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::open(root, flags, Mode::empty())
-}
-
-/// What `name` is in a folder, a mount there included, if it is no link.
-fn step(folder: impl AsFd, name: &OsStr, how: OFlags) -> rustix::io::Result<OwnedFd> {
-    let mode = match how.contains(OFlags::CREATE) {
-        true => Mode::from_raw_mode(0o644),
-        false => Mode::empty(),
+/// Whether this process may read what has been found, by the rights to files that it has now.
+fn may_read(found: &OwnedFd) -> io::Result<()> {
+    #[expect(unsafe_code, reason = "rustix refuses to ask this of a descriptor")]
+    // SAFETY: the path ends with a zero and outlives the call, which reads nothing else.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_faccessat2,
+            found.as_raw_fd(),
+            c"".as_ptr(),
+            libc::R_OK,
+            libc::AT_EACCESS | libc::AT_EMPTY_PATH,
+        )
     };
-    let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-    rustix::fs::openat2(folder, name, how | OFlags::CLOEXEC, mode, beneath)
+    match result {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
-/// The names on the way to an absolute path that goes nowhere but down.
-fn names(to: &Path) -> io::Result<Vec<&OsStr>> {
+/// The names on the way to an absolute path that goes nowhere but down, and the last one.
+fn split(to: &Path) -> io::Result<(Vec<&OsStr>, &OsStr)> {
     let below = to.strip_prefix("/").map_err(|_| Errno::INVAL)?;
     let name = |part| match part {
         Component::Normal(name) => Ok(name),
         _ => Err(io::Error::from(Errno::INVAL)),
     };
-    below.components().map(name).collect()
-}
-
-/// The folder above a path, and the last name.
-fn split(to: &Path) -> io::Result<(&Path, &OsStr)> {
-    let parts = to.parent().zip(to.file_name());
-    parts.ok_or_else(|| Errno::INVAL.into())
+    let mut names = below
+        .components()
+        .map(name)
+        .collect::<io::Result<Vec<_>>>()?;
+    let last = names.pop().ok_or(Errno::INVAL)?;
+    Ok((names, last))
 }
 
 impl Heir {
+    /// The server's own program, if that is what `from` names.
+    fn executable(&self, from: &Path) -> Option<OwnedFd> {
+        if from != self.executable {
+            return None;
+        }
+        let how = OFlags::PATH | OFlags::CLOEXEC;
+        let found = rustix::fs::open(from, how, Mode::empty()).ok()?;
+        // The name may be made to mean something else. This process is the same program.
+        let own = std::fs::metadata("/proc/self/exe").ok()?;
+        let stat = rustix::fs::fstat(&found).ok()?;
+        (stat.st_dev == own.dev() && stat.st_ino == own.ino()).then_some(found)
+    }
+
     /// Does something with this user's rights to files, and no others. This process has one thread.
-    fn lend_rights<T>(&self, act: impl FnOnce() -> rustix::io::Result<T>) -> io::Result<T> {
+    fn lend_rights<T>(&self, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        let groups: Vec<Gid> = self.groups.iter().copied().map(Gid::from_raw).collect();
+        rustix::thread::set_thread_groups(&groups)?;
         become_for_files(self.user, self.group)?;
         let done = act();
         become_for_files(0, 0)?;
-        Ok(done?)
+        rustix::thread::set_thread_groups(&[])?;
+        // The kernel forgets it with every such change.
+        die_with_parent().map_err(|failure| failure.source)?;
+        done
     }
 }
 

@@ -34,6 +34,13 @@ pub(crate) struct SpawnerProcess {
     child: Child,
 }
 
+/// A sandbox's first process: its id, its descriptor, and the channel to it.
+pub(crate) struct Forked {
+    pub(crate) pid: Pid,
+    pub(crate) handle: OwnedFd,
+    pub(crate) channel: OwnedFd,
+}
+
 impl SpawnerProcess {
     /// Starts the process, with the rights that the caller has now.
     pub(crate) fn start(terms: &Terms) -> Result<Self, Error> {
@@ -63,20 +70,21 @@ impl SpawnerProcess {
         Ok(self.control.as_ref().ok_or_else(gone)?.as_fd())
     }
 
-    /// Has a sandbox's first process forked and put into its group; it talks over `channel`. Returns its id
-    /// and its descriptor. Blocks for as long as the kernel takes to make namespaces.
-    pub(crate) fn fork(
-        &self,
-        request: Request,
-        channel: BorrowedFd<'_>,
-    ) -> io::Result<(Pid, OwnedFd)> {
+    /// Has a sandbox's first process forked and put into its group. Blocks for as long as the kernel takes to
+    /// make namespaces.
+    pub(crate) fn fork(&self, request: Request) -> io::Result<Forked> {
         let control = self.control()?;
-        wire::send(control, &request.write(), &[channel])?;
+        wire::send(control, &request.write(), &[])?;
         let mut reply = wire::receive(control)?.ok_or_else(gone)?;
         let (pid, errno): (i32, i32) = (reply.small()?, reply.small()?);
-        match (Pid::from_raw(pid), reply.descriptors.pop()) {
-            (Some(pid), Some(handle)) => Ok((pid, handle)),
-            (_, _) => Err(io::Error::from_raw_os_error(errno)),
+        let mut descriptors = reply.descriptors.into_iter();
+        match (Pid::from_raw(pid), descriptors.next(), descriptors.next()) {
+            (Some(pid), Some(handle), Some(channel)) => Ok(Forked {
+                pid,
+                handle,
+                channel,
+            }),
+            (_, _, _) => Err(io::Error::from_raw_os_error(errno)),
         }
     }
 }
@@ -127,9 +135,13 @@ extern "C" fn before_main() {
 
 /// Forks what is asked for until the server is gone, and removes what is left of it then.
 fn serve(control: &OwnedFd) {
-    // A session of its own keeps the server's terminal, and the signals it sends, out of reach.
+    // A session of its own keeps the server's terminal, and the signals it sends, out of reach. Others are
+    // sent to all processes of a service, of which the server is to end first.
     let _ = rustix::process::setsid();
-    keep_no_zombies(libc::SIG_IGN);
+    for signal in ENDING {
+        on_signal(signal, libc::SIG_IGN);
+    }
+    on_signal(libc::SIGCHLD, libc::SIG_IGN);
     seccomp::program();
     seccomp::keeper();
     let told = wire::receive(control.as_fd()).ok().flatten();
@@ -143,7 +155,7 @@ fn serve(control: &OwnedFd) {
         if terms.heir.is_some() {
             // What is there is this process's own.
             let _ = rustix::mount::unmount(&terms.mount_point, UnmountFlags::DETACH);
-            // The last of several spawners does it, or the first.
+            // One of several spawners does it.
             let _ = fs::remove_dir(&terms.mount_point);
         }
     }
@@ -164,28 +176,18 @@ fn follow(control: &OwnedFd, terms: &Terms) {
             if !std::mem::replace(&mut quickened, true) {
                 quicken(&order);
             }
-            let channel = message.descriptors.pop();
-            let channel = channel.ok_or(io::ErrorKind::InvalidInput)?;
             // Until it is in its group, its id is not to become somebody else's.
-            keep_no_zombies(libc::SIG_DFL);
-            let forked = fork(order.privilege).and_then(|forked| match forked {
-                Fork::Child => {
-                    forget_control();
-                    init::run(&order, &channel)
-                }
-                Fork::Parent(pid, handle) => {
-                    let admitted = admit(&terms.groups, request.group, pid, &handle);
-                    admitted.map(|()| (pid, handle))
-                }
-            });
-            keep_no_zombies(libc::SIG_IGN);
+            on_signal(libc::SIGCHLD, libc::SIG_DFL);
+            let forked = fork_first(terms, &request, &order);
+            on_signal(libc::SIGCHLD, libc::SIG_IGN);
             reap();
             forked
         });
         let answered = match forked {
-            Ok((pid, handle)) => {
+            Ok((pid, handle, channel)) => {
                 let reply = Writer::default().number(u64::from(pid.unsigned_abs()));
-                wire::send(control.as_fd(), &reply.number(0), &[handle.as_fd()])
+                let beside = [handle.as_fd(), channel.as_fd()];
+                wire::send(control.as_fd(), &reply.number(0), &beside)
             }
             Err(error) => {
                 let errno = error.raw_os_error().unwrap_or(libc::EIO);
@@ -197,6 +199,32 @@ fn follow(control: &OwnedFd, terms: &Terms) {
         };
         if answered.is_err() {
             return;
+        }
+    }
+}
+
+/// Forks a sandbox's first process, puts it into its group, and lets it go on. Returns it with the server's end
+/// of the channel to it.
+fn fork_first(
+    terms: &Terms,
+    request: &Request,
+    order: &Order,
+) -> io::Result<(i32, OwnedFd, OwnedFd)> {
+    let (ours, theirs) = wire::pair()?;
+    match fork(order.privilege)? {
+        Fork::Child => {
+            drop(ours);
+            for signal in ENDING {
+                on_signal(signal, libc::SIG_DFL);
+            }
+            forget_control();
+            init::run(order, &theirs)
+        }
+        Fork::Parent(pid, handle) => {
+            admit(&terms.groups, request.group, pid, &handle)?;
+            // If it has ended, it has said why before.
+            let _ = wire::send(ours.as_fd(), &Writer::default().number(0), &[]);
+            Ok((pid, handle, ours))
         }
     }
 }
@@ -247,11 +275,14 @@ fn reap() {
     while let Ok(Some(_)) = rustix::process::wait(any) {}
 }
 
-fn keep_no_zombies(disposition: libc::sighandler_t) {
+/// What ends a process that does not say otherwise, and is sent to ask it to.
+const ENDING: [libc::c_int; 3] = [libc::SIGHUP, libc::SIGINT, libc::SIGTERM];
+
+fn on_signal(signal: libc::c_int, disposition: libc::sighandler_t) {
     #[expect(unsafe_code, reason = "neither std nor rustix sets dispositions")]
     // SAFETY: both dispositions are the kernel's own; no handler of ours runs.
     unsafe {
-        libc::signal(libc::SIGCHLD, disposition);
+        libc::signal(signal, disposition);
     }
 }
 

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal};
 
-use super::process::SpawnerProcess;
+use super::process::{Forked, SpawnerProcess};
 use super::terms::Request;
 use crate::Error;
 use crate::group::{Group, Groups};
 use crate::init::Report;
-use crate::wire::{self, Writer};
+use crate::wire;
 
 /// How long the kernel may take to end processes that have been sent SIGKILL. Longer means that one
 /// hangs in a system call that cannot be interrupted; it ends when that returns.
@@ -40,30 +40,25 @@ impl Slot {
         ask: impl FnOnce(u64) -> Request,
         groups: &Arc<Groups>,
     ) -> Result<Self, Error> {
-        let (ours, theirs) =
-            wire::pair().map_err(|error| Error::prepare("make a channel", error))?;
         let group = groups
             .create()
             .map_err(|error| Error::prepare("make control groups", error))?;
-        let forked = process.fork(ask(group.number), theirs.as_fd());
-        drop(theirs);
-        let (pid, handle) = match forked {
-            Ok(forked) => forked,
-            Err(error) => {
-                groups.remove(&group);
-                return Err(Error::prepare("make namespaces and join groups", error));
-            }
-        };
+        let Forked {
+            pid,
+            handle,
+            channel,
+        } = process.fork(ask(group.number)).map_err(|error| {
+            groups.remove(&group);
+            Error::prepare("make namespaces and join groups", error)
+        })?;
         let slot = Self {
-            channel: ours,
+            channel,
             pid,
             handle,
             group,
             groups: Arc::clone(groups),
             ended: false,
         };
-        // It is in its groups now. If it has ended, it has said why before.
-        let _ = wire::send(slot.channel.as_fd(), &Writer::default().number(0), &[]);
         let gone = || std::io::Error::other("it has ended without a word");
         let mut message = wire::receive(slot.channel.as_fd())
             .and_then(|message| message.ok_or_else(gone))

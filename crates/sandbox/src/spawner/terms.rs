@@ -23,9 +23,9 @@ pub(crate) const USERS: Range<u32> = 2_000_000_000..2_002_000_000;
 /// What holds for all that a spawner forks. It is told once, before the server gives up any right, so that
 /// nothing a server is brought to say later changes it.
 ///
-/// What such a server can say later: which ids below [`USERS`] a sandbox gets, which of its groups, which
-/// files that it may open itself are shown where in a sandbox, and what runs there. What it shows as a disk
-/// is mounted, whatever is in it.
+/// What such a server can say later: which ids among [`USERS`] a sandbox gets, which of its groups, which
+/// files and folders that it may read itself are shown where, and what runs there. What it gives as a disk
+/// is mounted, whatever is in it, if the file is its own.
 #[derive(Clone, Debug)]
 pub(crate) struct Terms {
     /// An empty folder over which the sandboxes' roots are put together.
@@ -42,6 +42,8 @@ pub(crate) struct Terms {
 pub(crate) struct Heir {
     pub(crate) user: u32,
     pub(crate) group: u32,
+    /// All of its groups.
+    pub(crate) groups: Vec<u32>,
     /// The server's own program. It may lie where this user does not get.
     pub(crate) executable: PathBuf,
 }
@@ -73,10 +75,7 @@ impl Terms {
         Writer::default()
             .text(&self.mount_point)
             .each(self.groups.folders(), |to, folder| to.text(folder))
-            .each(self.heir.as_slice(), |to, heir| {
-                let ids = to.number(heir.user.into()).number(heir.group.into());
-                ids.text(&heir.executable)
-            })
+            .each(self.heir.as_slice(), |to, heir| heir.write(to))
     }
 
     pub(super) fn read(message: &mut Message) -> io::Result<Self> {
@@ -108,10 +107,18 @@ impl Terms {
 }
 
 impl Heir {
-    pub(super) fn read(message: &mut Message) -> io::Result<Self> {
+    fn write(&self, to: Writer) -> Writer {
+        to.number(self.user.into())
+            .number(self.group.into())
+            .each(&self.groups, |to, group| to.number((*group).into()))
+            .text(&self.executable)
+    }
+
+    fn read(message: &mut Message) -> io::Result<Self> {
         Ok(Self {
             user: message.small()?,
             group: message.small()?,
+            groups: message.each(Message::small)?,
             executable: message.path()?,
         })
     }
@@ -175,6 +182,7 @@ mod tests {
         let heir = Heir {
             user: 65534,
             group: 65534,
+            groups: vec![65534],
             executable: PathBuf::from("/bin/x"),
         };
         let (first, last) = (USERS.start, USERS.end - 1);

@@ -6,7 +6,9 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::fs::{CWD, Mode};
 use rustix::io::Errno;
+use rustix::process::{Pid, Signal};
 
 use super::*;
 use crate::{Account, Early};
@@ -27,7 +29,7 @@ fn the_heirs_part() {
     };
     let folder = TempDir::new().unwrap();
     let nobody = Account::named("nobody").unwrap();
-    nobody.give(folder.path()).unwrap();
+    nobody.give(File::open(folder.path()).unwrap()).unwrap();
     let secret = folder.path().join("secret");
     fs::write(&secret, "of root").unwrap();
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
@@ -152,22 +154,25 @@ async fn ask(bench: &Bench, roots: &Path) {
         ..shell("cat /var/task/*")
     };
 
-    // What it may not open it cannot show, nor what lies behind.
+    // What it may not read it cannot show, nor what lies behind, nor what is neither file nor folder.
     assert!(fs::read_dir(roots).is_err());
     let (behind, file) = (roots.join("open"), roots.join("open/file"));
-    for from in [&behind, &file] {
+    let pipe = mine.join("pipe");
+    rustix::fs::mkfifoat(CWD, &pipe, Mode::RWXU).unwrap();
+    for from in [roots, &behind, &file, &pipe] {
         refused(showing(&[(from, "/var/task")]), Errno::ACCESS).await;
     }
+    let namespace = Path::new("/proc/self/ns/net");
+    refused(showing(&[(namespace, "/var/task")]), Errno::LOOP).await;
     let mut job = shell("true");
     job.root = Some(behind.clone());
     refused(job, Errno::ACCESS).await;
-    // What it may open and not enter, nobody enters.
-    let (text, exit) = bench.run_job(showing(&[(roots, "/var/task")])).await;
-    assert!(
-        text.contains("Permission denied") || text.contains("No such file"),
-        "{text}"
-    );
-    assert_eq!(exit, Exit::Status(1));
+    // What is there and what is not looks the same.
+    for name in ["open", "open/file", "missing"] {
+        let to = format!("/var/all{}", roots.join(name).display());
+        let all = (Path::new("/"), "/var/all");
+        refused(showing(&[all, (mine, &to)]), Errno::ACCESS).await;
+    }
     // Its own program it may, wherever that is.
     let own = std::env::current_exe().unwrap();
     let (text, exit) = bench
@@ -193,24 +198,28 @@ async fn ask(bench: &Bench, roots: &Path) {
     ] {
         refused(showing(&[around, (from, to)]), Errno::LOOP).await;
     }
-    let refused_early = |early: Early| async {
-        let mut job = shell("echo all the same");
-        bench.spawner.expect(&early).await;
-        job.early = Some(early);
-        assert_eq!(bench.run_job(job).await.0, "all the same\n");
+    // Before there is a job, and over a file that is written to after that.
+    let early = |binds: &[(&Path, &str)]| Early {
+        binds: showing(binds).binds,
+        ..early::of(&shell("echo early; cat > /dev/null"))
     };
-    let mut early = early::of(&shell("exit 1"));
-    early.binds.extend(showing(&[around]).binds);
-    early.folders.push(PathBuf::from("/var/task/way/planted"));
-    refused_early(early).await;
-    // Over a file that is written to before the job's program starts.
-    let mut early = early::of(&shell("exit 1"));
-    early.binds.extend(showing(&[(&*links, "/etc")]).binds);
-    bench.spawner.expect(&early).await;
-    let mut job = shell("true");
-    job.names = BTreeMap::from([("x".to_owned(), [127, 1, 0, 1].into())]);
-    job.early = Some(early);
-    bench.run_job(job).await;
+    let named = |early: Early| Job {
+        names: BTreeMap::from([("x".to_owned(), [127, 1, 0, 1].into())]),
+        early: Some(early),
+        ..shell("echo late")
+    };
+    let plain = mine.join("plain");
+    fs::create_dir(&plain).unwrap();
+    let mut astray = early(&[around]);
+    astray.folders.push(PathBuf::from("/var/task/way/planted"));
+    for (early, says) in [
+        (early(&[(&plain, "/var/task")]), "early\n"),
+        (astray, "late\n"),
+        (early(&[(&links, "/etc")]), "early\n"),
+    ] {
+        bench.spawner.expect(&early).await;
+        assert_eq!(bench.run_job(named(early)).await.0, says);
+    }
     // In a root of its own.
     let image = mine.join("image");
     for folder in ["dev", "etc", "proc"] {
@@ -231,6 +240,7 @@ async fn ask(bench: &Bench, roots: &Path) {
     for to in ["/proc", "/proc/self", "/dev/null"] {
         refused(showing(&[(&*given, to)]), Errno::ACCESS).await;
     }
+    refused(showing(&[(mine, "/")]), Errno::INVAL).await;
     for name in ["a\n127.0.0.1 b", "a b", "#"] {
         let mut job = shell("true");
         job.names = BTreeMap::from([(name.to_owned(), [127, 1, 0, 1].into())]);
@@ -241,8 +251,9 @@ async fn ask(bench: &Bench, roots: &Path) {
     let places: Vec<_> = mount_points(std::process::id());
     assert_eq!(places.len(), 1);
     let metadata = fs::metadata(&places[0]).unwrap();
-    assert_eq!((metadata.uid(), metadata.mode() & 0o777), (0, 0o700));
-    assert!(fs::rename(&places[0], mine.join("elsewhere")).is_err());
+    assert_eq!((metadata.uid(), metadata.mode() & 0o22), (0, 0));
+    let moved = fs::rename(&places[0], "/run/elsewhere").unwrap_err();
+    assert_eq!(moved.kind(), ErrorKind::PermissionDenied);
 }
 
 /// Until it is killed.
@@ -303,17 +314,23 @@ fn groups_of(process: u32) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Has another process play a part to its end.
+/// Has another process play a part to its end. Nothing of it is there then, and nobody else has removed it: as
+/// long as nobody has waited for the process, it counts as one that lives.
 fn played(mut command: Command) {
-    let child = command.spawn().unwrap();
-    let process = child.id();
-    let output = child.wait_with_output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{text}\n{errors}");
-    assert!(text.contains("1 passed"), "{text}");
-    assert_eq!(groups_of(process), [] as [PathBuf; 0]);
-    assert_eq!(mount_points(process), [] as [PathBuf; 0]);
+    let mut child = command.spawn().unwrap();
+    let mut errors = child.stderr.take().unwrap();
+    let reading = std::thread::spawn(move || {
+        let mut text = String::new();
+        errors.read_to_string(&mut text).map(|_| text)
+    });
+    let mut text = String::new();
+    let mut output = child.stdout.take().unwrap();
+    output.read_to_string(&mut text).unwrap();
+    let errors = reading.join().unwrap().unwrap();
+    assert!(text.contains("1 passed"), "{text}\n{errors}");
+    assert_eq!(groups_of(child.id()), [] as [PathBuf; 0]);
+    assert_eq!(mount_points(child.id()), [] as [PathBuf; 0]);
+    assert!(child.wait().unwrap().success());
 }
 
 #[tokio::test]
@@ -326,19 +343,23 @@ async fn who_was_root_makes_the_same_sandboxes_and_holds_nothing_but_the_right_t
 
 #[tokio::test]
 async fn who_was_root_is_served_with_its_own_rights_only() {
-    let Some(mut command) = play("ask") else {
+    if play("ask").is_none() {
         return;
-    };
+    }
     let roots = TempDir::new().unwrap();
     let (open, file) = (roots.path().join("open"), roots.path().join("open/file"));
     fs::create_dir(&open).unwrap();
     fs::write(&file, "root's").unwrap();
     fs::set_permissions(roots.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    // The server's own program may be where the server does not get.
+    let program = roots.path().join("program");
+    fs::copy("/proc/self/exe", &program).unwrap();
+    let mut command = with_part(Command::new(program), "ask");
     command.env(ROOTS, roots.path());
     played(command);
     assert_eq!(fs::read(file).unwrap(), b"root's");
     let count = |folder| fs::read_dir(folder).unwrap().count();
-    assert_eq!((count(roots.path()), count(&open)), (1, 1));
+    assert_eq!((count(roots.path()), count(&open)), (2, 1));
 }
 
 #[tokio::test]
@@ -361,18 +382,19 @@ async fn nothing_is_left_of_who_was_root_when_it_is_killed() {
     let Some(mut command) = play("wait") else {
         return;
     };
-    let mut child = command.spawn().unwrap();
+    let work = TempDir::new().unwrap();
+    fs::set_permissions(work.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let mut child = command.env("TMPDIR", work.path()).spawn().unwrap();
     let output = BufReader::new(child.stdout.take().unwrap());
     assert!(output.lines().map_while(Result::ok).any(|line| line == UP));
-    assert!(
-        !groups_of(child.id()).is_empty(),
-        "it has some while it lives"
-    );
-    child.kill().unwrap();
-    child.wait().unwrap();
+    let left = || [groups_of(child.id()), mount_points(child.id())].concat();
+    assert!(left().len() > 1, "it has some while it lives");
+    rustix::process::kill_process(Pid::from_child(&child), Signal::KILL).unwrap();
     let begun = Instant::now();
-    while !groups_of(child.id()).is_empty() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "groups are left");
+    // As long as nobody has waited for it, nobody else takes it for gone.
+    while !left().is_empty() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", left());
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+    child.wait().unwrap();
 }

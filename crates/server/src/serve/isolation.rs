@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use instance::{Endpoint, Isolation};
+use rustix::fs::{Mode, OFlags};
 use sandbox::{Account, Limit, PlainSpawner, Prepared, Spawner, SpawnerConfig};
 
 use crate::config::{Config, IsolationKind};
@@ -105,13 +106,26 @@ fn account(name: &str) -> anyhow::Result<Account> {
 
 /// Makes the folder for `owner`, or sees that it is the owner's already.
 fn make_folder(dir: &Path, owner: Option<&Account>) -> anyhow::Result<()> {
-    let new = !dir.exists();
-    std::fs::create_dir_all(dir)?;
-    let Some(owner) = owner else { return Ok(()) };
-    if new {
-        owner.give(dir)?;
-    } else if !owner.owns(dir)? {
-        let name = owner.name();
+    let Some(owner) = owner else {
+        return Ok(std::fs::create_dir_all(dir)?);
+    };
+    let name = owner.name();
+    if !dir.exists() {
+        let above = dir.parent().filter(|above| *above != Path::new(""));
+        let above = above.unwrap_or(Path::new("."));
+        std::fs::create_dir_all(above)?;
+        if owner.owns(above)? {
+            bail!(
+                "the folder above it is the user {name}'s, who could put another in its place: make it as \
+                 that user, or elsewhere"
+            );
+        }
+        std::fs::create_dir(dir)?;
+        // What has just been made, and not what a link leads to.
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        owner.give(rustix::fs::open(dir, flags, Mode::empty())?)?;
+    }
+    if !owner.owns(dir)? {
         bail!(
             "it is not the user {name}'s, whom the server is to be: chown -R {name} {}, once",
             dir.display()
