@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::thread::{CapabilitySet, Gid};
 
-use crate::confinement::{empty_bounding_set, keep_capabilities};
+use crate::confinement::{empty_bounding_set, forget_keys, keep_capabilities};
 
 /// Room for what the user database says of one user.
 const ENTRY: usize = 16 * 1024;
@@ -119,6 +119,18 @@ impl Account {
         Ok(std::fs::metadata(path)?.uid() == self.user)
     }
 
+    /// Whether it may put something else in the place of what is in a folder and not its own.
+    ///
+    /// # Errors
+    /// When the folder cannot be looked at.
+    pub fn may_replace_in(&self, folder: &Path) -> io::Result<bool> {
+        let metadata = std::fs::metadata(folder)?;
+        let mode = metadata.mode();
+        let of_its_group = mode & 0o020 != 0 && self.groups.contains(&metadata.gid());
+        let sticky = mode & 0o1000 != 0;
+        Ok(metadata.uid() == self.user || (mode & 0o002 != 0 || of_its_group) && !sticky)
+    }
+
     /// Makes this process, which is root's, this user's: with its groups, its home, and no right of root's but
     /// to end processes (`CAP_KILL`), for those in sandboxes are other users'. Nothing that it executes
     /// has even that, and nothing gives it back. What is open stays open, and where the process is it stays.
@@ -144,7 +156,7 @@ impl Account {
     /// What of that concerns rights.
     pub(crate) fn take_over(&self) -> io::Result<()> {
         empty_bounding_set()?;
-        forget_keys();
+        forget_keys()?;
         let groups: Vec<Gid> = self.groups.iter().copied().map(Gid::from_raw).collect();
         rustix::thread::set_thread_groups(&groups)?;
         rustix::thread::set_keep_capabilities(true)?;
@@ -179,16 +191,6 @@ fn groups(name: &CStr, group: u32) -> io::Result<Vec<u32>> {
     }
     groups.truncate(usize::try_from(count).map_err(io::Error::other)?);
     Ok(groups)
-}
-
-/// Leaves the keys of whoever started this process: to hold them is to be allowed to read them.
-fn forget_keys() {
-    #[expect(unsafe_code, reason = "neither std nor rustix has keyctl")]
-    // SAFETY: the call makes a new session keyring for no name, and reads nothing.
-    unsafe {
-        // A kernel without keys, or a container that forbids them, has none to leave.
-        libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, 0_usize);
-    }
 }
 
 #[cfg(test)]

@@ -69,3 +69,17 @@ pub(crate) fn keep_capabilities(kept: CapabilitySet) -> rustix::io::Result<()> {
         },
     )
 }
+
+/// Leaves the keys of whoever started this process: to hold them is to be allowed to read them.
+pub(crate) fn forget_keys() -> io::Result<()> {
+    #[expect(unsafe_code, reason = "neither std nor rustix has keyctl")]
+    // SAFETY: the call makes a new session keyring for no name, and reads nothing.
+    let joined =
+        unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, 0_usize) };
+    let error = io::Error::last_os_error();
+    match (joined, error.raw_os_error()) {
+        // A kernel without keys, or a container that forbids them, has none to leave.
+        (0.., _) | (_, Some(libc::ENOSYS | libc::EPERM)) => Ok(()),
+        _ => Err(error),
+    }
+}

@@ -15,7 +15,7 @@ use crate::plain::Held;
 mod detect;
 mod family;
 
-pub(crate) use detect::{detect, left_behind, own_folder};
+pub(crate) use detect::{detect, own_folder};
 pub(crate) use family::Family;
 
 /// Memory that comes with one processor's time, in MiB (AWS Lambda, 2026).

@@ -131,7 +131,7 @@ fn live(order: &Order, channel: &OwnedFd) -> Result<(), Failure> {
         Temporary::Disk(_) => beside.pop(),
     };
     let input = if input { beside.pop() } else { None };
-    root::complete(order, &job, &etc, image, program::owner(order))?;
+    root::complete(order, &job, etc, image, program::owner(order))?;
     let first = match (&job.root, first) {
         // What is parked is in the root that is gone.
         (Some(_), First::Parked(parked)) => {

@@ -13,14 +13,16 @@ mod slot;
 pub(crate) mod terms;
 mod workshop;
 
+use std::fs::Permissions;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 
 use crate::disk::Disk;
-use crate::group::{Groups, Limit, Limits, detect, left_behind, own_folder};
+use crate::group::{Groups, Limit, Limits, detect, own_folder};
 use crate::plain::{Status, Task, worker};
 use crate::{Account, Early, Error, Job, Sandbox, Temporary};
 
@@ -258,15 +260,12 @@ impl Spawner {
     }
 }
 
-/// A new folder that is root's and that nobody else can replace.
+/// A new folder that is root's and in which nobody else makes anything.
 fn folder_of_roots() -> io::Result<PathBuf> {
-    let run = Path::new(RUN);
-    std::fs::create_dir_all(run)?;
-    for left in left_behind(run) {
-        // Whatever is not empty is no folder of ours.
-        let _ = std::fs::remove_dir(left);
-    }
-    own_folder(run)
+    std::fs::create_dir_all(RUN)?;
+    let folder = own_folder(Path::new(RUN))?;
+    std::fs::set_permissions(&folder, Permissions::from_mode(0o700))?;
+    Ok(folder)
 }
 
 impl Prepared {

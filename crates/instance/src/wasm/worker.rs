@@ -208,7 +208,7 @@ mod tests {
             executable: "/bin/sh".into(),
             arguments: vec!["-c".into(), "exit 7".into()],
             artifacts: folder.path().join("artifacts"),
-            scratch: folder.path().join("scratch"),
+            scratch: folder.path().to_owned(),
             memory: 1 << 30,
         };
         let isolation = Isolation::None(PlainSpawner::start().unwrap());

@@ -167,8 +167,8 @@ fn prepare(interface: Interface, above: &Path) -> io::Result<Place> {
     Ok(Place { interface, path })
 }
 
-/// A folder that no other spawner has or had, not even one of the same process: what is left of that one may
-/// be cleared away just now.
+/// A folder that no other spawner has, and none of the same process had: what is left of that one may be cleared
+/// away just now.
 pub(crate) fn own_folder(above: &Path) -> io::Result<PathBuf> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
 
@@ -185,15 +185,20 @@ pub(crate) fn own_folder(above: &Path) -> io::Result<PathBuf> {
 }
 
 /// What servers that are gone have left behind of such folders.
-pub(crate) fn left_behind(above: &Path) -> Vec<PathBuf> {
+fn left_behind(above: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(above).into_iter().flatten().flatten();
     let gone = |entry: &fs::DirEntry| {
-        let name = entry.file_name();
-        let ours = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
-        let server = ours.and_then(|ours| ours.split_once('-'));
-        server.is_some_and(|(server, _)| !Path::new("/proc").join(server).exists())
+        let server = entry.file_name().to_str().and_then(server_of);
+        server.is_some_and(|server| !Path::new(&format!("/proc/{server}")).exists())
     };
     entries.filter(gone).map(|entry| entry.path()).collect()
+}
+
+/// Whose folder has this name, if it is one of ours.
+fn server_of(name: &str) -> Option<u32> {
+    let (server, number) = name.strip_prefix(PREFIX)?.split_once('-')?;
+    number.parse::<u64>().ok()?;
+    server.parse().ok()
 }
 
 /// Version 2 hands controllers down only where processes are in leaves: the server moves to one.
@@ -261,6 +266,19 @@ mod tests {
             Some(PathBuf::from("/sys/fs/cgroup/y"))
         );
         assert_eq!(locate(mountinfo, "0::/elsewhere\n", None), None);
+    }
+
+    #[test]
+    fn a_folder_of_ours_is_told_from_others_by_its_name() {
+        assert_eq!(server_of("tidemill-17-0"), Some(17));
+        for other in [
+            "tidemill-eu-1",
+            "tidemill-17-0.service",
+            "tidemill-17",
+            "17-0",
+        ] {
+            assert_eq!(server_of(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -71,6 +71,8 @@ pub(super) fn clear(folder: &Path, tries: u32) {
 /// The groups below a group, at any depth: a server may have made some there.
 fn find(folder: &Path, found: &mut Vec<PathBuf>) {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    // However deep it goes, one folder is open at a time.
+    let entries: Vec<_> = entries.collect();
     for entry in entries {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             find(&entry.path(), found);

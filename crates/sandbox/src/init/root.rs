@@ -151,7 +151,7 @@ pub(super) struct Owner {
 pub(super) fn complete(
     order: &Order,
     job: &Job,
-    etc: &OwnedFd,
+    etc: OwnedFd,
     image: Option<OwnedFd>,
     owner: Owner,
 ) -> Result<(), Failure> {
@@ -175,7 +175,7 @@ pub(super) fn complete(
     rustix::mount::mount_remount("/", HARMLESS_BIND, c"").at("make the root read-only")
 }
 
-fn name_hosts(etc: &OwnedFd, job: &Job) -> io::Result<()> {
+fn name_hosts(etc: OwnedFd, job: &Job) -> io::Result<()> {
     if job.names.is_empty() {
         return Ok(());
     }

@@ -3,8 +3,8 @@
 //! What is shown and where is the server's wish, and the server may be without the rights that this
 //! process still has. So a place is found one name at a time, from the root and never through a link, for
 //! what was shown before may hold links that somebody chose; what is shown, and what lies on the way to its
-//! place, is looked at with the rights of whoever the server is; and everything is done to what has been
-//! opened, whose name may come to mean something else.
+//! place, is looked up with the rights of whoever the server is, but for the server's own program; and
+//! everything is done to what has been opened, whose name may come to mean something else.
 
 use std::ffi::OsStr;
 use std::io;
@@ -15,7 +15,7 @@ use std::path::{Component, Path};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags};
-use rustix::thread::Gid;
+use rustix::thread::{CapabilitySet, CapabilitySets, Gid};
 
 use super::{At, Failure, die_with_parent};
 use crate::program::Bind;
@@ -165,18 +165,17 @@ impl<'a> Root<'a> {
         }
     }
 
-    /// A folder or file of this machine that may be read, and which of the two it is.
+    /// A folder or file of this machine, which the heir may read if there is one, and which of the two it is.
     fn readable(&self, from: &Path) -> io::Result<(OwnedFd, FileType)> {
-        let find = || {
-            let (how, no_magic) = (OFlags::PATH | OFlags::CLOEXEC, ResolveFlags::NO_MAGICLINKS);
-            let found = rustix::fs::openat2(CWD, from, how, Mode::empty(), no_magic)?;
-            may_read(&found)?;
-            Ok(found)
-        };
+        let find = || rustix::fs::openat2(CWD, from, FOUND, Mode::empty(), NO_MAGIC);
         let found = match self.heir {
             Some(heir) => match heir.executable(from) {
                 Some(own) => own,
-                None => heir.lend_rights(find)?,
+                None => heir.lend_rights(|| {
+                    let found = find()?;
+                    may_read(&found)?;
+                    Ok(found)
+                })?,
             },
             None => find()?,
         };
@@ -187,6 +186,12 @@ impl<'a> Root<'a> {
         }
     }
 }
+
+/// What is found, and not read.
+const FOUND: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
+
+/// Links that name no path, as `/proc` has them.
+const NO_MAGIC: ResolveFlags = ResolveFlags::NO_MAGICLINKS;
 
 /// A folder that is passed on the way.
 const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY);
@@ -245,23 +250,31 @@ impl Heir {
         if from != self.executable {
             return None;
         }
-        let how = OFlags::PATH | OFlags::CLOEXEC;
-        let found = rustix::fs::open(from, how, Mode::empty()).ok()?;
+        let found = rustix::fs::open(from, FOUND, Mode::empty()).ok()?;
         // The name may be made to mean something else. This process is the same program.
         let own = std::fs::metadata("/proc/self/exe").ok()?;
         let stat = rustix::fs::fstat(&found).ok()?;
         (stat.st_dev == own.dev() && stat.st_ino == own.ino()).then_some(found)
     }
 
-    /// Does something with this user's rights to files, and no others. This process has one thread.
+    /// Does something with this user's rights, and no others. This process has one thread.
     fn lend_rights<T>(&self, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         let groups: Vec<Gid> = self.groups.iter().copied().map(Gid::from_raw).collect();
+        let own = rustix::thread::capabilities(None)?;
         rustix::thread::set_thread_groups(&groups)?;
         become_for_files(self.user, self.group)?;
+        // What is left of root's rights after that would show what `/proc` hides from others.
+        let none = CapabilitySets {
+            effective: CapabilitySet::empty(),
+            ..own
+        };
+        rustix::thread::set_capabilities(None, none)?;
         let done = act();
+        rustix::thread::set_capabilities(None, own)?;
         become_for_files(0, 0)?;
         rustix::thread::set_thread_groups(&[])?;
-        // The kernel forgets it with every such change.
+        // The kernel forgets it with every such change. If the spawner has ended in between, what ends this
+        // process is the end of its groups.
         die_with_parent().map_err(|failure| failure.source)?;
         done
     }

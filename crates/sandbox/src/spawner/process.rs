@@ -12,12 +12,14 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::Mode;
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 use rustix::process::{Pid, Signal};
 use rustix::thread::UnshareFlags;
 
 use super::Error;
 use super::terms::{Order, Privilege, Request, Terms};
+use crate::confinement::forget_keys;
 use crate::group::Family;
 use crate::init;
 use crate::seccomp;
@@ -142,6 +144,11 @@ fn serve(control: &OwnedFd) {
         on_signal(signal, libc::SIG_IGN);
     }
     on_signal(libc::SIGCHLD, libc::SIG_IGN);
+    // What sandboxes are put together of is for everybody in them to find.
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    if forget_keys().is_err() {
+        return;
+    }
     seccomp::program();
     seccomp::keeper();
     let told = wire::receive(control.as_fd()).ok().flatten();

@@ -82,7 +82,7 @@ fn the_heirs_part() {
         let weaknesses = bench.spawner.weaknesses();
         if part == "blind" {
             assert!(matches!(&*weaknesses, [one] if one.contains("hidepid")));
-            return;
+            return look(&bench).await;
         }
         assert_eq!(weaknesses, [] as [&str; 0]);
         match part.as_str() {
@@ -129,6 +129,20 @@ async fn serve(bench: &Bench) {
     let mut job = shell("echo late");
     job.early = Some(early::of(&early));
     assert_eq!(bench.run_job(job).await.0, "late\n");
+}
+
+/// What it does not see it cannot show: of the first process of all it is hidden even that there is one.
+async fn look(bench: &Bench) {
+    let mut job = shell("cat /var/x");
+    job.binds = vec![Bind {
+        from: PathBuf::from("/proc/1/cmdline"),
+        to: PathBuf::from("/var/x"),
+    }];
+    let error = bench.spawner.spawn(job).await.unwrap_err();
+    let Error::Prepare { source, .. } = error else {
+        panic!("{error}");
+    };
+    assert_eq!(source.kind(), ErrorKind::NotFound);
 }
 
 /// All that a server can be brought to ask for which would be another's right.
@@ -251,7 +265,7 @@ async fn ask(bench: &Bench, roots: &Path) {
     let places: Vec<_> = mount_points(std::process::id());
     assert_eq!(places.len(), 1);
     let metadata = fs::metadata(&places[0]).unwrap();
-    assert_eq!((metadata.uid(), metadata.mode() & 0o22), (0, 0));
+    assert_eq!((metadata.uid(), metadata.mode() & 0o777), (0, 0o700));
     let moved = fs::rename(&places[0], "/run/elsewhere").unwrap_err();
     assert_eq!(moved.kind(), ErrorKind::PermissionDenied);
 }

@@ -111,19 +111,7 @@ fn make_folder(dir: &Path, owner: Option<&Account>) -> anyhow::Result<()> {
     };
     let name = owner.name();
     if !dir.exists() {
-        let above = dir.parent().filter(|above| *above != Path::new(""));
-        let above = above.unwrap_or(Path::new("."));
-        std::fs::create_dir_all(above)?;
-        if owner.owns(above)? {
-            bail!(
-                "the folder above it is the user {name}'s, who could put another in its place: make it as \
-                 that user, or elsewhere"
-            );
-        }
-        std::fs::create_dir(dir)?;
-        // What has just been made, and not what a link leads to.
-        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        owner.give(rustix::fs::open(dir, flags, Mode::empty())?)?;
+        make_for(dir, owner)?;
     }
     if !owner.owns(dir)? {
         bail!(
@@ -131,6 +119,31 @@ fn make_folder(dir: &Path, owner: Option<&Account>) -> anyhow::Result<()> {
             dir.display()
         );
     }
+    Ok(())
+}
+
+/// Makes a folder and those above it that there are not, where nobody but root puts something else in its
+/// place meanwhile, and gives it to `owner`.
+fn make_for(dir: &Path, owner: &Account) -> anyhow::Result<()> {
+    let dir = std::path::absolute(dir)?;
+    let there = dir.ancestors().find(|above| above.exists());
+    let there = there.unwrap_or(Path::new("/"));
+    // Without the links on the way there.
+    let above = there.canonicalize()?;
+    for folder in above.ancestors() {
+        if owner.may_replace_in(folder)? {
+            bail!(
+                "{} is the user {}'s to change, who could put another in its place: make the data folder as \
+                 that user, or elsewhere",
+                folder.display(),
+                owner.name()
+            );
+        }
+    }
+    let dir = above.join(dir.strip_prefix(there)?);
+    std::fs::create_dir_all(&dir)?;
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    owner.give(rustix::fs::open(&dir, flags, Mode::empty())?)?;
     Ok(())
 }
 
