@@ -30,14 +30,7 @@ impl Bench {
     /// `None`, and a skip, where no sandbox can be made.
     fn new() -> Option<Self> {
         let folder = TempDir::new().unwrap();
-        let config = SpawnerConfig {
-            mount_point: folder.path().join("root"),
-            disk: folder.path().join("disk"),
-            spares: 2,
-            spares_at_most: 4,
-            early: 2,
-        };
-        match Spawner::start(config) {
+        match Spawner::start(config(folder.path())) {
             Ok(spawner) => Some(Self { folder, spawner }),
             Err(Error::Prepare { act, source }) => {
                 skip(&format!("no sandbox can be made here: {act}: {source}"));
@@ -61,6 +54,16 @@ impl Bench {
     /// What a job prints, and how it ends.
     async fn run_job(&self, job: Job) -> (String, Exit) {
         self.start(job).await.finish().await
+    }
+}
+
+fn config(folder: &Path) -> SpawnerConfig {
+    SpawnerConfig {
+        mount_point: folder.join("root"),
+        disk: folder.join("disk"),
+        spares: 2,
+        spares_at_most: 4,
+        early: 2,
     }
 }
 

@@ -33,14 +33,7 @@ fn the_heirs_part() {
     let secret = folder.path().join("secret");
     fs::write(&secret, "of root").unwrap();
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
-    let config = SpawnerConfig {
-        mount_point: folder.path().join("root"),
-        disk: folder.path().join("disk"),
-        spares: 2,
-        spares_at_most: 4,
-        early: 2,
-    };
-    let prepared = Spawner::prepare(config, Some(&nobody)).unwrap();
+    let prepared = Spawner::prepare(config(folder.path()), Some(&nobody)).unwrap();
     // A test has a thread beside it.
     let error = nobody.assume().unwrap_err().to_string();
     assert!(error.contains("thread"), "{error}");
